@@ -1,0 +1,69 @@
+"""What upload hooks send. `docs/messages.md` documents the wire form for producers in any language."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+
+from schema.states import Lane
+
+SUBMIT_TASK = "susy.submit"
+"""Celery task that accepts a submission; consumed from the queue `submit`."""
+CHECK_TASK = "susy.check"
+"""Celery task that examines one check; consumed from the lanes' queues. Sent by susy-worker alone."""
+SUBMIT_QUEUE = "submit"
+MAX_ATTRIBUTES_BYTES = 16_384
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("contains a NUL character, which Postgres cannot store")
+    return text
+
+
+def _bounded(attributes: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    encoded = json.dumps(attributes)
+    if len(encoded) > MAX_ATTRIBUTES_BYTES:
+        raise ValueError(f"is larger than {MAX_ATTRIBUTES_BYTES} bytes of JSON")
+    if "\\u0000" in encoded:
+        raise ValueError("contains a NUL character, which Postgres cannot store")
+    return attributes
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+
+
+class Submission(BaseModel):
+    """One request to check one image."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Annotated[Text, Field(min_length=1, max_length=200)]
+    """Who asks: the name of the surface or service (`avatars`, `chat-uploads`)."""
+    uri: Annotated[Text, Field(min_length=1, max_length=4096)]
+    """Where the image is: an absolute path or a `file://` URI under a configured root."""
+    external_id: Annotated[Text, Field(min_length=1, max_length=500)] | None = None
+    """The platform's own id of the upload. Submitting the same `(source, external_id)` again returns
+    the check that exists. Without one, every submission is a new check."""
+    lane: Lane = Lane.LIVE
+    policy: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
+    """Name of the policy to decide by; the worker's default when absent."""
+    attributes: Annotated[dict[str, JsonValue], AfterValidator(_bounded)] = Field(default_factory=dict)
+    """Free facts for the dashboards: surface, uploader's country, …"""
+
+
+class SubmitMessage(Submission):
+    """A submission as it travels through Redis."""
+
+    version: Literal[1] = 1
+
+    def submission(self) -> Submission:
+        """The message without its envelope."""
+        return Submission(**self.model_dump(exclude={"version"}))
+
+
+def submit_message(submission: Submission) -> dict[str, Any]:
+    """The JSON form of a submission, for a producer in Python."""
+    return SubmitMessage(**submission.model_dump()).model_dump(mode="json")

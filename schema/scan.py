@@ -1,0 +1,81 @@
+"""A scan: what one detector measured on one content, before any policy looks at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+TILE = 224
+"""Side of a tile in pixels: the size SuSy was trained on."""
+MIN_STRIDE, MAX_STRIDE = 56, TILE
+
+
+class SelectionGrid(StrEnum):
+    """From which tiles the ones of highest contrast are chosen."""
+
+    REFERENCE = "reference"
+    """`W // 224` × `H // 224` from the top left, as the released example does."""
+    COVERAGE = "coverage"
+    """Every pixel lies in a tile; last row and column end at the edge."""
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Which tiles an image has: where the selected ones come from, and how densely the map is covered."""
+
+    mode: SelectionGrid = SelectionGrid.COVERAGE
+    stride: int = TILE
+    """Distance between the map's tiles in pixels, 56 to 224."""
+
+    def __str__(self) -> str:
+        return f"{self.mode}-{self.stride}"
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """The detector that made a scan."""
+
+    name: str
+    sha256: str
+    """Digest of the weights."""
+    classes: tuple[str, ...]
+    """Class names by index; index 0 is the authentic class."""
+    is_demo: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One measurement of one content by one model under one tiling. T tiles, C classes."""
+
+    content_sha256: str
+    """Digest of the encoded bytes."""
+    model: ModelIdentity
+    tiling: Tiling
+    width: int
+    height: int
+    """Size in pixels after EXIF orientation."""
+    format: str
+    """Format of the encoded bytes, as Pillow names it (`JPEG`, `PNG`, …)."""
+    corners: NDArray[np.int32]
+    """[T, 2]: top-left corner (x, y) of each tile in pixels."""
+    contrast: NDArray[np.float32]
+    """[T]: GLCM contrast of each tile, 0..65025."""
+    selected: NDArray[np.bool_]
+    """[T]: the tiles of highest contrast, which the score is made of."""
+    scored: NDArray[np.bool_]
+    """[T]: whether the network looked at the tile. Not scored is not zero."""
+    probabilities: NDArray[np.float16]
+    """[T, C]: class probabilities; NaN where not scored."""
+
+    @property
+    def complete(self) -> bool:
+        """Every tile was scored: the map has no holes."""
+        return bool(self.scored.all())
+
+    @property
+    def synthetic(self) -> NDArray[np.float32]:
+        """[T]: 1 − p(authentic) of each tile, 0..1; NaN where not scored."""
+        return np.float32(1) - self.probabilities[:, 0].astype(np.float32)

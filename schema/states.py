@@ -1,0 +1,68 @@
+"""The words that checks, verdicts and lanes are made of."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class CheckState(StrEnum):
+    """Where a check stands. `docs/architecture.md` draws the transitions."""
+
+    QUEUED = "queued"
+    """Accepted; due at `next_attempt_at`."""
+    RUNNING = "running"
+    """Claimed by one worker until `lease_until`."""
+    DONE = "done"
+    """Has exactly one live verdict."""
+    QUARANTINED = "quarantined"
+    """Failed for good, with a code; an operator can put it back."""
+    CANCELLED = "cancelled"
+    """Taken back by an operator before it was done."""
+
+
+class Lane(StrEnum):
+    """What is served first. Each lane is a Celery queue of its own name."""
+
+    LIVE = "live"
+    """Uploads people wait for."""
+    BACKFILL = "backfill"
+    """Everything else; served when no live check waits."""
+
+
+class Decision(StrEnum):
+    """What a policy says of an image."""
+
+    AUTHENTIC = "authentic"
+    SYNTHETIC = "synthetic"
+    INCONCLUSIVE = "inconclusive"
+    """The detector cannot say; a person should look."""
+
+
+class VerdictMode(StrEnum):
+    """Whether a verdict counts."""
+
+    LIVE = "live"
+    """The one verdict a check ends in."""
+    SHADOW = "shadow"
+    """What another policy would have said; changes nothing."""
+
+
+class Reason(StrEnum):
+    """Why a decision is what it is."""
+
+    ABOVE_SYNTHETIC_AT = "above_synthetic_at"
+    """The score reaches the policy's `synthetic_at`."""
+    BELOW_AUTHENTIC_BELOW = "below_authentic_below"
+    """The score lies below the policy's `authentic_below`."""
+    BETWEEN_THRESHOLDS = "between_thresholds"
+    """The score lies in the review band."""
+    TOO_SMALL = "too_small"
+    """A side is shorter than one tile (224 px); nothing was scored."""
+    TOO_FEW_TILES = "too_few_tiles"
+    """Fewer tiles were scored than the policy asks for."""
+    LOW_CONTRAST = "low_contrast"
+    """The image has no tile with enough contrast; out of the detector's scope."""
+    SYNTHETIC_REGION = "synthetic_region"
+    """The selected tiles look authentic, but the map shows a region that does not."""
+    DEMO_WEIGHTS = "demo_weights"
+    """Scored by the demonstration weights; no basis for a decision about a person's upload."""

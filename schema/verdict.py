@@ -1,0 +1,71 @@
+"""A verdict: what one version of one policy says of one scan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from schema.scan import Scan
+from schema.states import Decision, Reason
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of the image, in pixels, whose tiles look synthetic."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    score: float
+    """Highest tile score inside, 0..1."""
+
+
+@dataclass(frozen=True)
+class PolicyVersion:
+    """Name and version of a policy; the version is derived from its content and never changes meaning."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a check."""
+
+    decision: Decision
+    score: float | None
+    """Probability that the image is synthetic: 1 − p(authentic), aggregated over the selected tiles;
+    None when no tile could be scored."""
+    class_scores: Mapping[str, float]
+    """Aggregated probability of each class; empty when no tile could be scored."""
+    generator: str | None
+    """The most probable synthetic class, when the decision is not `authentic` and it leads clearly."""
+    reasons: tuple[Reason, ...]
+    needs_review: bool
+    regions: tuple[Region, ...]
+    policy: PolicyVersion
+
+
+def verdict_document(scan: Scan, verdict: Verdict) -> dict[str, Any]:
+    """The JSON object that `susy check --json` and `susy show --json` print for an image."""
+    return {
+        "decision": str(verdict.decision),
+        "score": verdict.score,
+        "class_scores": dict(verdict.class_scores),
+        "generator": verdict.generator,
+        "reasons": [str(reason) for reason in verdict.reasons],
+        "needs_review": verdict.needs_review,
+        "width": scan.width,
+        "height": scan.height,
+        "content_sha256": scan.content_sha256,
+        "tiles": {
+            "mode": str(scan.tiling.mode),
+            "total": len(scan.corners),
+            "scored": int(scan.scored.sum()),
+        },
+        "regions": [asdict(region) for region in verdict.regions],
+        "policy": asdict(verdict.policy),
+        "model": {"name": scan.model.name, "sha256": scan.model.sha256},
+    }

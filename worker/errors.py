@@ -1,0 +1,102 @@
+"""The errors of susy-worker: one code each, one line of message, one decision about retrying.
+
+Code that meets a failure raises; only `worker.queue.attempt` decides between retry and quarantine.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Stable names of failures, as stored in `checks.error_code` and printed in `error.code`."""
+
+    # Reading the image
+    NOT_FOUND = "not_found"
+    """The source names nothing that exists."""
+    NOT_A_FILE = "not_a_file"
+    """The source is a folder, a device or another thing without image bytes."""
+    OUTSIDE_ROOTS = "outside_roots"
+    """The path, or what its links lead to, lies under none of `SUSY_ROOTS`."""
+    UNSUPPORTED_SOURCE = "unsupported_source"
+    """The URI's scheme has no reader here."""
+    UNREADABLE = "unreadable"
+    """The bytes exist but could not be read (permission, disk)."""
+    TOO_MANY_BYTES = "too_many_bytes"
+    """The encoded image is larger than `SUSY_MAX_BYTES`."""
+
+    # Decoding the image
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    """The bytes are no image of an allowed format."""
+    TRUNCATED = "truncated"
+    """The image ends before its pixels do."""
+    TOO_MANY_PIXELS = "too_many_pixels"
+    """The header announces more than `SUSY_MAX_PIXELS` pixels; nothing was decoded."""
+    CORRUPT = "corrupt"
+    """An allowed format, complete in length, whose content contradicts itself."""
+
+    # Scoring the image
+    INFERENCE_FAILED = "inference_failed"
+    """The network raised, or answered with something that is no probability."""
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    """One attempt took longer than `SUSY_HARD_DEADLINE`."""
+    OUT_OF_MEMORY = "out_of_memory"
+    """The device or the host had no memory for this image at this moment."""
+
+    # The ledger
+    LEASE_EXPIRED = "lease_expired"
+    """The worker that held the check stopped renewing its lease: crashed, frozen or cut off."""
+    LEASE_LOST = "lease_lost"
+    """This worker's lease was given to another; it may write nothing."""
+    CONFLICT = "conflict"
+    """`(source, external_id)` was accepted before, for another image."""
+    UNKNOWN_CHECK = "unknown_check"
+    """No check has this id."""
+    UNKNOWN_POLICY = "unknown_policy"
+    """The check names a policy that this worker has not loaded."""
+    INVALID_MESSAGE = "invalid_message"
+    """A message or an argument does not have the documented form."""
+    DATABASE_UNAVAILABLE = "database_unavailable"
+    """Postgres did not answer in time."""
+    QUEUE_UNAVAILABLE = "queue_unavailable"
+    """Redis did not answer in time."""
+    UNEXPECTED = "unexpected"
+    """A failure nobody foresaw; the message carries its type."""
+
+    # Setting up
+    SETTINGS = "settings"
+    """A setting is missing or contradicts another."""
+    POLICY_INVALID = "policy_invalid"
+    """The policy file has an unknown key or a value out of range."""
+    WEIGHTS_INVALID = "weights_invalid"
+    """The weights file is missing, truncated, of another network or of another hash."""
+    DEVICE_UNAVAILABLE = "device_unavailable"
+    """`SUSY_DEVICE` names a device that this machine lacks."""
+    MISSING_EXTRA = "missing_extra"
+    """An optional dependency is not installed."""
+    DATABASE_OUTDATED = "database_outdated"
+    """The database lacks a migration; run `susy db upgrade`."""
+
+
+class SusyError(Exception):
+    """A failure with a stable `code` and a one-line `message` that names the thing and the remedy."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = " ".join(message.split())
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class Permanent(SusyError):
+    """Trying again cannot help: the check is quarantined at once."""
+
+
+class Transient(SusyError):
+    """Trying again may help: the check waits and is attempted again, up to a bound."""
+
+
+class SetupError(SusyError):
+    """The process cannot do its work as it is set up (exit code 2)."""

@@ -1,0 +1,1 @@
+"""From a URI to pixels: reading bytes from allowed places, decoding them safely."""

@@ -1,0 +1,1 @@
+"""Thresholds and rules: from a measurement to a decision."""

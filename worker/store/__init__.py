@@ -1,0 +1,1 @@
+"""The ledger in Postgres: every check, scan, verdict and policy."""
