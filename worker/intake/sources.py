@@ -1,0 +1,181 @@
+"""Where image bytes come from: a URI, read by the reader of its scheme.
+
+A source is hostile: whoever uploads chooses its name, and may share a folder with the files it names. Nothing outside
+the configured roots is ever opened, and nothing that is no regular file is ever read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from worker.errors import ErrorCode, Permanent, SusyError, Transient
+
+Reader = Callable[[str, Sequence[Path], int], bytes]
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
+_NO_FILE = (errno.ENXIO, errno.ENODEV, errno.EISDIR, errno.EOPNOTSUPP)
+
+# O_NONBLOCK: a FIFO that takes a file's place between the look and the opening must not hold the thread.
+_OPEN_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def read(uri: str, roots: Sequence[Path], max_bytes: int) -> bytes:
+    """The encoded image that `uri` names, at most `max_bytes` long.
+
+    Raises `Permanent` (`unsupported_source`, `outside_roots`, `not_found`, `not_a_file`, `unreadable`,
+    `too_many_bytes`), or `Transient(unreadable)` where the disk, and not the source, is at fault.
+    """
+    return _READERS[_scheme(uri)](uri, roots, max_bytes)
+
+
+def locate(uri: str, roots: Sequence[Path]) -> Path:
+    """The regular file that `uri` names, free of links, under one of `roots`. Opens nothing.
+
+    `uri` is an absolute path or a `file://` URI of this host. Raises as `read` does, for the same reasons.
+    """
+    return _inside(uri, roots)[0]
+
+
+def _read_file(uri: str, roots: Sequence[Path], max_bytes: int) -> bytes:
+    path, root = _inside(uri, roots)
+    try:
+        descriptor = _open_beneath(root, path)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            _need_regular(status.st_mode, path)
+            _need_at_most(status.st_size, max_bytes, path)
+            # One byte past the size shows a file that grows; it is followed up to the cap, and no further.
+            content = file.read(status.st_size + 1)
+            if len(content) > status.st_size:
+                content += file.read(max_bytes + 1 - len(content))
+            _need_at_most(len(content), max_bytes, path)
+            return content
+    except OSError as error:
+        raise _translated(error, path) from error
+
+
+_READERS: dict[str, Reader] = {"": _read_file, "file": _read_file}
+"""Scheme → reader. A bare path has the scheme ""."""
+
+
+def _scheme(uri: str) -> str:
+    match = _SCHEME.match(uri)
+    scheme = match[1].lower() if match else ""
+    if scheme not in _READERS:
+        # The URI itself stays out of the message: it may carry a password or a signature.
+        raise Permanent(
+            ErrorCode.UNSUPPORTED_SOURCE,
+            f"no reader for {scheme}: sources; give an absolute path or a file:// URI under SUSY_ROOTS",
+        )
+    return scheme
+
+
+def _inside(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
+    """The file that `uri` names and the root that it lies under, both free of links."""
+    named = _path_of(uri)
+    if not roots:
+        raise Permanent(
+            ErrorCode.OUTSIDE_ROOTS,
+            f"{named!r} is refused because SUSY_ROOTS is empty; set it to the folders that hold images",
+        )
+    if "\x00" in named:
+        raise Permanent(ErrorCode.NOT_FOUND, f"{named!r} contains a NUL character, which no file's name has")
+    # Not strict, so that a path outside the roots gets the same answer whether it exists or not.
+    path = Path(os.path.realpath(named))
+    real_roots = [Path(os.path.realpath(root)) for root in roots]
+    root = next((root for root in real_roots if path.is_relative_to(root)), None)
+    if root is None:
+        raise Permanent(
+            ErrorCode.OUTSIDE_ROOTS,
+            f"{named!r}, or what its links lead to, lies under none of SUSY_ROOTS; move it there, or add its folder",
+        )
+    if not root.is_dir():
+        # A mount that is away says nothing about the image: quarantining all that wait for it would be wrong.
+        raise Transient(ErrorCode.UNREADABLE, f"the root {str(root)!r} is not there; mount it, or correct SUSY_ROOTS")
+    try:
+        _need_regular(path.lstat().st_mode, path)
+    except OSError as error:
+        raise _translated(error, path) from error
+    return path, root
+
+
+def _path_of(uri: str) -> str:
+    if _scheme(uri) == "file":
+        rest = uri.partition(":")[2]
+        host, path = "", rest
+        if rest.startswith("//"):
+            host, slash, tail = rest[2:].partition("/")
+            path = slash + tail
+        if host.lower() not in ("", "localhost"):
+            raise Permanent(
+                ErrorCode.UNSUPPORTED_SOURCE, "a file:// URI of another host cannot be read; write file:///path"
+            )
+        if "?" in path or "#" in path:
+            raise Permanent(
+                ErrorCode.UNSUPPORTED_SOURCE,
+                "a file:// URI has neither query nor fragment; write %3F for ? and %23 for # in a file's name",
+            )
+        path = os.fsdecode(unquote_to_bytes(path))
+    else:
+        path = uri
+    if not path.startswith("/"):
+        raise Permanent(
+            ErrorCode.UNSUPPORTED_SOURCE, f"{path!r} is a relative path; give an absolute one or a file:// URI"
+        )
+    return path
+
+
+def _open_beneath(root: Path, path: Path) -> int:
+    """Open `path` name by name from `root`, following no link.
+
+    `path` was free of links when it was resolved. One that has appeared since stops the walk, so what is opened lies
+    under the root whatever happens to its folders meanwhile.
+    """
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        *folders, name = path.relative_to(root).parts
+        for part in folders:
+            inner = os.open(part, _OPEN_FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        return os.open(name, _OPEN_FILE, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _need_regular(mode: int, path: Path) -> None:
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise Permanent(ErrorCode.NOT_A_FILE, f"{str(path)!r} is {kind}; name an image file")
+
+
+def _need_at_most(size: int, max_bytes: int, path: Path) -> None:
+    if size > max_bytes:
+        raise Permanent(
+            ErrorCode.TOO_MANY_BYTES,
+            f"{str(path)!r} is larger than SUSY_MAX_BYTES ({max_bytes} bytes); make it smaller, or raise the limit",
+        )
+
+
+def _translated(error: OSError, path: Path) -> SusyError:
+    """The one place where the operating system's errors become ours."""
+    name = repr(str(path))
+    if error.errno in _MISSING:
+        return Permanent(ErrorCode.NOT_FOUND, f"{name} does not exist; was it moved or deleted?")
+    if error.errno in _FORBIDDEN:
+        return Permanent(ErrorCode.UNREADABLE, f"{name} may not be read; give the worker's user permission")
+    if error.errno in _NO_FILE:
+        return Permanent(ErrorCode.NOT_A_FILE, f"{name} is no regular file; name an image file")
+    if error.errno == errno.ELOOP:
+        return Permanent(ErrorCode.OUTSIDE_ROOTS, f"{name} became a link while it was read; name the file itself")
+    reason = os.strerror(error.errno) if error.errno else type(error).__name__
+    return Transient(ErrorCode.UNREADABLE, f"{name} could not be read just now ({reason}); check the disk or the mount")
