@@ -1,0 +1,5 @@
+"""`python -m worker` is `susy`."""
+
+from worker.cli.main import run
+
+run()

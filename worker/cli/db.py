@@ -1,0 +1,25 @@
+"""`susy db`: the ledger's schema."""
+
+from __future__ import annotations
+
+import typer
+
+from worker.cli.output import out
+from worker.settings import load_settings
+
+app = typer.Typer(help="The database schema.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command()
+def upgrade() -> None:
+    """Migrate the database to this version's schema; safe to run from several places at once."""
+    from worker.store.migrate import current, upgrade
+
+    url = load_settings().need_database_url()
+    upgrade(url)
+    out.print(f"database schema: {current(url)}")

@@ -1,0 +1,52 @@
+"""The bundled samples: what they are, what must come of them, what did."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worker.demo.paths import EXPECTED, SAMPLES
+from worker.store import CheckView
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A bundled image and what must come of it."""
+
+    path: Path
+    outcome: str
+    """The decision, or the error code of its quarantine."""
+
+
+@dataclass(frozen=True)
+class SampleResult:
+    """A sample and what came of it."""
+
+    sample: Sample
+    view: CheckView
+
+    @property
+    def outcome(self) -> str:
+        """The decision, or the error code."""
+        if self.view.verdict is not None:
+            return str(self.view.verdict.decision)
+        return self.view.error_code or str(self.view.state)
+
+    @property
+    def as_expected(self) -> bool:
+        return self.outcome == self.sample.outcome
+
+    @property
+    def seconds(self) -> float | None:
+        """From the claim to the record."""
+        if self.view.started_at is None or self.view.finished_at is None:
+            return None
+        return (self.view.finished_at - self.view.started_at).total_seconds()
+
+
+def load_samples() -> list[Sample]:
+    """The bundled samples, as `expected.toml` lists them."""
+    expected: dict[str, dict[str, Any]] = tomllib.loads(EXPECTED.read_text())
+    return [Sample(SAMPLES / name, facts.get("decision") or facts["error"]) for name, facts in expected.items()]

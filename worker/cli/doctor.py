@@ -1,0 +1,94 @@
+"""`susy doctor`: is this setup fit for work?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import redis
+import typer
+from rich.table import Table
+
+from worker.cli.output import out
+from worker.errors import ErrorCode, SetupError, SusyError
+from worker.settings import Settings, load_settings
+
+
+def doctor() -> None:
+    """Test settings, database, Redis, image roots, weights, device and policies; exit 2 if one fails."""
+    settings = load_settings()
+    examinations: dict[str, Callable[[Settings], str]] = {
+        "database": _database,
+        "redis": _redis,
+        "roots": _roots,
+        "weights": _weights,
+        "device": _device,
+        "policies": _policies,
+    }
+    table = Table("part", "state", "finding", box=None, pad_edge=False)
+    healthy = True
+    for part, examination in examinations.items():
+        try:
+            table.add_row(part, "[green]ok[/]", examination(settings))
+        except SusyError as error:
+            healthy = False
+            table.add_row(part, "[red]fails[/]", error.message)
+    out.print(table)
+    if not healthy:
+        raise typer.Exit(2)
+
+
+def _database(settings: Settings) -> str:
+    from worker.store import Store, require_current
+
+    url = settings.need_database_url()
+    with Store(url, pool_size=1) as store:
+        store.ping()
+    require_current(url)
+    return "reachable, schema up to date"
+
+
+def _redis(settings: Settings) -> str:
+    url = settings.need_redis_url()
+    try:
+        with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
+            facts = client.info()
+    except redis.RedisError as error:
+        raise SetupError(ErrorCode.QUEUE_UNAVAILABLE, f"SUSY_REDIS_URL: {error}") from error
+    if facts["maxmemory_policy"] != "noeviction":
+        raise SetupError(
+            ErrorCode.SETTINGS,
+            f"Redis evicts messages when full (maxmemory-policy {facts['maxmemory_policy']}); set it to noeviction",
+        )
+    return f"reachable, version {facts['redis_version']}, noeviction"
+
+
+def _roots(settings: Settings) -> str:
+    if not settings.roots:
+        raise SetupError(ErrorCode.SETTINGS, "SUSY_ROOTS is not set; name the folders that hold images")
+    for root in settings.roots:
+        if not root.is_dir():
+            raise SetupError(ErrorCode.SETTINGS, f"SUSY_ROOTS names {root}, which is no folder")
+    return ", ".join(map(str, settings.roots))
+
+
+def _weights(settings: Settings) -> str:
+    from worker.detector.detector import weights_path
+    from worker.detector.weights import load_weights
+
+    path = weights_path(settings)
+    _, info = load_weights(path)
+    return f"{info.name} {info.version}, digest {info.sha256[:12]}" + (" (demonstration)" if info.is_demo else "")
+
+
+def _device(settings: Settings) -> str:
+    from worker.detector.device import choose_device
+
+    return str(choose_device(settings.device))
+
+
+def _policies(settings: Settings) -> str:
+    from worker.policy.policy import load_policies
+
+    return ", ".join(
+        f"{policy.name} {policy.version.version}" for policy in load_policies(settings.policy, settings.policies)
+    )

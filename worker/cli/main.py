@@ -1,0 +1,47 @@
+"""The `susy` command: assembled here, one module a group of commands."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from worker.cli import check, db, demo, doctor, policy, show, submit, train, up, weights, work
+from worker.errors import SetupError, SusyError
+
+app = typer.Typer(
+    name="susy",
+    help="Find synthetic images: check them here, or queue them for workers. Settings are SUSY_… variables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("check")(check.check)
+app.command("submit")(submit.submit)
+app.command("show")(show.show)
+app.command("worker")(work.worker)
+app.command("reconciler")(work.reconciler)
+app.command("up")(up.up)
+app.command("demo")(demo.demo)
+app.command("train")(train.train)
+app.command("doctor")(doctor.doctor)
+app.add_typer(weights.app, name="weights")
+app.add_typer(policy.app, name="policy")
+app.add_typer(db.app, name="db")
+
+
+def run() -> None:
+    """Run the command line. Exit codes: 0 done, 1 some item failed, 2 wrong usage or setup."""
+    try:
+        app()
+    except SetupError as error:
+        sys.exit(_explain(error, 2))
+    except SusyError as error:
+        sys.exit(_explain(error, 1))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _explain(error: SusyError, exit_code: int) -> int:
+    print(f"susy: {error}", file=sys.stderr)
+    return exit_code

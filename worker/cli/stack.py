@@ -1,0 +1,98 @@
+"""A whole deployment in one place: embedded servers, migrated, with a worker process and a reconciler."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from worker.embedded import embedded_services
+from worker.errors import ErrorCode, SetupError
+from worker.queue.publisher import Publisher
+from worker.queue.reconciler import reconcile_forever
+from worker.settings import Settings, load_settings
+from worker.store import Store, migrate
+
+SETUP_EXIT_CODE = 2
+_STOP_TIMEOUT = 40  # above the worker's soft shutdown of 30 s
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What is running."""
+
+    settings: Settings
+    worker: WorkerProcess
+
+
+class WorkerProcess:
+    """A Celery worker as a process of its own, started again when it ends by itself."""
+
+    def __init__(self, settings: Settings, log: IO[bytes] | None) -> None:
+        self._environment = os.environ | {
+            "SUSY_DATABASE_URL": settings.need_database_url(),
+            "SUSY_REDIS_URL": settings.need_redis_url(),
+            "SUSY_WEIGHTS": settings.weights or "",
+            "SUSY_ROOTS": os.pathsep.join(map(str, settings.roots)),
+        }
+        self._log = log
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "worker", "worker"],
+            env=self._environment,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,  # Ctrl-C reaches the parent, which stops the worker in order
+        )
+
+    def supervise(self) -> None:
+        """Start the worker again if it has ended. Raises `SetupError` when it cannot start as set up."""
+        code = self._process.poll()
+        if code == SETUP_EXIT_CODE:
+            raise SetupError(ErrorCode.SETTINGS, "the worker cannot start; its own message says why")
+        if code is not None:
+            self._process = self._start()
+
+    def stop(self) -> None:
+        """Let it finish what is running, then end it."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(_STOP_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+@contextmanager
+def running_stack(
+    directory: Path, roots: tuple[Path, ...], *, weights: str, worker_log: IO[bytes] | None = None
+) -> Iterator[Stack]:
+    """Everything that `susy up` runs, with its data under `directory`; all of it stops with the block."""
+    with embedded_services(directory) as services:
+        settings = load_settings(
+            database_url=services.database_url, redis_url=services.redis_url, roots=roots, weights=weights
+        )
+        migrate.upgrade(services.database_url)
+        stopped = threading.Event()
+        with Store(services.database_url, pool_size=4) as store, Publisher(settings) as publisher:
+            reconciler = threading.Thread(
+                target=reconcile_forever, args=(store, publisher, settings, stopped), name="reconciler"
+            )
+            reconciler.start()
+            worker = WorkerProcess(settings, worker_log)
+            try:
+                yield Stack(settings, worker)
+            finally:
+                worker.stop()
+                stopped.set()
+                reconciler.join()

@@ -1,0 +1,59 @@
+"""`susy submit`: queue images for the workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from schema.states import Lane
+from worker.cli.output import error_document, notes, out, print_json
+from worker.errors import SusyError
+from worker.settings import load_settings
+
+
+def submit(  # noqa: PLR0917 (typer passes them by name)
+    images: Annotated[list[str], typer.Argument(help="Paths or file:// URIs, under SUSY_ROOTS.", metavar="PATH|URL")],
+    lane: Annotated[Lane, typer.Option(help="live is served before backfill.")] = Lane.LIVE,
+    source: Annotated[str, typer.Option(help="Who asks.")] = "cli",
+    external_id: Annotated[
+        str | None, typer.Option(help="Your id of the upload; the same one is accepted once. For one image only.")
+    ] = None,
+    policy: Annotated[str | None, typer.Option(help="Name of the policy to decide by.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Accept images for checking, and print their check ids."""
+    from worker.client import Client
+    from worker.intake.sources import locate
+
+    if external_id is not None and len(images) > 1:
+        raise typer.BadParameter("names one upload; submit one image with it", param_hint="--external-id")
+    settings = load_settings()
+    failed = False
+    with Client(settings) as client:
+        for image in images:
+            document: dict[str, Any] = {"path": image}
+            try:
+                # Refused here rather than in quarantine: whoever typed the path is still looking.
+                located = locate(image if "://" in image else str(Path(image).absolute()), settings.roots)
+                receipt = client.submit(
+                    source=source, uri=str(located), external_id=external_id, lane=lane, policy=policy
+                )
+                document |= {"check_id": str(receipt.check_id), "created": receipt.created}
+            except SusyError as error:
+                failed = True
+                document["error"] = error_document(error)
+            _print(document, as_json=json)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _print(document: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+    elif "error" in document:
+        notes.print(f"susy: {document['error']['code']}: {document['error']['message']}", markup=False)
+    else:
+        repeat = "" if document["created"] else "  (accepted before)"
+        out.print(f"{document['check_id']}  {document['path']}{repeat}", markup=False)

@@ -1,0 +1,20 @@
+"""`susy train`: make weights from images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worker.cli.output import out
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file; docs/demo-weights.md explains the keys.")],
+) -> None:
+    """Train SuSy by a recipe (TOML), and write one weights file; resumes after a kill."""
+    from worker.training.fit import fit
+    from worker.training.recipe import load_recipe
+
+    out.print(str(fit(load_recipe(recipe))), markup=False)

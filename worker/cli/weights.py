@@ -1,0 +1,72 @@
+"""`susy weights`: fetch, import and inspect weights files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worker.cli.output import out, print_json
+from worker.settings import load_settings
+
+app = typer.Typer(help="Weights of the detector.", no_args_is_help=True)
+
+Target = Annotated[
+    Path | None, typer.Option("--to", help="Where to write the file; by default where workers look for it.")
+]
+
+
+@app.command()
+def pull(to: Target = None) -> None:
+    """Fetch the pinned release from its hub and import it (needs the extra `hub`)."""
+    from worker.detector import hub
+    from worker.detector.detector import pulled_weights
+
+    target = to or pulled_weights()
+    info = hub.pull(target)
+    out.print(f"{target}: {info.name} {info.version}, digest {info.sha256}", markup=False)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="The released TorchScript file, SuSy.pt.")],
+    to: Target = None,
+    sha256: Annotated[str | None, typer.Option(help="Refuse a file of another SHA-256.")] = None,
+) -> None:
+    """Turn the released TorchScript file into a weights file, after proving that both answer the same."""
+    from worker.detector.detector import pulled_weights
+    from worker.detector.release import import_release
+
+    target = to or pulled_weights()
+    info = import_release(source, target, sha256=sha256)
+    out.print(f"{target}: {info.name} {info.version}, digest {info.sha256}", markup=False)
+
+
+@app.command()
+def info(
+    path: Annotated[Path | None, typer.Argument(help="A weights file; the configured one when absent.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Print name, classes, parameters, digest and provenance."""
+    from worker.cli.check import with_some_weights
+    from worker.detector.detector import weights_path
+    from worker.detector.weights import load_weights
+
+    path = path or weights_path(with_some_weights(load_settings()))
+    _, weights = load_weights(path)
+    facts = {
+        "path": str(path),
+        "name": weights.name,
+        "version": weights.version,
+        "classes": list(weights.classes),
+        "parameters": weights.parameters,
+        "sha256": weights.sha256,
+        "provenance": dict(weights.provenance),
+    }
+    if as_json:
+        print_json(facts)
+        return
+    for key, value in facts.items():
+        out.print(f"{key:<12}{json.dumps(value, indent=2) if isinstance(value, dict) else value}", markup=False)

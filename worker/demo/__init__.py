@@ -1,0 +1,1 @@
+"""Demonstration weights and sample images."""

@@ -1,0 +1,82 @@
+"""From pixels to a scan: lay tiles, choose the ones of highest contrast, score them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.scan import ModelIdentity, Scan, SelectionGrid, Tiling
+from worker.detector.contrast import highest, luma, tile_contrasts
+from worker.detector.tiles import Grid, coverage_grid, cut, reference_grid
+from worker.intake.decode import Image
+
+
+class Scorer(Protocol):
+    """What scores tiles; the inference engine with its weights, or a stand-in."""
+
+    @property
+    def identity(self) -> ModelIdentity: ...
+
+    def score(self, tiles: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Class probabilities float32 [T, C] of T tiles uint8 [224, 224, 3]."""
+        ...
+
+
+def measure(image: Image, content_sha256: str, tiling: Tiling, scorer: Scorer) -> Scan:
+    """A scan of `image` in which the selected tiles are scored. An image smaller than a tile has none."""
+    corners, candidates = lay_tiles(image.width, image.height, tiling)
+    contrast = tile_contrasts(luma(image.pixels), corners) if len(corners) else np.empty(0)
+    selected = np.zeros(len(corners), np.bool_)
+    selected[candidates[highest(contrast[candidates])]] = True
+
+    unscored = Scan(
+        content_sha256=content_sha256,
+        model=scorer.identity,
+        tiling=tiling,
+        width=image.width,
+        height=image.height,
+        format=image.format,
+        corners=corners,
+        contrast=contrast.astype(np.float32),
+        selected=selected,
+        scored=np.zeros(len(corners), np.bool_),
+        probabilities=np.full((len(corners), len(scorer.identity.classes)), np.nan, np.float16),
+    )
+    return _score(unscored, selected, image, scorer)
+
+
+def complete(scan: Scan, image: Image, scorer: Scorer) -> Scan:
+    """`scan` with every remaining tile scored too."""
+    return _score(scan, ~scan.scored, image, scorer)
+
+
+def lay_tiles(width: int, height: int, tiling: Tiling) -> tuple[Grid, NDArray[np.intp]]:
+    """All tiles of an image, row by row, and the indices of those that may be selected.
+
+    The map's tiles cover every pixel at the tiling's stride. The candidates for selection lie 224 px
+    apart; in `reference` mode, or at an odd stride, some of them are not among the map's and are added.
+    """
+    candidates = (
+        reference_grid(width, height) if tiling.mode is SelectionGrid.REFERENCE else coverage_grid(width, height)
+    )
+    places = _places(coverage_grid(width, height, tiling.stride), width)
+    selectable = _places(candidates, width)
+    union = np.union1d(places, selectable)
+    corners = np.stack([union % width, union // width], axis=1).astype(np.int32)
+    return corners, np.searchsorted(union, selectable)
+
+
+def _places(grid: Grid, width: int) -> NDArray[np.int64]:
+    """One sortable number a corner: its pixel's place in row-major order."""
+    return grid[:, 1].astype(np.int64) * width + grid[:, 0]
+
+
+def _score(scan: Scan, which: NDArray[np.bool_], image: Image, scorer: Scorer) -> Scan:
+    probabilities = scan.probabilities.copy()
+    # Rounded to what the ledger keeps before anything is decided, so that a verdict made now and one
+    # made later from the stored scan are the same.
+    probabilities[which] = scorer.score(cut(image.pixels, scan.corners[which])).astype(np.float16)
+    return replace(scan, probabilities=probabilities, scored=scan.scored | which)

@@ -1,0 +1,106 @@
+"""From a scan to a verdict. Pure: the same scan and policy always give the same verdict."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schema.maps import heatmap
+from schema.scan import Scan
+from schema.states import Decision, Reason
+from schema.verdict import Region, Verdict
+from worker.policy.policy import Aggregation, Localize, Policy, Rule
+from worker.policy.regions import find_regions
+
+
+def decide(scan: Scan, policy: Policy) -> Verdict:
+    """What `policy` says of `scan`."""
+    tiles = scan.probabilities[scan.selected & scan.scored].astype(np.float64)
+    regions = find_regions(heatmap(scan), policy.region_at)
+    distribution = aggregate(tiles, policy.aggregate) if len(tiles) else None
+    decision, reason = _decide(scan, policy, distribution, tile_count=len(tiles), regions=regions)
+
+    reasons = [reason, *([Reason.DEMO_WEIGHTS] if scan.model.is_demo else [])]
+    return Verdict(
+        decision=decision,
+        score=None if distribution is None else _rounded(1 - distribution[0]),
+        class_scores={}
+        if distribution is None
+        else {name: _rounded(p) for name, p in zip(scan.model.classes, distribution, strict=True)},
+        generator=None
+        if distribution is None or decision is Decision.AUTHENTIC
+        else _generator(distribution, scan.model.classes, policy.generator_share),
+        reasons=tuple(reasons),
+        needs_review=decision in policy.review or scan.model.is_demo,
+        regions=regions,
+        policy=policy.version,
+    )
+
+
+def wants_map(scan: Scan, policy: Policy) -> bool:
+    """Whether the policy wants the tiles of `scan` scored that were not selected."""
+    if policy.localize is Localize.NEVER or scan.complete:
+        return False
+    if policy.localize is Localize.ALWAYS:
+        return True
+    tiles = scan.probabilities[scan.selected & scan.scored].astype(np.float64)
+    strongest = aggregate(tiles, Aggregation.MAX)
+    return bool(
+        evidence(aggregate(tiles, policy.aggregate), policy.rule) >= policy.authentic_below
+        or 1 - strongest[0] >= policy.region_at
+    )
+
+
+def aggregate(tiles: NDArray[np.float64], how: Aggregation) -> NDArray[np.float64]:
+    """One distribution [C] of the tiles' distributions [T, C], T ≥ 1; it sums to what a tile's sums to."""
+    if how is Aggregation.MEAN:
+        return np.asarray(tiles.mean(axis=0))
+    by_score = tiles[np.argsort(1 - tiles[:, 0], kind="stable")]
+    if how is Aggregation.MAX:
+        return np.asarray(by_score[-1])
+    middle = slice((len(tiles) - 1) // 2, len(tiles) // 2 + 1)
+    return np.asarray(by_score[middle].mean(axis=0))
+
+
+def evidence(distribution: NDArray[np.float64], rule: Rule) -> float:
+    """The number in 0..1 that the thresholds look at; see `Rule`."""
+    authentic = float(distribution[0])
+    if rule is Rule.SUM:
+        return 1 - authentic
+    strongest = float(distribution[1:].max())
+    return strongest / (strongest + authentic)
+
+
+def _decide(  # noqa: PLR0911 (one return a reason reads best)
+    scan: Scan,
+    policy: Policy,
+    distribution: NDArray[np.float64] | None,
+    *,
+    tile_count: int,
+    regions: tuple[Region, ...],
+) -> tuple[Decision, Reason]:
+    if distribution is None:
+        return Decision.INCONCLUSIVE, Reason.TOO_SMALL
+    if tile_count < policy.minimum_tiles:
+        return Decision.INCONCLUSIVE, Reason.TOO_FEW_TILES
+    if scan.contrast.max() < policy.minimum_contrast:
+        return Decision.INCONCLUSIVE, Reason.LOW_CONTRAST
+    weight = evidence(distribution, policy.rule)
+    if weight >= policy.synthetic_at:
+        return Decision.SYNTHETIC, Reason.ABOVE_SYNTHETIC_AT
+    if weight >= policy.authentic_below:
+        return Decision.INCONCLUSIVE, Reason.BETWEEN_THRESHOLDS
+    if regions:
+        return Decision.INCONCLUSIVE, Reason.SYNTHETIC_REGION
+    return Decision.AUTHENTIC, Reason.BELOW_AUTHENTIC_BELOW
+
+
+def _generator(distribution: NDArray[np.float64], classes: tuple[str, ...], share: float) -> str | None:
+    synthetic = distribution[1:]
+    leader = int(synthetic.argmax())
+    return classes[1 + leader] if synthetic[leader] >= share * synthetic.sum() and synthetic[leader] > 0 else None
+
+
+def _rounded(probability: float) -> float:
+    # Scans keep float16, which resolves probabilities to about 0.0005.
+    return round(float(probability), 4)

@@ -1,0 +1,28 @@
+"""Accepting a submission: first the ledger, then a message."""
+
+from __future__ import annotations
+
+from schema.messages import Submission
+from worker.errors import Transient
+from worker.log import get_logger
+from worker.queue.publisher import Publisher
+from worker.store import Receipt, Store
+
+log = get_logger(__name__)
+
+
+def accept(submission: Submission, store: Store, publisher: Publisher) -> Receipt:
+    """Write the check, then publish it. Once this returns, the check cannot be lost.
+
+    The same `(source, external_id)` is accepted once; a repeat returns the check that exists.
+    Raises `Transient` (`database_unavailable`) or `Permanent` (`conflict`); then nothing was accepted.
+    """
+    receipt = store.submit(submission)
+    if receipt.created:
+        try:
+            publisher.publish([receipt.check_id], submission.lane)
+            store.mark_dispatched([receipt.check_id])
+        except Transient as error:
+            # Accepted all the same: the reconciler publishes what was never dispatched.
+            log.warning("publish_postponed", check_id=str(receipt.check_id), code=str(error.code), error=error.message)
+    return receipt

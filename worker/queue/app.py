@@ -1,0 +1,49 @@
+"""The Celery app of a worker process: `susy worker`, or `celery -A worker.queue.app worker`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from celery import signals
+
+from worker.errors import SetupError
+from worker.log import configure_logging, get_logger
+from worker.queue import tasks  # noqa: F401 (registers the tasks)
+from worker.queue.celery_app import make_app
+from worker.queue.runtime import current
+from worker.settings import load_settings
+
+log = get_logger(__name__)
+
+
+def _or_exit(error: SetupError) -> SystemExit:
+    print(error, file=sys.stderr)
+    return SystemExit(2)
+
+
+try:
+    settings = load_settings()
+    app = make_app(settings)
+except SetupError as error:
+    raise _or_exit(error) from error
+
+
+@signals.setup_logging.connect
+def _set_up_logging(**_: Any) -> None:
+    configure_logging(settings)
+
+
+@signals.worker_init.connect
+def _start(**_: Any) -> None:
+    try:
+        runtime = current.start(settings)
+    except SetupError as error:
+        raise _or_exit(error) from error
+    identity = runtime.detector.identity
+    log.info("worker_ready", weights=identity.name, sha256=identity.sha256, device=str(runtime.detector.device))
+
+
+@signals.worker_shutdown.connect
+def _stop(**_: Any) -> None:
+    current.stop()

@@ -1,0 +1,117 @@
+"""One attempt at one check: claim, examine, record. The only place that decides retry or quarantine."""
+
+from __future__ import annotations
+
+import random
+from uuid import UUID
+
+from structlog.contextvars import bound_contextvars
+
+from worker.errors import ErrorCode, Permanent, SusyError, Transient
+from worker.intake.sources import read
+from worker.log import get_logger
+from worker.pipeline.examine import Examination, content_digest, examine
+from worker.pipeline.render import map_png
+from worker.policy.policy import Policy
+from worker.queue.patience import until_available
+from worker.queue.runtime import Runtime
+from worker.store import Claim, RecordOutcome
+
+log = get_logger(__name__)
+
+FIRST_DELAY, LONGEST_DELAY = 2.0, 600.0
+"""Seconds before the second attempt, and the bound of its doubling."""
+
+
+def attempt(check_id: UUID, runtime: Runtime) -> None:
+    """Bring the check to its verdict, its quarantine or its next attempt. Never raises for the image's sake.
+
+    A message whose check is done, held by another worker or not due yet is a duplicate: nothing happens.
+    """
+    settings = runtime.settings
+    with bound_contextvars(check_id=str(check_id)):
+        claim = until_available(
+            lambda: runtime.store.claim(
+                check_id, worker=runtime.name, lease=settings.lease, max_attempts=settings.max_attempts
+            )
+        )
+        if claim is None:
+            log.debug("nothing_to_claim")
+            return
+        with runtime.heart.beating(claim):
+            try:
+                policy = _policy(claim, runtime)
+                examination = _examine(claim, policy, runtime)
+                _record(claim, policy, examination, runtime)
+            except SusyError as error:
+                _fail(claim, error, runtime)
+            except MemoryError as error:
+                _fail(claim, Transient(ErrorCode.OUT_OF_MEMORY, f"no memory for {claim.uri}: {error}"), runtime)
+            except Exception as error:
+                log.exception("unexpected_failure")
+                _fail(claim, Transient(ErrorCode.UNEXPECTED, f"{type(error).__name__}: {error}"), runtime)
+
+
+def _policy(claim: Claim, runtime: Runtime) -> Policy:
+    policy = runtime.policies.find(claim.policy)
+    if policy is None:
+        raise Permanent(
+            ErrorCode.UNKNOWN_POLICY,
+            f"policy {claim.policy!r} is not in this worker's SUSY_POLICIES; add it there and retry the check",
+        )
+    return policy
+
+
+def _examine(claim: Claim, policy: Policy, runtime: Runtime) -> Examination:
+    settings = runtime.settings
+    content = read(claim.uri, settings.roots, settings.max_bytes)
+    known = until_available(
+        lambda: runtime.store.find_scan(content_digest(content), runtime.detector.identity.sha256, str(settings.grid))
+    )
+    return examine(content, policy, runtime.detector, tiling=settings.grid, max_pixels=settings.max_pixels, known=known)
+
+
+def _record(claim: Claim, policy: Policy, examination: Examination, runtime: Runtime) -> None:
+    scan, verdict = examination.scan, examination.verdict
+    picture = map_png(scan)
+    outcome = until_available(
+        lambda: runtime.store.record(
+            claim, scan=scan, verdict=verdict, policy_document=policy.document, map_png=picture
+        )
+    )
+    if outcome is RecordOutcome.LEASE_LOST:
+        log.warning("lease_lost", attempt=claim.attempt)
+        return
+    log.info(
+        "check_done",
+        decision=str(verdict.decision),
+        score=verdict.score,
+        tiles_scored=int(scan.scored.sum()),
+        attempt=claim.attempt,
+    )
+
+
+def _fail(claim: Claim, error: SusyError, runtime: Runtime) -> None:
+    retry_in = None
+    if isinstance(error, Transient) and claim.attempt < runtime.settings.max_attempts:
+        retry_in = backoff(claim.attempt)
+    kept = until_available(lambda: runtime.store.fail(claim, code=error.code, message=error.message, retry_in=retry_in))
+    if not kept:
+        log.warning("lease_lost", attempt=claim.attempt)
+        return
+    log.warning(
+        "check_quarantined" if retry_in is None else "check_postponed",
+        code=str(error.code),
+        error=error.message,
+        attempt=claim.attempt,
+        retry_in=retry_in,
+    )
+
+
+def backoff(attempt: int) -> float:
+    """Seconds until the next attempt: doubling from 2 s up to 10 min, spread by a factor of 0.5 to 1.5.
+
+    The spread keeps checks that failed together from coming back together.
+    """
+    doubled: float = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (attempt - 1))
+    return doubled * random.uniform(0.5, 1.5)  # noqa: S311 (no secret depends on it)

@@ -1,0 +1,62 @@
+"""How Celery is set up, for workers and for publishers alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from kombu import Queue
+
+from schema.messages import CHECK_TASK, SUBMIT_QUEUE, SUBMIT_TASK
+from schema.states import Lane
+from worker.settings import Settings
+
+QUEUES = (SUBMIT_QUEUE, *(str(lane) for lane in Lane))
+"""In the order they are served: a check is accepted before one is examined, live before backfill."""
+
+
+def make_app(settings: Settings) -> Celery:
+    """A Celery app on the settings' Redis. Tasks are registered by `worker.queue.tasks`."""
+    app = Celery("susy", set_as_current=False)
+    app.conf.update(
+        broker_url=_celery_url(settings.need_redis_url()),
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options=_transport_options(settings),
+        task_queues=[Queue(name, routing_key=name) for name in QUEUES],
+        task_default_queue=str(Lane.LIVE),
+        task_routes={SUBMIT_TASK: {"queue": SUBMIT_QUEUE}, CHECK_TASK: {"queue": str(Lane.LIVE)}},
+        # The ledger in Postgres holds results and retries; Redis only carries ids.
+        result_backend=None,
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_serializer="json",
+        accept_content=["json"],
+        # Decoding and waiting for the database release the GIL; inference has a thread of its own.
+        worker_pool="threads",
+        worker_concurrency=settings.concurrency,
+        worker_prefetch_multiplier=1,
+        worker_soft_shutdown_timeout=30,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+    )
+    return app
+
+
+def _transport_options(settings: Settings) -> dict[str, Any]:
+    return {
+        "visibility_timeout": settings.visibility_timeout,
+        "unacked_mutex_expire": 30,
+        "global_keyprefix": settings.key_prefix,
+        # Take from the first queue that has a message, in the order of QUEUES.
+        "queue_order_strategy": "priority",
+        "socket_timeout": 10,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+    }
+
+
+def _celery_url(redis_url: str) -> str:
+    return redis_url.replace("unix://", "redis+socket://", 1)

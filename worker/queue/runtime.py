@@ -1,0 +1,81 @@
+"""What one worker process holds: settings, ledger, detector, policies, heartbeat, publisher."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from worker.detector.detector import DEMO, Detector
+from worker.errors import ErrorCode, SetupError
+from worker.policy.policy import PolicySet, load_policies
+from worker.queue.heart import Heart
+from worker.queue.publisher import Publisher
+from worker.settings import Settings
+from worker.store import Store, require_current
+
+
+@dataclass
+class Runtime:
+    """Everything an attempt needs. One a process; `close` gives all of it back."""
+
+    settings: Settings
+    store: Store
+    detector: Detector
+    policies: PolicySet
+    heart: Heart
+    publisher: Publisher
+    name: str
+    """This worker's name in the ledger: host and process id."""
+    _stack: ExitStack = field(repr=False)
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def start_runtime(settings: Settings) -> Runtime:
+    """Check the setup and open everything. Raises `SetupError` before any message is taken."""
+    if not settings.roots:
+        raise SetupError(ErrorCode.SETTINGS, "SUSY_ROOTS is not set; name the folders under which images may be read")
+    database_url = settings.need_database_url()
+    with ExitStack() as stack:
+        policies = load_policies(settings.policy, settings.policies)
+        store = stack.enter_context(Store(database_url, pool_size=settings.concurrency + 2))
+        require_current(database_url)
+        publisher = stack.enter_context(Publisher(settings))
+        detector = stack.enter_context(Detector(settings))
+        if detector.identity.is_demo and settings.weights != DEMO:
+            raise SetupError(
+                ErrorCode.SETTINGS,
+                "these are demonstration weights; run `susy weights pull` for the released ones, or set "
+                "SUSY_WEIGHTS=demo to try the worker with verdicts that decide nothing",
+            )
+        heart = Heart(store, settings)
+        stack.callback(heart.stop)
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        return Runtime(settings, store, detector, policies, heart, publisher, name, stack.pop_all())
+
+
+class CurrentRuntime:
+    """The process's runtime, started once by the worker and found by its tasks."""
+
+    def __init__(self) -> None:
+        self._runtime: Runtime | None = None
+
+    def start(self, settings: Settings) -> Runtime:
+        self._runtime = start_runtime(settings)
+        return self._runtime
+
+    def get(self) -> Runtime:
+        if self._runtime is None:
+            raise SetupError(ErrorCode.SETTINGS, "tasks run only inside a worker; start one with `susy worker`")
+        return self._runtime
+
+    def stop(self) -> None:
+        if self._runtime is not None:
+            self._runtime.close()
+            self._runtime = None
+
+
+current = CurrentRuntime()

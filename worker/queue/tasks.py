@@ -1,0 +1,61 @@
+"""The two Celery tasks. Thin: a message comes in, a function of the queue is called."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+from celery import Task, shared_task
+from pydantic import ValidationError
+
+from schema.messages import CHECK_TASK, SUBMIT_TASK, SubmitMessage
+from worker.errors import ErrorCode, Permanent
+from worker.log import get_logger
+from worker.queue.accept import accept
+from worker.queue.attempt import attempt
+from worker.queue.patience import until_available
+from worker.queue.runtime import current
+
+log = get_logger(__name__)
+
+
+@shared_task(name=CHECK_TASK, bind=True)
+def check(self: Task, *args: Any, **kwargs: Any) -> None:
+    """Examine one check, named by its id."""
+    try:
+        (check_id,) = args
+        parsed = UUID(check_id)
+    except (ValueError, TypeError, AttributeError):
+        _reject(self, args, kwargs, "expected one argument, the check's id")
+        return
+    attempt(parsed, current.get())
+
+
+@shared_task(name=SUBMIT_TASK, bind=True)
+def submit(self: Task, *args: Any, **kwargs: Any) -> None:
+    """Accept one submission; its fields are the message's keyword arguments (`docs/messages.md`)."""
+    if args:
+        _reject(self, args, kwargs, "expected keyword arguments only")
+        return
+    try:
+        submission = SubmitMessage.model_validate(kwargs).submission()
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, p['loc'])) or 'message'}: {p['msg']}" for p in error.errors())
+        _reject(self, args, kwargs, "; ".join(problems))
+        return
+    if submission.external_id is None:
+        # Redis may deliver a message twice; its id makes the second delivery the same submission.
+        submission = submission.model_copy(update={"external_id": f"message:{self.request.id}"})
+    runtime = current.get()
+    try:
+        until_available(lambda: accept(submission, runtime.store, runtime.publisher))
+    except Permanent as error:
+        _reject(self, args, kwargs, error.message, error.code)
+
+
+def _reject(task: Task, args: Any, kwargs: Any, message: str, code: ErrorCode = ErrorCode.INVALID_MESSAGE) -> None:
+    """Keep what cannot be worked on where an operator finds it; the queue goes on."""
+    body = json.dumps({"args": args, "kwargs": kwargs}, default=str)
+    log.warning("message_rejected", task=task.name, code=str(code), error=message)
+    until_available(lambda: current.get().store.reject_message(task.name, body, code, message))
