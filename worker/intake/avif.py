@@ -24,9 +24,10 @@ def inspect(content: bytes, max_pixels: int) -> Announced:  # noqa: ARG001 (the 
     if not any(brand in _BRANDS for brand in brands):
         name = "HEIC" if any(brand in _HEIC for brand in brands) else "a video or an image of another kind"
         raise unsupported(f"the file is {name}, which is not decoded here", "convert it to JPEG")
-    if not any(name in (b"meta", b"moov") for name, _, _ in boxes):
-        raise corrupt("the file describes no image")
-    return Announced("AVIF", _without_exif(content, boxes))
+    names = {name for name, _, _ in boxes}
+    if not names & {b"meta", b"moov"}:
+        raise truncated("the file ends before it describes an image")
+    return Announced("AVIF", _without_exif(content, boxes), complete=b"mdat" in names)
 
 
 def _boxes(content: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -45,7 +46,7 @@ def _boxes(content: bytes) -> Iterator[tuple[bytes, int, int]]:
         if length < header:
             raise corrupt("a box has a length below its own header's")
         if position + length > len(content):
-            raise truncated(f"the file ends within a box ({name.decode('latin-1')})")
+            raise truncated("the file ends within a box")
         yield name, position + header, position + length
         position += length
 

@@ -32,6 +32,9 @@ def inspect(content: bytes, max_pixels: int) -> Announced:  # noqa: PLR0912 (one
     position, scans, segments = 2, 0, 0
     while match := _MARKER.search(content, position):
         code, position = match[1][0], match.end()
+        segments += 1
+        if segments > MAX_SEGMENTS:
+            raise corrupt(f"the image has more than {MAX_SEGMENTS} segments")
         if code == _EOI:
             parts.append(b"\xff\xd9")
             complete = True
@@ -40,9 +43,6 @@ def inspect(content: bytes, max_pixels: int) -> Announced:  # noqa: PLR0912 (one
             continue
         if code == _SOI:
             raise corrupt("a second image begins within the first")
-        segments += 1
-        if segments > MAX_SEGMENTS:
-            raise corrupt(f"the image has more than {MAX_SEGMENTS} segments")
         if position + 2 > len(content):
             break
         (length,) = struct.unpack_from(">H", content, position)
