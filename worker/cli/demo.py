@@ -77,7 +77,7 @@ def _finished(waiting: set[UUID], store: Store, stack: Stack) -> Iterator[CheckV
         over = time.monotonic() > until
         for check_id in sorted(waiting):
             view = store.show(check_id)
-            if view is not None and (over or view.state in (CheckState.DONE, CheckState.QUARANTINED)):
+            if over or view.state in (CheckState.DONE, CheckState.QUARANTINED):
                 waiting.remove(check_id)
                 yield view
         time.sleep(_POLL)

@@ -32,7 +32,7 @@ class SampleResult:
         """The decision, or the error code."""
         if self.view.verdict is not None:
             return str(self.view.verdict.decision)
-        return self.view.error_code or str(self.view.state)
+        return self.view.error.code if self.view.error else str(self.view.state)
 
     @property
     def as_expected(self) -> bool:

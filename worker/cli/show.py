@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -25,8 +26,6 @@ def show(
     settings = load_settings()
     with Store(settings.need_database_url(), pool_size=1) as store:
         view = store.show(check_id)
-    if view is None:
-        raise Permanent(ErrorCode.UNKNOWN_CHECK, f"no check has the id {check_id}")
     document = check_document(view)
     if json:
         print_json(document)
@@ -42,7 +41,7 @@ def check_document(view: CheckView) -> dict[str, Any]:
         "check_id": str(view.check_id),
         "state": str(view.state),
         "attempts": view.attempts,
-        "error": None if view.error_code is None else {"code": view.error_code, "message": view.error_message},
+        "error": asdict(view.error) if view.error else None,
         "source": view.source,
         "external_id": view.external_id,
         "uri": view.uri,

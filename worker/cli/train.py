@@ -15,6 +15,6 @@ def train(
 ) -> None:
     """Train SuSy by a recipe (TOML), and write one weights file; resumes after a kill."""
     from worker.training.fit import fit
-    from worker.training.recipe import load_recipe
+    from worker.training.recipe import read_recipe
 
-    out.print(str(fit(load_recipe(recipe))), markup=False)
+    out.print(str(fit(read_recipe(recipe))), markup=False)

@@ -1,9 +1,9 @@
 """The inference engine: one thread, batches across all images in flight.
 
 Many threads decode images and call `score`; a single thread owns the network and the device. It takes
-whatever tiles are waiting, up to the largest batch, so a lone image waits for nobody and a crowd fills
-the batches. The queue is bounded: when inference is the bottleneck, callers wait instead of piling up
-tiles, and a large image's tiles alternate with those of its neighbours.
+whatever tiles are waiting, up to the largest batch, one of each image in turn: a lone image waits for
+nobody, a crowd fills the batches, and a large image does not hold up its neighbours. A caller waits until
+its image is scored, so the tiles in flight are bounded by the number of callers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from schema.scan import TILE
-from worker.detector.tile_queue import TileQueue
+from worker.detector.fair_queue import FairQueue
 from worker.errors import ErrorCode, Permanent, SusyError, Transient
 
 Tile = NDArray[np.uint8]
@@ -32,7 +32,6 @@ CPU_BATCH = 16
 CUDA_BATCH = 128
 CUDA_GATHER = 0.003
 """Seconds a GPU waits to fill a batch; a CPU forward is so long that waiting never pays."""
-_QUEUED_BATCHES = 2
 
 
 @dataclass(eq=False)
@@ -84,7 +83,7 @@ class InferenceEngine:
         self._gather = CUDA_GATHER if on_cuda else 0.0
         # Page-locked memory lets the copy to the GPU run beside other work.
         self._staging = torch.empty((self.batch, TILE, TILE, 3), dtype=torch.uint8, pin_memory=on_cuda)
-        self._waiting: TileQueue[tuple[_Job, int]] = TileQueue(_QUEUED_BATCHES * self.batch)
+        self._waiting: FairQueue[tuple[_Job, int]] = FairQueue()
         self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._serve, name="inference", daemon=True)
         self._thread.start()
@@ -98,11 +97,8 @@ class InferenceEngine:
         job = _Job(tiles, np.empty((len(tiles), self._num_classes), np.float32), missing=len(tiles))
         if not tiles:
             return job.probabilities
-        for index in range(len(tiles)):
-            if job.error:
-                break
-            if not self._waiting.put((job, index)):
-                raise Transient(ErrorCode.INFERENCE_FAILED, "the inference engine is shutting down")
+        if not self._waiting.put((job, index) for index in range(len(tiles))):
+            raise Transient(ErrorCode.INFERENCE_FAILED, "the inference engine is shutting down")
         job.done.wait()
         if job.error:
             raise job.error

@@ -15,7 +15,7 @@ from worker.pipeline.render import map_png
 from worker.policy.policy import Policy
 from worker.queue.patience import until_available
 from worker.queue.runtime import Runtime
-from worker.store import Claim, RecordOutcome
+from worker.store import Claim, RecordOutcome, StoredScan
 
 log = get_logger(__name__)
 
@@ -41,8 +41,8 @@ def attempt(check_id: UUID, runtime: Runtime) -> None:
         with runtime.heart.beating(claim):
             try:
                 policy = _policy(claim, runtime)
-                examination = _examine(claim, policy, runtime)
-                _record(claim, policy, examination, runtime)
+                examination, stored = _examine(claim, policy, runtime)
+                _record(claim, policy, examination, stored, runtime)
             except SusyError as error:
                 _fail(claim, error, runtime)
             except MemoryError as error:
@@ -62,23 +62,25 @@ def _policy(claim: Claim, runtime: Runtime) -> Policy:
     return policy
 
 
-def _examine(claim: Claim, policy: Policy, runtime: Runtime) -> Examination:
+def _examine(claim: Claim, policy: Policy, runtime: Runtime) -> tuple[Examination, StoredScan | None]:
+    """The examination, and the ledger's scan if it is the one that was used."""
     settings = runtime.settings
     content = read(claim.uri, settings.roots, settings.max_bytes)
-    known = until_available(
-        lambda: runtime.store.find_scan(content_digest(content), runtime.detector.identity.sha256, str(settings.grid))
+    digest = content_digest(content)
+    stored = until_available(lambda: runtime.store.find_scan(digest, runtime.detector.identity.sha256, settings.grid))
+    known = stored.scan if stored else None
+    examination = examine(
+        content, policy, runtime.detector, tiling=settings.grid, max_pixels=settings.max_pixels, known=known
     )
-    return examine(content, policy, runtime.detector, tiling=settings.grid, max_pixels=settings.max_pixels, known=known)
+    return examination, stored if examination.scan is known else None
 
 
-def _record(claim: Claim, policy: Policy, examination: Examination, runtime: Runtime) -> None:
+def _record(
+    claim: Claim, policy: Policy, examination: Examination, stored: StoredScan | None, runtime: Runtime
+) -> None:
     scan, verdict = examination.scan, examination.verdict
-    picture = map_png(scan)
-    outcome = until_available(
-        lambda: runtime.store.record(
-            claim, scan=scan, verdict=verdict, policy_document=policy.document, map_png=picture
-        )
-    )
+    picture = None if stored and stored.has_map else map_png(scan)
+    outcome = until_available(lambda: runtime.store.record(claim, stored or scan, verdict, policy.document, picture))
     if outcome is RecordOutcome.LEASE_LOST:
         log.warning("lease_lost", attempt=claim.attempt)
         return

@@ -24,6 +24,8 @@ QUEUE_DEPTH = 2000
 LOST_AFTER = 30.0
 """Seconds after which a dispatched check is sent again, once its lane's queue is empty: its message was
 popped by a worker that died, or went with a flush. A check that was not lost costs one empty claim."""
+LOST_AT_LATEST = 3600.0
+"""The same for a lane that never runs empty, where a message may simply still be waiting."""
 
 
 def reconcile_forever(store: Store, publisher: Publisher, settings: Settings, stopped: threading.Event) -> None:
@@ -32,13 +34,11 @@ def reconcile_forever(store: Store, publisher: Publisher, settings: Settings, st
     while not stopped.is_set():
         try:
             with store.lead() as leading:
-                while leading and not stopped.is_set():
+                if leading:
                     reconcile(store, publisher, settings)
-                    if away:
-                        log.info("service_back")
-                        away = False
-                    if stopped.wait(settings.reconcile_every) or not store.leads():
-                        break
+            if away:
+                log.info("service_back")
+                away = False
         except SusyError as error:
             if not away:
                 log.warning("service_away", code=str(error.code), error=error.message)
@@ -57,14 +57,10 @@ def reconcile(store: Store, publisher: Publisher, settings: Settings) -> None:
 
 def _refill(lane: Lane, store: Store, publisher: Publisher) -> None:
     depth = publisher.depth(lane)
-    lost_after = LOST_AFTER if depth == 0 else None
+    republish_after = LOST_AFTER if depth == 0 else LOST_AT_LATEST
     for start in range(depth, QUEUE_DEPTH, STEP):
-        due = store.take_due(lane, limit=min(STEP, QUEUE_DEPTH - start), lost_after=lost_after)
+        due = store.take_due(lane, limit=min(STEP, QUEUE_DEPTH - start), republish_after=republish_after)
         if not due:
             return
-        try:
-            publisher.publish(due, lane)
-        except SusyError:
-            store.mark_undispatched(due)
-            raise
+        publisher.publish(due, lane)
         log.info("checks_published", lane=str(lane), count=len(due))

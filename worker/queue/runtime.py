@@ -13,7 +13,8 @@ from worker.policy.policy import PolicySet, load_policies
 from worker.queue.heart import Heart
 from worker.queue.publisher import Publisher
 from worker.settings import Settings
-from worker.store import Store, require_current
+from worker.store import Store
+from worker.store.migrate import need_current
 
 
 @dataclass
@@ -42,7 +43,7 @@ def start_runtime(settings: Settings) -> Runtime:
     with ExitStack() as stack:
         policies = load_policies(settings.policy, settings.policies)
         store = stack.enter_context(Store(database_url, pool_size=settings.concurrency + 2))
-        require_current(database_url)
+        need_current(database_url)
         publisher = stack.enter_context(Publisher(settings))
         detector = stack.enter_context(Detector(settings))
         if detector.identity.is_demo and settings.weights != DEMO:

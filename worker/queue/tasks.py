@@ -58,4 +58,4 @@ def _reject(task: Task, args: Any, kwargs: Any, message: str, code: ErrorCode = 
     """Keep what cannot be worked on where an operator finds it; the queue goes on."""
     body = json.dumps({"args": args, "kwargs": kwargs}, default=str)
     log.warning("message_rejected", task=task.name, code=str(code), error=message)
-    until_available(lambda: current.get().store.reject_message(task.name, body, code, message))
+    until_available(lambda: current.get().store.reject_message(task.name, body, code=code, message=message))

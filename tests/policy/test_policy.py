@@ -1,0 +1,81 @@
+"""Policies: what a file may say, and what its version stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schema.states import Decision
+from worker.errors import ErrorCode, SetupError
+from worker.policy.policy import default_policy, load_policies, load_policy
+
+MINIMAL = 'name = "strict"\nsynthetic_at = 0.8\nauthentic_below = 0.2\n'
+
+
+def _write(folder: Path, text: str, name: str = "policy.toml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_the_default_policy_sends_everything_that_is_not_authentic_to_a_person() -> None:
+    policy = default_policy()
+    assert policy.review == {Decision.SYNTHETIC, Decision.INCONCLUSIVE}
+    assert policy.synthetic_at - policy.authentic_below >= 0.5
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("synthetic_at = 1.5", "synthetic_at"),
+        ('rule = "maybe"', "rule"),
+        ("minimum_tiles = 0", "minimum_tiles"),
+        ("minimum_tiles = 6", "minimum_tiles"),
+        ('localize = "sometimes"', "localize"),
+        ('review = ["everything"]', "review"),
+        ("synthetc_at = 0.9", "synthetc_at"),
+        ("authentic_below = 0.9", "authentic_below"),
+        ('name = "No Spaces"', "name"),
+    ],
+)
+def test_an_invalid_policy_is_refused_by_file_and_key(tmp_path: Path, line: str, key: str) -> None:
+    kept = [row for row in MINIMAL.splitlines() if not row.startswith(line.split(" ", maxsplit=1)[0] + " ")]
+    path = _write(tmp_path, "\n".join([*kept, line]))
+    with pytest.raises(SetupError) as raised:
+        load_policy(path)
+    assert raised.value.code is ErrorCode.POLICY_INVALID
+    assert str(path) in raised.value.message
+    assert key in raised.value.message
+    assert "\n" not in raised.value.message
+
+
+def test_a_file_that_is_no_toml_or_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    for path in (_write(tmp_path, "name = "), tmp_path / "absent.toml"):
+        with pytest.raises(SetupError, match=str(path)):
+            load_policy(path)
+
+
+def test_the_version_follows_the_meaning_not_the_spelling(tmp_path: Path) -> None:
+    plain = load_policy(_write(tmp_path, MINIMAL))
+    spelled_out = load_policy(_write(tmp_path, "# a comment\n" + MINIMAL + 'rule = "sum"\n'))
+    other = load_policy(_write(tmp_path, MINIMAL.replace("0.8", "0.81")))
+    assert plain.version == spelled_out.version
+    assert plain.version != other.version
+
+
+def test_a_worker_knows_its_default_and_every_policy_of_its_folder(tmp_path: Path) -> None:
+    _write(tmp_path, MINIMAL, "a.toml")
+    policies = load_policies(None, tmp_path)
+    strict = policies.find("strict")
+    assert strict is not None
+    assert strict.synthetic_at == 0.8
+    assert policies.find(None) == default_policy()
+    assert policies.find("unheard-of") is None
+
+
+def test_two_policies_of_one_name_are_refused(tmp_path: Path) -> None:
+    _write(tmp_path, MINIMAL, "a.toml")
+    _write(tmp_path, MINIMAL.replace("0.8", "0.7"), "b.toml")
+    with pytest.raises(SetupError, match="strict"):
+        load_policies(None, tmp_path)
