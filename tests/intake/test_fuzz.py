@@ -131,6 +131,9 @@ def test_garbage_after_a_signature_is_refused(signature: bytes, garbage: bytes) 
         pytest.param(b"\xff\xd8" + b"\xff\xd0" * 2_000_000, id="restart marks"),
         pytest.param(b"GIF89a" + bytes(7) + b"!\xfe" + b"\x01x" * 2_000_000, id="GIF comment"),
         pytest.param(FILES["png"][:33] + png_chunk(b"tEXt", b"") * 300_000 + FILES["png"][33:], id="PNG chunks"),
+        pytest.param(FILES["png"][:33] + png_chunk(b"IDAT", b"") * 300_000 + FILES["png"][33:], id="empty pixels"),
+        pytest.param(b"GIF89a" + bytes(7) + b"!\xfe\x00" * 1_300_000, id="GIF extensions"),
+        pytest.param(b"GIF89a" + bytes(4_000_000), id="GIF stray bytes"),
         pytest.param(b"\x00\x00\x00\x10ftypavifavif" + b"\x00\x00\x00\x08free" * 400_000, id="AVIF boxes"),
     ],
 )

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 from worker.intake.announced import Announced, corrupt, need_size, truncated
+
+MAX_BLOCKS = 1_000_000
+"""Blocks and stray bytes before the end of the first frame. A block holds up to 255 bytes, and encoders fill them;
+millions of short ones serve only to keep a worker busy."""
 
 _EXTENSION, _FRAME, _TRAILER = 0x21, 0x2C, 0x3B
 _GRAPHIC_CONTROL = 0xF9
@@ -17,14 +22,16 @@ def inspect(content: bytes, max_pixels: int) -> Announced:
     position = _HEADER + _palette_bytes(flags)
     palette = content[_HEADER:position]
     control = b""
+    budget = iter(range(MAX_BLOCKS))
     while True:
+        _spend(budget)
         if position >= len(content):
             raise truncated("the file ends before its first frame")
         kind = content[position]
         if kind == _TRAILER:
             raise corrupt("the image has no frame")
         if kind == _EXTENSION:
-            end = _end_of_blocks(content, position + 2)
+            end = _end_of_blocks(content, position + 2, budget)
             if content[position + 1] == _GRAPHIC_CONTROL and content[position + 2] == 4:
                 control = content[position : position + 8]
             position = end
@@ -39,7 +46,7 @@ def inspect(content: bytes, max_pixels: int) -> Announced:
     need_size(screen_width, screen_height, max_pixels)
     if max(screen_width, screen_height) > 0xFFFF:
         raise corrupt("the first frame lies outside of what a GIF can hold")
-    end = _end_of_blocks(content, position + 10 + _palette_bytes(frame_flags) + 1)
+    end = _end_of_blocks(content, position + 10 + _palette_bytes(frame_flags) + 1, budget)
     if control:
         # How the frame makes way for the next one (disposal) does not matter; whether it has a transparent color does.
         control = bytes((_EXTENSION, _GRAPHIC_CONTROL, 4, control[3] & 1, 0, 0, control[6], 0))
@@ -51,9 +58,15 @@ def _palette_bytes(flags: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _end_of_blocks(content: bytes, position: int) -> int:
+def _spend(budget: Iterator[int]) -> None:
+    if next(budget, None) is None:
+        raise corrupt(f"the image has more than {MAX_BLOCKS} blocks")
+
+
+def _end_of_blocks(content: bytes, position: int, budget: Iterator[int]) -> int:
     """The place after the sub-blocks that begin at `position`: a length and as many bytes each, until a length of 0."""
     while position < len(content):
+        _spend(budget)
         length = content[position]
         position += 1 + length
         if length == 0:

@@ -9,7 +9,10 @@ from worker.intake.announced import Announced, corrupt, need_size, truncated
 from worker.intake.orientation import UPRIGHT, read_orientation
 from worker.intake.rgb import ColorKey
 
-_GRAY, _RGB, _PALETTE = 0, 2, 3
+MAX_CHUNKS = 100_000
+"""Encoders fill chunks with kilobytes; millions of empty ones serve only to keep a worker busy."""
+
+_GRAY, _RGB = 0, 2
 _SIGNATURE = 8
 
 
@@ -20,7 +23,11 @@ def inspect(content: bytes, max_pixels: int) -> Announced:
     orientation, key, has_pixels = UPRIGHT, None, False
     position = _SIGNATURE
     name, depth, color = b"", 0, 0
+    chunks = 0
     while name != b"IEND":
+        chunks += 1
+        if chunks > MAX_CHUNKS:
+            raise corrupt(f"the image has more than {MAX_CHUNKS} chunks")
         if position + 8 > len(content):
             raise truncated("the file ends before its IEND chunk")
         length, name = struct.unpack_from(">I4s", content, position)

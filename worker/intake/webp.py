@@ -7,6 +7,9 @@ import struct
 from worker.intake.announced import Announced, corrupt, need_size, truncated
 from worker.intake.orientation import UPRIGHT, read_orientation
 
+MAX_CHUNKS = 100_000
+"""Chunks looked at in search of EXIF."""
+
 _HEADER = 12
 _EXTENDED = b"VP8X"
 
@@ -42,7 +45,9 @@ def _orientation(content: bytes, total: int) -> int:
     if content[12:16] != _EXTENDED:
         return UPRIGHT
     position = _HEADER
-    while position + 8 <= total:
+    for _ in range(MAX_CHUNKS):
+        if position + 8 > total:
+            break
         name, length = struct.unpack_from("<4sI", content, position)
         if name == b"EXIF":
             return read_orientation(content[position + 8 : min(position + 8 + length, total)])
