@@ -1,0 +1,298 @@
+"""The ledger's tables, as they are now. Private: dashboards read the views of `schema/dashboard.sql`.
+
+`migrations/` holds the way here; a test keeps the two equal. Words are text with a CHECK rather than enum types,
+because a CHECK can be replaced inside a transaction and a value can be taken away again.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Connection,
+    DateTime,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    event,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from schema.states import CheckState, Decision, Lane, VerdictMode
+
+SCHEMA = "susy"
+"""The Postgres schema of the tables."""
+DASHBOARD_SCHEMA = "dashboard"
+"""The Postgres schema of the views that are promised to dashboards."""
+
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    },
+)
+
+
+def _one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
+    listed = ", ".join(f"'{word}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _sha256(column: str) -> CheckConstraint:
+    return CheckConstraint(f"{column} ~ '^[0-9a-f]{{64}}$'", name=column)
+
+
+def _moment(name: str, *, nullable: bool = True) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=nullable)
+
+
+def _since_now(name: str) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=text("now()"))
+
+
+checks = Table(
+    "checks",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("external_id", Text, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("policy", Text),
+    Column("attributes", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("state", Text, nullable=False, server_default=text(f"'{CheckState.QUEUED}'")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    _since_now("created_at"),
+    _since_now("next_attempt_at"),
+    _moment("dispatched_at"),
+    Column("lease_token", Uuid),
+    _moment("lease_until"),
+    Column("worker", Text),
+    _moment("started_at"),
+    _moment("finished_at"),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("content_sha256", Text),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("source", "external_id"),
+    _one_of("state", CheckState),
+    _one_of("lane", Lane),
+    _sha256("content_sha256"),
+    CheckConstraint("source <> '' AND external_id <> '' AND uri <> ''", name="named"),
+    CheckConstraint("jsonb_typeof(attributes) = 'object'", name="attributes"),
+    CheckConstraint("attempts >= 0", name="attempts"),
+    CheckConstraint("(state = 'running') = (lease_token IS NOT NULL)", name="running_has_token"),
+    CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="running_has_lease"),
+    CheckConstraint(
+        "state <> 'running' OR (worker IS NOT NULL AND started_at IS NOT NULL AND attempts > 0)",
+        name="running_has_worker",
+    ),
+    CheckConstraint(
+        "(state IN ('done', 'quarantined', 'cancelled')) = (finished_at IS NOT NULL)", name="finished_has_time"
+    ),
+    CheckConstraint("state <> 'quarantined' OR error_code IS NOT NULL", name="quarantined_has_code"),
+    CheckConstraint("state <> 'done' OR content_sha256 IS NOT NULL", name="done_has_content"),
+    CheckConstraint("error_message IS NULL OR error_code IS NOT NULL", name="message_has_code"),
+)
+
+# What the reconciler publishes: never published first, then what was published longest ago. With dispatched_at in
+# front, a million checks that already wait in Redis are not looked at again every few seconds.
+Index(
+    "ix_checks_due",
+    checks.c.lane,
+    text("coalesce(dispatched_at, '-infinity'::timestamptz)"),
+    checks.c.next_attempt_at,
+    postgresql_where=text("state = 'queued'"),
+)
+# Few rows at any time; lease_until stays out of every index, so that renewing a lease is a heap-only update.
+Index("ix_checks_running", checks.c.lane, checks.c.created_at, postgresql_where=text("state = 'running'"))
+# Finds what has used up its attempts while waiting, after an operator lowered the bound.
+Index("ix_checks_retrying", checks.c.attempts, postgresql_where=text("state = 'queued' AND attempts > 0"))
+Index(
+    "ix_checks_quarantined",
+    checks.c.error_code,
+    checks.c.finished_at,
+    postgresql_where=text("state = 'quarantined'"),
+)
+Index("ix_checks_created_at", checks.c.created_at)
+
+scans = Table(
+    "scans",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("content_sha256", Text, nullable=False),
+    Column("weights_sha256", Text, nullable=False),
+    Column("tiling", Text, nullable=False),
+    Column("model_name", Text, nullable=False),
+    Column("classes", ARRAY(Text), nullable=False),
+    Column("is_demo", Boolean, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("tiles_total", Integer, nullable=False),
+    Column("tiles_scored", Integer, nullable=False),
+    Column("corners", LargeBinary, nullable=False),
+    Column("contrast", LargeBinary, nullable=False),
+    Column("selected", LargeBinary, nullable=False),
+    Column("scored", LargeBinary, nullable=False),
+    Column("probabilities", LargeBinary, nullable=False),
+    Column("map_png", LargeBinary),
+    _since_now("created_at"),
+    _since_now("updated_at"),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("content_sha256", "weights_sha256", "tiling"),
+    _sha256("content_sha256"),
+    _sha256("weights_sha256"),
+    CheckConstraint("tiling ~ '^[a-z]+-[0-9]+$'", name="tiling"),
+    CheckConstraint("width > 0 AND height > 0", name="size"),
+    CheckConstraint("cardinality(classes) > 0", name="classes"),
+    CheckConstraint("tiles_scored BETWEEN 0 AND tiles_total", name="tiles"),
+    # The bytes have the length that their shape asks for, or no reader can trust them.
+    CheckConstraint("octet_length(corners) = 8 * tiles_total", name="corners"),
+    CheckConstraint("octet_length(contrast) = 4 * tiles_total", name="contrast"),
+    CheckConstraint("octet_length(selected) = tiles_total", name="selected"),
+    CheckConstraint("octet_length(scored) = tiles_total", name="scored"),
+    CheckConstraint("octet_length(probabilities) = 2 * tiles_total * cardinality(classes)", name="probabilities"),
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("document", JSONB, nullable=False),
+    _since_now("created_at"),
+    PrimaryKeyConstraint("name", "version"),
+    CheckConstraint("name <> '' AND version <> ''", name="named"),
+    CheckConstraint("jsonb_typeof(document) = 'object'", name="document"),
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("check_id", Uuid, ForeignKey(checks.c.id), nullable=False),
+    Column("scan_id", Uuid, ForeignKey(scans.c.id), nullable=False),
+    Column("policy_name", Text, nullable=False),
+    Column("policy_version", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("decision", Text, nullable=False),
+    # Double, so that `susy show` repeats to the last digit what `susy check` printed.
+    Column("score", Double),
+    Column("class_scores", JSONB, nullable=False),
+    Column("generator", Text),
+    Column("reasons", ARRAY(Text), nullable=False),
+    Column("needs_review", Boolean, nullable=False),
+    Column("regions", JSONB, nullable=False),
+    _since_now("created_at"),
+    # Set by a trigger on `reviews`; it only keeps the review queue's index small, `reviews` is the truth.
+    _moment("reviewed_at"),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("check_id", "policy_name", "policy_version"),
+    ForeignKeyConstraint(["policy_name", "policy_version"], [policies.c.name, policies.c.version]),
+    _one_of("mode", VerdictMode),
+    _one_of("decision", Decision),
+    CheckConstraint("score BETWEEN 0 AND 1", name="score"),
+    CheckConstraint("jsonb_typeof(class_scores) = 'object'", name="class_scores"),
+    CheckConstraint("jsonb_typeof(regions) = 'array'", name="regions"),
+)
+
+Index("uq_verdicts_live", verdicts.c.check_id, unique=True, postgresql_where=text("mode = 'live'"))
+Index(
+    "ix_verdicts_to_review",
+    verdicts.c.created_at,
+    postgresql_where=text("mode = 'live' AND needs_review AND reviewed_at IS NULL"),
+)
+Index(None, verdicts.c.scan_id)
+
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("check_id", Uuid, ForeignKey(checks.c.id), nullable=False),
+    Column("reviewer", Text, nullable=False),
+    Column("decision", Text, nullable=False),
+    Column("note", Text),
+    _since_now("created_at"),
+    PrimaryKeyConstraint("id"),
+    _one_of("decision", Decision),
+    CheckConstraint("reviewer <> ''", name="reviewer"),
+)
+
+Index(None, reviews.c.check_id)
+
+rejected_messages = Table(
+    "rejected_messages",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    _since_now("received_at"),
+    Column("task", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("octet_length(body) <= 4096", name="body"),
+)
+
+Index(None, rejected_messages.c.received_at)
+
+_STORAGE = (
+    # A check is written about five times in its life. Room on the page keeps its versions together and lets renewals
+    # stay heap-only; vacuum comes after 2 % of the rows, not after 20 %, which of a million would be 200,000 dead ones.
+    "ALTER TABLE susy.checks SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02,"
+    " autovacuum_analyze_scale_factor = 0.02)",
+    # A PNG does not compress again.
+    "ALTER TABLE susy.scans ALTER COLUMN map_png SET STORAGE EXTERNAL",
+)
+
+_TRIGGERS = (
+    """
+    CREATE FUNCTION susy.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION 'susy.% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+    END
+    $$""",
+    *(
+        f"""
+        CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON susy.{table}
+        FOR EACH STATEMENT EXECUTE FUNCTION susy.refuse_change()"""
+        for table in ("policies", "reviews")
+    ),
+    """
+    CREATE FUNCTION susy.mark_reviewed() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        UPDATE susy.verdicts SET reviewed_at = NEW.created_at
+        WHERE check_id = NEW.check_id AND reviewed_at IS NULL;
+        RETURN NULL;
+    END
+    $$""",
+    """
+    CREATE TRIGGER reviews_mark_reviewed AFTER INSERT ON susy.reviews
+    FOR EACH ROW EXECUTE FUNCTION susy.mark_reviewed()""",
+)
+
+
+@event.listens_for(metadata, "after_create")
+def _create_what_tables_cannot_say(_target: MetaData, connection: Connection, **_options: object) -> None:
+    for statement in (*_STORAGE, *_TRIGGERS):
+        connection.exec_driver_sql(statement, execution_options={"no_parameters": True})

@@ -1,0 +1,138 @@
+"""Bringing a database to the schema this version needs: one locked transaction, all or nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import alembic.command
+import psycopg
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+import migrations
+from schema.tables import SCHEMA
+from worker.errors import ErrorCode, SetupError
+from worker.store.address import Address
+from worker.store.locks import MIGRATION_LOCK
+from worker.store.translation import translated
+
+LOCK_PATIENCE = "60s"
+"""How long to wait for another starter's migration, or for a busy table."""
+
+# Alembic keeps its current environment in module globals.
+_one_at_a_time = threading.Lock()
+
+
+def upgrade(database_url: str, revision: str = "head") -> None:
+    """Apply every migration up to `revision`. Starters that come together wait for the first one."""
+    with _locked(database_url) as connection:
+        if _schema_is_missing(connection):
+            connection.exec_driver_sql(f"CREATE SCHEMA {SCHEMA}")
+        alembic.command.upgrade(_config(connection), revision)
+
+
+def downgrade(database_url: str, revision: str) -> None:
+    """Take migrations back down to `revision`; `base` drops the ledger and everything in it."""
+    with _locked(database_url) as connection:
+        if _schema_is_missing(connection):
+            return
+        alembic.command.downgrade(_config(connection), revision)
+        if _revision(connection) is None:
+            connection.exec_driver_sql(f"DROP TABLE {SCHEMA}.alembic_version")
+            connection.exec_driver_sql(f"DROP SCHEMA {SCHEMA}")
+
+
+def current(database_url: str) -> str | None:
+    """The revision the database is at; None when it has no ledger yet."""
+    with _connected(database_url) as connection:
+        return _revision(connection)
+
+
+def head() -> str:
+    """The revision this version of susy-worker needs."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    if revision is None:
+        raise SetupError(ErrorCode.DATABASE_OUTDATED, "this installation holds no migrations; reinstall susy-worker")
+    return revision
+
+
+def is_current(database_url: str) -> bool:
+    """Whether the database has exactly the schema this version needs."""
+    return current(database_url) == head()
+
+
+def need_current(database_url: str) -> None:
+    """Raise a `SetupError` that says what to do unless the database is at this version's revision."""
+    revision = current(database_url)
+    if revision == head():
+        return
+    if revision is not None and not _is_known(revision):
+        raise _too_new(revision)
+    found = "holds no ledger" if revision is None else f"is at revision {revision}"
+    raise SetupError(ErrorCode.DATABASE_OUTDATED, f"the database {found}, {head()} is needed; run `susy db upgrade`")
+
+
+def _is_known(revision: str) -> bool:
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def _too_new(revision: str) -> SetupError:
+    return SetupError(
+        ErrorCode.DATABASE_OUTDATED,
+        f"the database is at revision {revision}, which this version of susy-worker does not know; upgrade susy-worker",
+    )
+
+
+def _config(connection: sa.Connection | None = None) -> Config:
+    config = Config()
+    # Config values are interpolated, and a folder's name may hold a percent sign.
+    config.set_main_option("script_location", str(Path(migrations.__file__ or "").parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+@contextmanager
+def _connected(database_url: str) -> Iterator[sa.Connection]:
+    address = Address.of(database_url)
+    # libpq reads the URL, not SQLAlchemy: theirs differ on sockets, several hosts and defaults.
+    engine = sa.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(database_url, **address.defaults()),
+        poolclass=sa.NullPool,
+    )
+    with translated(address):
+        try:
+            with engine.begin() as connection:
+                yield connection
+        except sa.exc.DBAPIError as error:
+            raise (error.orig or error) from error
+
+
+@contextmanager
+def _locked(database_url: str) -> Iterator[sa.Connection]:
+    with _one_at_a_time, _connected(database_url) as connection:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_PATIENCE}'")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK.space}, {MIGRATION_LOCK.key})")
+        try:
+            yield connection
+        except CommandError as error:
+            revision = _revision(connection)
+            if revision is not None and not _is_known(revision):
+                raise _too_new(revision) from error
+            raise SetupError(ErrorCode.DATABASE_OUTDATED, str(error)) from error
+
+
+def _schema_is_missing(connection: sa.Connection) -> bool:
+    return connection.exec_driver_sql(f"SELECT to_regnamespace('{SCHEMA}') IS NULL").scalar_one() is True
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
+    return context.get_current_revision()

@@ -1,0 +1,239 @@
+"""The ledger: every way in which checks are accepted, held, ended, put back and looked at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from schema.messages import Submission
+from schema.scan import Scan, Tiling
+from schema.states import CheckState, Decision, Lane
+from schema.verdict import Verdict
+from worker.errors import ErrorCode
+from worker.store import queries
+from worker.store.database import Database
+from worker.store.locks import LEADER_LOCK
+from worker.store.recording import record
+from worker.store.scans import stored_scan
+from worker.store.submissions import submit_many
+from worker.store.types import (
+    CheckView,
+    Claim,
+    Freed,
+    LaneBacklog,
+    QuarantineCount,
+    Receipt,
+    RecordOutcome,
+    StoredScan,
+)
+from worker.store.views import lane_backlog, show
+
+MAX_ERROR_MESSAGE = 2000
+"""Characters of a failure's message that are kept."""
+MAX_REJECTED_BODY = 4096
+"""Bytes of a malformed message that are kept."""
+
+
+class Store:
+    """The ledger in one Postgres. Safe to share between threads.
+
+    Every method raises `Transient(DATABASE_UNAVAILABLE)` when Postgres is away, within `timeout` seconds, and
+    `SetupError(DATABASE_OUTDATED)` when it lacks a migration.
+    """
+
+    def __init__(self, database_url: str, *, pool_size: int, timeout: float = 10.0) -> None:
+        self._database = Database(database_url, pool_size=pool_size, timeout=timeout)
+
+    def open(self) -> None:
+        """Start connecting in the background. Postgres need not be there yet."""
+        self._database.open()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def ping(self) -> None:
+        """Return when Postgres answers."""
+        self._database.count(queries.PING, {})
+
+    # --- Submitting
+
+    def submit(self, submission: Submission) -> Receipt:
+        """Accept one submission. Raises `Permanent(CONFLICT)` when its key was accepted for another image."""
+        return submit_many(self._database, [submission])[0]
+
+    def submit_many(self, submissions: Iterable[Submission]) -> list[Receipt]:
+        """Accept all of them in one transaction, or, raising `Permanent(CONFLICT)`, none."""
+        return submit_many(self._database, submissions)
+
+    def mark_dispatched(self, check_ids: Iterable[UUID]) -> None:
+        """Note that these checks' messages are in the queue now."""
+        self._database.count(queries.MARK_DISPATCHED, {"check_ids": list(check_ids)})
+
+    def reject_message(self, task: str, body: str | bytes, *, code: ErrorCode, message: str) -> None:
+        """Keep what is left of a message that no check could be made of."""
+        values = {"task": _storable(task), "body": _cut(body), "code": str(code), "message": _short(message)}
+        self._database.count(queries.REJECT_MESSAGE, values)
+
+    # --- Holding a lease
+
+    def claim(self, check_id: UUID, *, worker: str, lease: float, max_attempts: int) -> Claim | None:
+        """Begin an attempt, if the check is due or its holder went silent, and attempts are left."""
+        values = {"check_id": check_id, "worker": worker, "lease": lease, "max_attempts": max_attempts}
+        return self._database.row(queries.CLAIM, values, _claim)
+
+    def renew(self, claim: Claim, lease: float) -> bool:
+        """Extend the lease to `lease` seconds from now; False when it is no longer ours."""
+        return bool(self.renew_many([claim], lease))
+
+    def renew_many(self, claims: Iterable[Claim], lease: float) -> frozenset[UUID]:
+        """Extend many leases at once; the ids of the checks that are still ours."""
+        held = list(claims)
+        values = {
+            "check_ids": [claim.check_id for claim in held],
+            "lease_tokens": [claim.lease_token for claim in held],
+            "lease": lease,
+        }
+        return frozenset(self._database.scalars(queries.RENEW, values))
+
+    def release(self, claim: Claim) -> bool:
+        """Give the check back as if it had not been claimed; False when it was no longer ours."""
+        return self._with_lease(queries.RELEASE, claim)
+
+    def fail(self, claim: Claim, *, code: ErrorCode, message: str, retry_in: float | None) -> bool:
+        """End the attempt: try again in `retry_in` seconds, or, with None, quarantine. False when no longer ours."""
+        failure = {"code": str(code), "message": _short(message)}
+        if retry_in is None:
+            return self._with_lease(queries.QUARANTINE, claim, **failure)
+        return self._with_lease(queries.RETRY_LATER, claim, retry_in=retry_in, **failure)
+
+    # --- Recording
+
+    def find_scan(self, content_sha256: str, weights_sha256: str, tiling: Tiling) -> StoredScan | None:
+        """The scan of this content by these weights under this tiling, if there is one."""
+        key = {"content_sha256": content_sha256, "weights_sha256": weights_sha256, "tiling": str(tiling)}
+        return self._database.row(queries.FIND_SCAN, key, stored_scan)
+
+    def record(
+        self,
+        claim: Claim,
+        scan: Scan | StoredScan,
+        verdict: Verdict,
+        policy_document: Mapping[str, Any],
+        map_png: bytes | None,
+    ) -> RecordOutcome:
+        """End the check with this verdict in one transaction, if the lease is still ours.
+
+        A scan that was found rather than made is passed as the `StoredScan` it came as, and not written again.
+        """
+        return record(self._database, claim, scan, verdict, policy_document=policy_document, map_png=map_png)
+
+    def add_review(self, check_id: UUID, *, reviewer: str, decision: Decision, note: str | None = None) -> None:
+        """Keep what a person decided about a check; it can be added to, never changed."""
+        values = {"id": uuid7(), "check_id": check_id, "reviewer": reviewer, "decision": str(decision), "note": note}
+        self._database.count(queries.ADD_REVIEW, values)
+
+    # --- Reconciling
+
+    @contextmanager
+    def lead(self) -> Iterator[bool]:
+        """Try to be the one that reconciles; yields whether we are.
+
+        Hold it for one round, not for good: should its connection break, another may lead as well. No step harms
+        when two lead, each locks what it changes.
+        """
+        with self._database.holding(LEADER_LOCK) as leading:
+            yield leading
+
+    def free_expired(self, *, max_attempts: int, limit: int) -> Freed:
+        """Requeue checks whose holder went silent, and quarantine those that have used up their attempts."""
+        values = {"max_attempts": max_attempts, "limit": limit, "code": str(ErrorCode.LEASE_EXPIRED)}
+        states = Counter(self._database.scalars(queries.FREE_EXPIRED, values))
+        return Freed(requeued=states[CheckState.QUEUED], quarantined=states[CheckState.QUARANTINED])
+
+    def take_due(self, lane: Lane, *, limit: int, republish_after: float) -> list[UUID]:
+        """Mark up to `limit` due checks as dispatched, to be published by the caller; oldest first.
+
+        Takes what was never published, then what was published longest ago, at least `republish_after` seconds.
+        """
+        values = {"lane": str(lane), "limit": limit, "republish_after": republish_after}
+        # A check's id begins with the time it was accepted.
+        return sorted(self._database.scalars(queries.TAKE_DUE, values))
+
+    # --- Operating
+
+    def redrive(self, *, check_ids: Collection[UUID] | None = None, code: str | None = None, limit: int = 1000) -> int:
+        """Put quarantined checks back, with all their attempts; how many."""
+        return self._database.count(queries.REDRIVE, {"check_ids": _list(check_ids), "code": code, "limit": limit})
+
+    def cancel(self, *, check_ids: Collection[UUID] | None = None, lane: Lane | None = None, limit: int = 1000) -> int:
+        """Take queued checks back, so that they are never looked at; how many. What runs is left to finish."""
+        return self._database.count(queries.CANCEL, {"check_ids": _list(check_ids), "lane": lane, "limit": limit})
+
+    def show(self, check_id: UUID) -> CheckView:
+        """Everything about one check. Raises `Permanent(UNKNOWN_CHECK)`."""
+        return show(self._database, check_id)
+
+    def backlog(self) -> list[LaneBacklog]:
+        """What waits, lane by lane, `live` first."""
+        return self._database.rows(queries.BACKLOG, {}, lane_backlog)
+
+    def quarantined(self) -> list[QuarantineCount]:
+        """How many checks are quarantined for which reason, the most frequent first."""
+        return self._database.rows(queries.QUARANTINED, {}, QuarantineCount)
+
+    def _with_lease(self, query: str, claim: Claim, **values: Any) -> bool:
+        key = {"check_id": claim.check_id, "lease_token": claim.lease_token}
+        return self._database.count(query, {**key, **values}) > 0
+
+
+def _claim(
+    *,
+    check_id: UUID,
+    lease_token: UUID,
+    attempt: int,
+    source: str,
+    external_id: str,
+    uri: str,
+    lane: str,
+    policy: str | None,
+) -> Claim:
+    return Claim(
+        check_id=check_id,
+        lease_token=lease_token,
+        attempt=attempt,
+        source=source,
+        external_id=external_id,
+        uri=uri,
+        lane=Lane(lane),
+        policy=policy,
+    )
+
+
+def _list(check_ids: Collection[UUID] | None) -> list[UUID] | None:
+    return None if check_ids is None else list(check_ids)
+
+
+def _storable(text: str) -> str:
+    """The text as Postgres can hold it: no NUL, no half of a surrogate pair."""
+    return text.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def _short(message: str) -> str:
+    return _storable(message)[:MAX_ERROR_MESSAGE]
+
+
+def _cut(body: str | bytes) -> str:
+    text = _storable(body.decode(errors="replace") if isinstance(body, bytes) else body)
+    return text.encode()[:MAX_REJECTED_BODY].decode(errors="ignore")
