@@ -1,0 +1,58 @@
+"""Health checks of containers: `python -m worker.queue.health worker|reconciler`; exit 0 is healthy.
+
+Kept apart from `susy doctor`, which loads the weights: this runs every half minute beside a busy worker.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+from redis import Redis
+
+from worker.errors import ErrorCode, SetupError, SusyError
+from worker.queue.celery_app import make_app
+from worker.settings import Settings, load_settings
+from worker.store import Store
+
+ANSWER_WITHIN = 5.0
+"""Seconds. A worker answers between two messages, not between two images: it has threads for those."""
+
+
+def check_worker(settings: Settings) -> None:
+    """Return when the worker of this host answers through Redis."""
+    name = f"celery@{socket.gethostname()}"
+    with make_app(settings) as app:
+        if not app.control.ping(destination=[name], timeout=ANSWER_WITHIN):
+            raise SetupError(ErrorCode.QUEUE_UNAVAILABLE, f"{name} does not answer; look into its log")
+
+
+def check_reconciler(settings: Settings) -> None:
+    """Return when Postgres and Redis, all that a reconciler needs, answer with this process's settings."""
+    with Store(settings.need_database_url(), pool_size=1) as store:
+        store.ping()
+    with Redis.from_url(settings.need_redis_url(), socket_timeout=ANSWER_WITHIN) as client:
+        client.ping()
+
+
+CHECKS = {"worker": check_worker, "reconciler": check_reconciler}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the named check. Exit codes: 0 healthy, 1 not, 2 wrong usage."""
+    if len(arguments) != 1 or arguments[0] not in CHECKS:
+        print(f"usage: python -m worker.queue.health {'|'.join(CHECKS)}", file=sys.stderr)
+        return 2
+    try:
+        CHECKS[arguments[0]](load_settings())
+    except SusyError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except Exception as error:  # noqa: BLE001 (clients raise many kinds, whose text may repeat a password)
+        print(f"{type(error).__name__} while asking", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
