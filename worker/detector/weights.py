@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class WeightsInfo:
     classes: tuple[str, ...]
     """Class names by index; index 0 is the authentic class."""
     sha256: str
-    """Digest of the tensors (names, types, shapes, bytes), checked at every load."""
+    """Digest of the class names and the tensors (names, types, shapes, bytes), checked at every load."""
     parameters: int
     provenance: Mapping[str, Any]
     """Where the weights come from: source file and its hash, or training data, recipe and metrics."""
@@ -50,13 +51,18 @@ def save_weights(
     provenance: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
 ) -> WeightsInfo:
-    """Write `model` to `path` (atomically) with its metadata; `dtype` float16 halves the file."""
+    """Write `model` to `path` (atomically) with its metadata; `dtype` float16 halves the file.
+
+    Raises `SetupError` when a value is not finite in `dtype`, or the file cannot be written.
+    """
     tensors = {
         key: tensor.detach().cpu().to(dtype).contiguous()
         for key, tensor in model.state_dict().items()
         if not key.endswith("num_batches_tracked")  # counts training steps; nothing reads it
     }
-    digest = _digest(tensors)
+    if overflowing := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise invalid(path, f"was not written: {overflowing[0]} is not finite as {dtype}")
+    digest = _digest(tensors, classes)
     metadata = {
         "format": FORMAT,
         "name": name,
@@ -65,10 +71,16 @@ def save_weights(
         "sha256": digest,
         "provenance": json.dumps(dict(provenance), sort_keys=True),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata)
-    partial.replace(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file(tensors, partial, metadata)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except (SafetensorError, OSError) as error:
+        raise invalid(path, f"cannot be written ({error})") from error
     return WeightsInfo(name, version, tuple(classes), digest, count_parameters(model), dict(provenance))
 
 
@@ -79,34 +91,35 @@ def load_weights(path: Path, *, sha256: str | None = None) -> tuple[SuSy, Weight
     network, or whose digest is not the `sha256` asked for.
     """
     if not path.is_file():
-        raise _invalid(path, "is not there; run `susy weights pull`, or set SUSY_WEIGHTS to a weights file")
+        raise invalid(path, "is not there; run `susy weights pull`, or set SUSY_WEIGHTS to a weights file")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as error:
-        raise _invalid(path, f"is truncated or no safetensors file ({error}); fetch it again") from error
+        raise invalid(path, f"is truncated or no safetensors file ({error}); fetch it again") from error
     if metadata.get("format") != FORMAT:
-        raise _invalid(path, "was not written by susy-worker; import a released file with `susy weights import`")
+        raise invalid(path, "was not written by susy-worker; import a released file with `susy weights import`")
 
-    digest = _digest(tensors)
-    if digest != metadata["sha256"]:
-        raise _invalid(path, "has other tensors than its digest says; it was altered, fetch it again")
-    if sha256 is not None and digest != sha256:
-        raise _invalid(path, f"has digest {digest[:12]}…, not the {sha256[:12]}… asked for")
+    try:
+        info = WeightsInfo(
+            name=metadata["name"],
+            version=metadata["version"],
+            classes=tuple(json.loads(metadata["classes"])),
+            sha256=metadata["sha256"],
+            parameters=0,
+            provenance=json.loads(metadata["provenance"]),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise invalid(path, f"has damaged metadata ({error}); fetch it again") from error
+    if _digest(tensors, info.classes) != info.sha256:
+        raise invalid(path, "has other tensors or classes than its digest says; it was altered, fetch it again")
+    if sha256 is not None and info.sha256 != sha256.lower():
+        raise invalid(path, f"has digest {info.sha256}, not the {sha256.lower()} asked for")
 
-    classes = tuple(json.loads(metadata["classes"]))
-    model = SuSy(len(classes))
+    model = SuSy(len(info.classes))
     fill(model, tensors, of=str(path))
-    info = WeightsInfo(
-        name=metadata["name"],
-        version=metadata["version"],
-        classes=classes,
-        sha256=digest,
-        parameters=count_parameters(model),
-        provenance=json.loads(metadata["provenance"]),
-    )
-    return model.eval(), info
+    return model.eval(), replace(info, parameters=count_parameters(model))
 
 
 def fill(model: SuSy, tensors: Mapping[str, Tensor], *, of: str) -> None:
@@ -115,12 +128,12 @@ def fill(model: SuSy, tensors: Mapping[str, Tensor], *, of: str) -> None:
         key: tensor.shape for key, tensor in model.state_dict().items() if not key.endswith("num_batches_tracked")
     }
     if missing := sorted(expected.keys() - tensors.keys()):
-        raise _invalid(of, f"is of another network: {len(missing)} tensors are missing, the first {missing[0]}")
+        raise invalid(of, f"is of another network: {len(missing)} tensors are missing, the first {missing[0]}")
     if surplus := sorted(tensors.keys() - expected.keys()):
-        raise _invalid(of, f"is of another network: {len(surplus)} tensors too many, the first {surplus[0]}")
+        raise invalid(of, f"is of another network: {len(surplus)} tensors too many, the first {surplus[0]}")
     for key, shape in expected.items():
         if tensors[key].shape != shape:
-            raise _invalid(of, f"is of another network: {key} has shape {list(tensors[key].shape)}, not {list(shape)}")
+            raise invalid(of, f"is of another network: {key} has shape {list(tensors[key].shape)}, not {list(shape)}")
     model.load_state_dict({key: tensor.float() for key, tensor in tensors.items()}, strict=False)
 
 
@@ -129,14 +142,15 @@ def count_parameters(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def invalid(what: Path | str, why: str) -> SetupError:
+    """The refusal of a weights file, in one line."""
+    return SetupError(ErrorCode.WEIGHTS_INVALID, f"weights file {what} {why}")
+
+
+def _digest(tensors: Mapping[str, Tensor], classes: Sequence[str]) -> str:
+    digest = hashlib.sha256(json.dumps(list(classes)).encode() + b"\n")  # the same tensors under other names say else
     for key in sorted(tensors):
         tensor = tensors[key].contiguous()
         digest.update(f"{key} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()
-
-
-def _invalid(what: Path | str, why: str) -> SetupError:
-    return SetupError(ErrorCode.WEIGHTS_INVALID, f"weights file {what} {why}")
