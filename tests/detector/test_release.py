@@ -1,0 +1,206 @@
+import hashlib
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from tests.support.released import Released, load_script, random_susy, save_released, save_script
+from worker.detector.model import SuSy
+from worker.detector.parity import LARGEST_DIFFERENCE, verify_golden
+from worker.detector.release import RELEASE, import_release, own_tensors
+from worker.detector.weights import count_parameters, load_weights
+from worker.errors import ErrorCode, SetupError
+
+UNUSED_CLASSIFIER = 512 * 1000 + 1000
+
+
+def refusal(source: Path, tmp_path: Path, sha256: str | None = None) -> str:
+    target = tmp_path / "target.safetensors"
+    with pytest.raises(SetupError) as caught:
+        import_release(source, target, sha256=sha256)
+    assert caught.value.code == ErrorCode.WEIGHTS_INVALID
+    assert str(source) in caught.value.message
+    assert "\n" not in str(caught.value)
+    assert not target.exists()
+    return caught.value.message
+
+
+def test_the_stand_in_has_the_released_names_and_count(released: Path) -> None:
+    state = load_script(released).state_dict()
+    assert len(state) == 368
+    assert sum(key.startswith("feature_extractor.resnet_model.fc.") for key in state) == 2
+    assert sum(key.startswith(("feature_extractor.resnet_model.", "feature_extractor.stages.")) for key in state) == 242
+    assert sum(key.startswith("mlp.") for key in state) == 6
+    assert sum(parameter.numel() for parameter in load_script(released).parameters()) == 12_658_974
+
+
+def test_our_network_is_the_released_one_without_its_unused_classifier(susy: SuSy) -> None:
+    assert count_parameters(Released(susy)) == 12_658_974
+    assert count_parameters(susy) == 12_145_974
+    assert count_parameters(Released(susy)) - count_parameters(susy) == UNUSED_CLASSIFIER
+
+
+def test_imported_weights_answer_as_the_released_file_does(
+    released: Path, tmp_path: Path, tiles: Tensor, answers: Tensor
+) -> None:
+    target = tmp_path / "susy.safetensors"
+    digest = hashlib.sha256(released.read_bytes()).hexdigest()
+    info = import_release(released, target, sha256=digest.upper(), origin={"ticket": "T-1"})
+    model, loaded = load_weights(target)
+    with torch.inference_mode():
+        assert (model(tiles) - load_script(released)(tiles)).abs().max() <= LARGEST_DIFFERENCE
+        assert torch.equal(model(tiles), answers)
+    assert loaded == info
+    assert info.name == "susy"
+    assert info.version == digest[:12]
+    assert info.classes == RELEASE.classes
+    assert info.parameters == 12_145_974
+    assert not info.is_demo
+    assert info.provenance["source"] == "SuSy.pt"
+    assert info.provenance["source_sha256"] == digest
+    assert info.provenance["source_sha256_expected"] == digest
+    assert info.provenance["ticket"] == "T-1"
+    assert info.provenance["released_parameters"] == 12_658_974
+    assert info.provenance["largest_difference"] <= LARGEST_DIFFERENCE
+    assert info.provenance["left_out"] == [f"feature_extractor.resnet_model.fc.{kind}" for kind in ("bias", "weight")]
+
+
+@pytest.mark.parametrize("dropped", ["feature_extractor.resnet_model.", "feature_extractor.stages."])
+def test_either_of_the_two_names_of_a_shared_tensor_will_do(dropped: str, released: Path, susy: SuSy) -> None:
+    state = load_script(released).state_dict()
+    once = {key: tensor for key, tensor in state.items() if not key.startswith(dropped)}
+    once = {key: tensor for key, tensor in once.items() if not key.startswith("feature_extractor.f")}
+    own = own_tensors(once, of=released)
+    expected = {key for key in susy.state_dict() if not key.endswith("num_batches_tracked")}
+    assert own.keys() == expected
+    assert all(torch.equal(own[key], susy.state_dict()[key]) for key in expected)
+
+
+def test_two_names_of_one_tensor_that_disagree_are_refused(released: Path) -> None:
+    state = load_script(released).state_dict()
+    state["feature_extractor.stages.2.0.conv1.weight"] = torch.zeros(128, 64, 3, 3)
+    with pytest.raises(SetupError, match=r"contradicts itself: .*stages\.2\.0\.conv1\.weight"):
+        own_tensors(state, of=released)
+
+
+def test_an_unpinned_file_is_imported_and_the_weights_say_so(released: Path, tmp_path: Path) -> None:
+    info = import_release(released, tmp_path / "susy.safetensors", name="own", version="7")
+    assert (info.name, info.version) == ("own", "7")
+    assert info.provenance["source_sha256_expected"] is None
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    assert "No such file" in refusal(tmp_path / "nothing.pt", tmp_path)
+
+
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    assert "Is a directory" in refusal(tmp_path / "folder", tmp_path)
+
+
+@pytest.mark.parametrize("kept", [100, 1_000_000, -1])
+def test_a_truncated_file_is_refused(kept: int, released: Path, tmp_path: Path) -> None:
+    source = tmp_path / "short.pt"
+    source.write_bytes(released.read_bytes()[:kept])
+    assert "is truncated; fetch it again" in refusal(source, tmp_path)
+
+
+def test_a_file_with_damaged_bytes_is_refused(released: Path, tmp_path: Path) -> None:
+    damaged = bytearray(released.read_bytes())
+    damaged[len(damaged) // 2] ^= 255
+    source = tmp_path / "damaged.pt"
+    source.write_bytes(damaged)
+    assert "is damaged: " in refusal(source, tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x89PNG\r\n\x1a\n"])
+def test_a_file_of_another_kind_is_refused(content: bytes, tmp_path: Path) -> None:
+    source = tmp_path / "other.pt"
+    source.write_bytes(content)
+    assert "is no TorchScript file" in refusal(source, tmp_path)
+
+
+class Trap:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.mark,)
+
+
+def test_a_pickle_is_refused_and_never_opened(tmp_path: Path) -> None:
+    mark = tmp_path / "was-opened"
+    plain, checkpoint = tmp_path / "plain.pt", tmp_path / "checkpoint.pt"
+    plain.write_bytes(pickle.dumps(Trap(mark)))
+    torch.save({"weights": Trap(mark)}, checkpoint)
+    assert "is no TorchScript file" in refusal(plain, tmp_path)
+    assert "pickled checkpoint, which is not opened" in refusal(checkpoint, tmp_path)
+    assert not mark.exists()
+
+
+def test_another_hash_is_refused_with_both_before_anything_is_run(tmp_path: Path) -> None:
+    source = tmp_path / "unknown.pt"
+    source.write_bytes(b"this would not even load")
+    message = refusal(source, tmp_path, sha256="cd" * 32)
+    assert "cd" * 32 in message
+    assert hashlib.sha256(source.read_bytes()).hexdigest() in message
+    assert "nothing of it was run" in message
+
+
+def test_another_network_is_refused(tmp_path: Path) -> None:
+    source = save_script(tmp_path / "other.pt", nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU()))
+    assert "is of another network: it has a tensor 0.weight" in refusal(source, tmp_path)
+
+
+def test_a_network_with_other_classes_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "seven.pt"
+    save_released(source, random_susy(num_classes=7))
+    assert "fc3.weight has shape [7, 256], not [6, 256]" in refusal(source, tmp_path)
+
+
+class ActivatedOnce(Released):
+    """The same tensors put together otherwise: one activation more."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.softmax(self.mlp(torch.relu(self.feature_extractor(x))))
+
+
+class Logits(Released):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mlp(self.feature_extractor(x))
+
+
+class OneTileOnly(Released):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.softmax(self.mlp(self.feature_extractor(x.view(1, 3, 224, 224))))
+
+
+def test_a_program_that_answers_otherwise_is_refused_with_the_difference(susy: SuSy, tmp_path: Path) -> None:
+    source = save_script(tmp_path / "activated.pt", ActivatedOnce(susy))
+    assert "its answers differ from ours by 0." in refusal(source, tmp_path)
+
+
+def test_a_program_that_answers_with_no_probabilities_is_refused(susy: SuSy, tmp_path: Path) -> None:
+    source = save_script(tmp_path / "logits.pt", Logits(susy))
+    assert "does not answer with 6 probabilities a tile" in refusal(source, tmp_path)
+
+
+def test_a_program_that_fails_on_some_batch_is_refused(susy: SuSy, tmp_path: Path) -> None:
+    source = save_script(tmp_path / "one.pt", OneTileOnly(susy))
+    assert "fails on 2 tiles of 224×224" in refusal(source, tmp_path)
+
+
+@pytest.mark.parametrize(("size", "words"), [((100, 100), "is 100×100, not the golden patch"), (None, "no readable")])
+def test_a_golden_patch_that_is_none_is_refused(
+    size: tuple[int, int] | None, words: str, susy: SuSy, tmp_path: Path
+) -> None:
+    patch = tmp_path / "patch.png"
+    patch.write_bytes(b"no image") if size is None else Image.new("RGB", size).save(patch)
+    with pytest.raises(SetupError, match=words):
+        verify_golden(susy, patch, [1 / 6] * 6, 5e-4)

@@ -1,0 +1,158 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from tests.support.released import random_susy
+from worker.detector.model import SuSy
+from worker.detector.weights import WeightsInfo, fill, load_weights, save_weights
+from worker.errors import ErrorCode, SetupError
+
+CLASSES = ("authentic", "one", "two", "three", "four", "five")
+
+
+def saved(path: Path, model: SuSy, dtype: torch.dtype = torch.float32, **provenance: object) -> WeightsInfo:
+    return save_weights(path, model, name="tried", version="1", classes=CLASSES, provenance=provenance, dtype=dtype)
+
+
+@pytest.fixture(scope="module")
+def file(susy: SuSy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "susy.safetensors"
+    saved(path, susy)
+    return path
+
+
+def rewritten(source: Path, target: Path, change: Callable[[dict[str, Tensor], dict[str, str]], object]) -> Path:
+    """A copy of a weights file with something changed."""
+    with safe_open(source, framework="pt") as opened:
+        metadata = dict(opened.metadata())
+    tensors = load_file(source)
+    change(tensors, metadata)
+    save_file(tensors, target, metadata)
+    return target
+
+
+def refusal(path: Path, sha256: str | None = None) -> str:
+    with pytest.raises(SetupError) as caught:
+        load_weights(path, sha256=sha256)
+    assert caught.value.code == ErrorCode.WEIGHTS_INVALID
+    assert str(path) in caught.value.message
+    assert "\n" not in str(caught.value)
+    return caught.value.message
+
+
+def test_weights_come_back_bit_for_bit(file: Path, susy: SuSy) -> None:
+    model, info = load_weights(file)
+    assert not model.training
+    assert (info.name, info.version, info.classes, info.parameters) == ("tried", "1", CLASSES, 12_145_974)
+    assert load_weights(file, sha256=info.sha256.upper())[1] == info
+    for key, tensor in susy.state_dict().items():
+        assert key.endswith("num_batches_tracked") or torch.equal(model.state_dict()[key], tensor)
+
+
+def test_half_precision_halves_the_file_and_loads_as_float32(
+    file: Path, susy: SuSy, tmp_path: Path, tiles: Tensor, answers: Tensor
+) -> None:
+    half = tmp_path / "half.safetensors"
+    info = saved(half, susy, torch.float16)
+    model, loaded = load_weights(half)
+    assert loaded == info
+    assert info.sha256 != load_weights(file)[1].sha256
+    assert half.stat().st_size < 0.51 * file.stat().st_size
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    with torch.inference_mode():
+        assert (model(tiles) - answers).abs().max() < 5e-3
+
+
+def test_the_digest_is_of_names_classes_and_values_alone(susy: SuSy, tmp_path: Path) -> None:
+    here, there = saved(tmp_path / "a", susy, where="here"), saved(tmp_path / "b", susy, where="there")
+    assert here.sha256 == there.sha256
+    renamed = save_weights(
+        tmp_path / "c", susy, name="tried", version="1", classes=CLASSES[::-1], provenance={"where": "here"}
+    )
+    assert renamed.sha256 != here.sha256
+
+
+def test_a_value_that_overflows_half_precision_is_not_written(tmp_path: Path) -> None:
+    model = random_susy(seed=1)
+    model.bn1.running_var[0] = 1e6
+    with pytest.raises(SetupError, match=r"bn1.running_var is not finite as torch.float16"):
+        saved(tmp_path / "half", model, torch.float16)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(susy: SuSy, tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("is no folder")
+    with pytest.raises(SetupError, match="cannot be written"):
+        saved(tmp_path / "folder" / "susy", susy)
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(SetupError, match="cannot be written"):
+        saved(tmp_path / "taken", susy)
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", "taken"}
+
+
+def test_missing_weights_name_the_command_that_fetches_them(tmp_path: Path) -> None:
+    assert "run `susy weights pull`" in refusal(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("kept", [0, 4, 1000, 10_000_000, -1])
+def test_truncated_weights_are_refused(kept: int, file: Path, tmp_path: Path) -> None:
+    short = tmp_path / "short.safetensors"
+    short.write_bytes(file.read_bytes()[:kept])
+    assert "is truncated or no safetensors file" in refusal(short)
+
+
+def test_the_released_file_itself_is_refused(released: Path) -> None:
+    assert "no safetensors file" in refusal(released)
+
+
+def test_safetensors_of_somebody_else_are_refused(tmp_path: Path) -> None:
+    save_file({"weight": torch.zeros(3)}, tmp_path / "other")
+    assert "was not written by susy-worker" in refusal(tmp_path / "other")
+
+
+def test_one_changed_number_is_noticed(file: Path, tmp_path: Path) -> None:
+    def nudge(tensors: dict[str, Tensor], _: dict[str, str]) -> None:
+        tensors["layer3.1.conv2.weight"].view(-1)[7] += 1e-4
+
+    assert "was altered" in refusal(rewritten(file, tmp_path / "nudged", nudge))
+
+
+def test_reordered_classes_are_noticed(file: Path, tmp_path: Path) -> None:
+    def reorder(_: dict[str, Tensor], metadata: dict[str, str]) -> None:
+        metadata["classes"] = json.dumps(CLASSES[::-1])
+
+    assert "was altered" in refusal(rewritten(file, tmp_path / "reordered", reorder))
+
+
+@pytest.mark.parametrize("key", ["name", "version", "classes", "sha256", "provenance"])
+def test_missing_metadata_is_refused(key: str, file: Path, tmp_path: Path) -> None:
+    damaged = rewritten(file, tmp_path / "damaged", lambda _, metadata: metadata.pop(key))
+    assert "has damaged metadata" in refusal(damaged)
+
+
+def test_another_digest_than_asked_for_is_refused_with_both(file: Path) -> None:
+    message = refusal(file, sha256="ef" * 32)
+    assert "ef" * 32 in message
+    assert load_weights(file)[1].sha256 in message
+
+
+def test_fewer_classes_than_the_network_has_are_refused(susy: SuSy, tmp_path: Path) -> None:
+    path = tmp_path / "five"
+    save_weights(path, susy, name="tried", version="1", classes=CLASSES[:5], provenance={})
+    assert "is of another network: fc3.weight has shape [6, 256], not [5, 256]" in refusal(path)
+
+
+def test_weights_without_one_tensor_are_of_another_network(susy: SuSy, tmp_path: Path) -> None:
+    tensors = dict(susy.state_dict())
+    with pytest.raises(SetupError, match=r"20 tensors too many, the first bn1.num_batches_tracked"):
+        fill(SuSy(6), tensors, of="here")
+    tensors = {key: value for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
+    del tensors["f11.0.bias"]
+    with pytest.raises(SetupError, match=r"1 tensors are missing, the first f11.0.bias"):
+        fill(SuSy(6), tensors, of="here")
