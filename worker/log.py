@@ -45,6 +45,9 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level)
+    for chatty in ("celery.worker.strategy", "celery.app.trace"):
+        # Two lines a message; `check_done` says it in one, with the decision.
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

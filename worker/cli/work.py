@@ -12,7 +12,7 @@ def worker() -> None:
     """Examine checks until told to stop (SIGTERM finishes what is running)."""
     from worker.queue.app import app, settings
 
-    app.worker_main(["worker", "--loglevel", settings.log_level, "--without-gossip", "--without-mingle"])
+    app.worker_main(["--quiet", "worker", "--loglevel", settings.log_level, "--without-gossip", "--without-mingle"])
 
 
 def reconciler() -> None:

@@ -36,6 +36,7 @@ def _set_up_logging(**_: Any) -> None:
 
 @signals.worker_init.connect
 def _start(**_: Any) -> None:
+    configure_logging(settings)  # this signal comes before `setup_logging`
     try:
         runtime = current.start(settings)
     except SetupError as error:

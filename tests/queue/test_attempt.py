@@ -1,0 +1,203 @@
+"""One attempt at one check: what it leaves in the ledger."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from schema.messages import Submission
+from schema.states import CheckState, Decision, Reason
+from worker.errors import ErrorCode, Transient
+from worker.queue import attempt as attempt_module
+from worker.queue.attempt import FIRST_DELAY, LONGEST_DELAY, attempt, backoff
+from worker.queue.heart import Heart
+from worker.queue.runtime import Runtime
+
+
+def submitted(runtime: Runtime, uri: Path | str, **changes: object) -> UUID:
+    submission = Submission.model_validate({"source": "test", "uri": str(uri), **changes})
+    return runtime.store.submit(submission).check_id
+
+
+def test_a_check_ends_in_one_verdict_with_its_map(runtime: Runtime, images: Path) -> None:
+    check_id = submitted(runtime, images / "b.png")
+    attempt(check_id, runtime)
+    view = runtime.store.show(check_id)
+    assert view.state is CheckState.DONE
+    assert view.attempts == 1
+    assert view.scan is not None
+    assert (view.scan.width, view.scan.height) == (500, 300)
+    assert view.verdict is not None
+    assert view.map_png is not None
+    assert view.verdict.score == pytest.approx(1 - view.verdict.class_scores["authentic"], abs=1e-3)
+
+
+def test_a_second_message_for_a_done_check_changes_nothing(runtime: Runtime, images: Path) -> None:
+    check_id = submitted(runtime, images / "a.png")
+    attempt(check_id, runtime)
+    first = runtime.store.show(check_id)
+    attempt(check_id, runtime)
+    second = runtime.store.show(check_id)
+    assert (first.finished_at, first.attempts) == (second.finished_at, second.attempts)
+
+
+def test_a_message_for_an_unknown_check_changes_nothing(runtime: Runtime) -> None:
+    attempt(uuid4(), runtime)
+
+
+def test_an_image_smaller_than_a_tile_is_inconclusive(runtime: Runtime, images: Path) -> None:
+    check_id = submitted(runtime, images / "small.png")
+    attempt(check_id, runtime)
+    verdict = runtime.store.show(check_id).verdict
+    assert verdict is not None
+    assert verdict.decision is Decision.INCONCLUSIVE
+    assert verdict.reasons == (Reason.TOO_SMALL,)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("absent.png", ErrorCode.NOT_FOUND), (".", ErrorCode.NOT_A_FILE), ("text.png", ErrorCode.UNSUPPORTED_FORMAT)],
+)
+def test_what_cannot_be_examined_is_quarantined_at_once(
+    runtime: Runtime, images: Path, name: str, code: ErrorCode
+) -> None:
+    (images / "text.png").write_text("no image")
+    check_id = submitted(runtime, images / name)
+    attempt(check_id, runtime)
+    view = runtime.store.show(check_id)
+    assert view.state is CheckState.QUARANTINED
+    assert view.error is not None
+    assert view.error.code == code
+    assert view.attempts == 1
+
+
+def test_a_policy_this_worker_does_not_know_quarantines_the_check(runtime: Runtime, images: Path) -> None:
+    check_id = submitted(runtime, images / "a.png", policy="unheard-of")
+    attempt(check_id, runtime)
+    error = runtime.store.show(check_id).error
+    assert error is not None
+    assert error.code == ErrorCode.UNKNOWN_POLICY
+    assert "unheard-of" in error.message
+
+
+def test_the_same_content_is_measured_once(runtime: Runtime, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored: list[int] = []
+    score = runtime.detector.score
+    monkeypatch.setattr(runtime.detector, "score", lambda tiles: (scored.append(len(tiles)), score(tiles))[1])
+    (images / "copy.png").write_bytes((images / "a.png").read_bytes())
+    first, second = submitted(runtime, images / "a.png"), submitted(runtime, images / "copy.png")
+    attempt(first, runtime)
+    measured = len(scored)
+    attempt(second, runtime)
+    assert len(scored) == measured > 0
+    one, other = runtime.store.show(first).verdict, runtime.store.show(second).verdict
+    assert one == other
+
+
+def test_a_transient_failure_is_tried_again_later_and_quarantined_in_the_end(
+    runtime: Runtime, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_: object) -> None:
+        raise Transient(ErrorCode.OUT_OF_MEMORY, "no memory right now")
+
+    monkeypatch.setattr(runtime.detector, "score", failing)
+    monkeypatch.setattr(attempt_module, "backoff", lambda _: 0.0)
+    check_id = submitted(runtime, images / "a.png")
+    for number in range(1, runtime.settings.max_attempts + 1):
+        attempt(check_id, runtime)
+        view = runtime.store.show(check_id)
+        assert view.attempts == number
+        last = number == runtime.settings.max_attempts
+        assert view.state is (CheckState.QUARANTINED if last else CheckState.QUEUED)
+    assert view.error is not None
+    assert view.error.code == ErrorCode.OUT_OF_MEMORY
+
+
+def test_an_unforeseen_failure_is_kept_with_its_type_and_does_not_escape(
+    runtime: Runtime, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(runtime.detector, "score", broken)
+    check_id = submitted(runtime, images / "a.png")
+    attempt(check_id, runtime)
+    view = runtime.store.show(check_id)
+    assert view.state is CheckState.QUEUED
+    assert view.error is not None
+    assert view.error.code == ErrorCode.UNEXPECTED
+    assert "KeyError" in view.error.message
+
+
+def test_the_lease_is_kept_while_a_slow_image_is_scored(
+    runtime: Runtime, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = runtime.detector.score
+    monkeypatch.setattr(
+        runtime.detector, "score", lambda tiles: (time.sleep(2 * runtime.settings.lease), score(tiles))[1]
+    )
+    check_id = submitted(runtime, images / "a.png")
+    working = threading.Thread(target=attempt, args=(check_id, runtime))
+    working.start()
+    time.sleep(1.5 * runtime.settings.lease)
+    assert runtime.store.free_expired(max_attempts=5, limit=10).requeued == 0
+    working.join()
+    view = runtime.store.show(check_id)
+    assert (view.state, view.attempts) == (CheckState.DONE, 1)
+
+
+def test_a_worker_whose_lease_was_taken_over_writes_nothing(
+    runtime: Runtime, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_id = submitted(runtime, images / "a.png")
+    score = runtime.detector.score
+
+    def robbed(tiles: list[object]) -> object:
+        # While this attempt scores, its heart has stopped and another worker takes the check over.
+        runtime.heart.stop()
+        time.sleep(runtime.settings.lease + 0.2)
+        assert runtime.store.claim(check_id, worker="thief", lease=60, max_attempts=5) is not None
+        return score(tiles)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runtime.detector, "score", robbed)
+    attempt(check_id, runtime)
+    view = runtime.store.show(check_id)
+    assert view.state is CheckState.RUNNING
+    assert view.worker == "thief"
+    assert view.verdict is None
+
+
+def test_a_stuck_attempt_is_handed_on_its_neighbours_are_given_back_and_the_process_ends(
+    runtime: Runtime, images: Path
+) -> None:
+    ended = threading.Event()
+    settings = runtime.settings.model_copy(update={"hard_deadline": 0.5, "heartbeat": 0.1})
+    heart = Heart(runtime.store, settings, exit_process=ended.set)
+    claims = []
+    for name in ("a.png", "b.png"):
+        claim = runtime.store.claim(submitted(runtime, images / name), worker="w", lease=60, max_attempts=5)
+        assert claim is not None
+        claims.append(claim)
+    stuck, neighbour = claims
+    with heart.beating(stuck):
+        time.sleep(0.3)
+        with heart.beating(neighbour):
+            assert ended.wait(5)
+            heart.stop()
+    first, second = runtime.store.show(stuck.check_id), runtime.store.show(neighbour.check_id)
+    assert (first.state, first.attempts) == (CheckState.QUEUED, 1)
+    assert first.error is not None
+    assert first.error.code == ErrorCode.DEADLINE_EXCEEDED
+    assert (second.state, second.attempts) == (CheckState.QUEUED, 0), "a neighbour pays no attempt"
+
+
+def test_the_backoff_doubles_to_a_bound_and_is_spread() -> None:
+    for number in range(1, 15):
+        doubled = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (number - 1))
+        delays = [backoff(number) for _ in range(200)]
+        assert all(0.5 * doubled <= delay <= 1.5 * doubled for delay in delays)
+        assert max(delays) > 1.2 * min(delays)

@@ -1,0 +1,111 @@
+"""The reconciler: what it brings back, and in which doses."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import redis
+
+from schema.messages import Submission
+from schema.states import CheckState, Lane
+from worker.queue import reconciler
+from worker.queue.publisher import Publisher
+from worker.queue.reconciler import reconcile, reconcile_forever
+from worker.settings import Settings
+from worker.store import Store
+
+
+@pytest.fixture
+def publisher(settings: Settings):  # type: ignore[no-untyped-def]
+    with Publisher(settings) as publisher:
+        yield publisher
+
+
+def submit(store: Store, count: int, lane: Lane = Lane.LIVE) -> list[str]:
+    submissions = [Submission(source="test", uri=f"/images/{number}.jpg", lane=lane) for number in range(count)]
+    return [str(receipt.check_id) for receipt in store.submit_many(submissions)]
+
+
+def test_a_check_that_was_never_published_is_published_once(
+    store: Store, publisher: Publisher, settings: Settings
+) -> None:
+    submit(store, 3)
+    submit(store, 2, Lane.BACKFILL)
+    reconcile(store, publisher, settings)
+    reconcile(store, publisher, settings)
+    assert publisher.depth(Lane.LIVE) == 3
+    assert publisher.depth(Lane.BACKFILL) == 2
+
+
+def test_redis_is_refilled_to_a_bounded_depth(
+    store: Store, publisher: Publisher, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "QUEUE_DEPTH", 25)
+    monkeypatch.setattr(reconciler, "STEP", 10)
+    submit(store, 60)
+    for _ in range(3):
+        reconcile(store, publisher, settings)
+    assert publisher.depth(Lane.LIVE) == 25
+
+
+def test_what_a_flush_of_redis_took_is_published_again(
+    store: Store, publisher: Publisher, settings: Settings, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "LOST_AFTER", 0.2)
+    submit(store, 4)
+    reconcile(store, publisher, settings)
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+    time.sleep(0.3)
+    reconcile(store, publisher, settings)
+    assert publisher.depth(Lane.LIVE) == 4
+
+
+def test_a_dead_workers_check_is_freed_and_published_and_the_exhausted_quarantined(
+    store: Store, publisher: Publisher, settings: Settings
+) -> None:
+    (first,) = (receipt.check_id for receipt in store.submit_many([Submission(source="t", uri="/a.jpg")]))
+    for number in range(1, settings.max_attempts + 1):
+        assert store.claim(first, worker="dies", lease=0.05, max_attempts=settings.max_attempts)
+        time.sleep(0.1)
+        reconcile(store, publisher, settings)
+        last = number == settings.max_attempts
+        assert store.show(first).state is (CheckState.QUARANTINED if last else CheckState.QUEUED)
+    assert publisher.depth(Lane.LIVE) == settings.max_attempts - 1
+
+
+def test_of_two_reconcilers_one_leads_and_the_other_takes_over(
+    store: Store, publisher: Publisher, settings: Settings, database_url: str
+) -> None:
+    stops = [threading.Event(), threading.Event()]
+    stores = [Store(database_url, pool_size=2), Store(database_url, pool_size=2)]
+    threads = [
+        threading.Thread(target=reconcile_forever, args=(one, publisher, settings, stop))
+        for one, stop in zip(stores, stops, strict=True)
+    ]
+    for one, thread in zip(stores, threads, strict=True):
+        one.open()
+        thread.start()
+    try:
+        submit(store, 5)
+        _eventually(lambda: publisher.depth(Lane.LIVE) == 5)
+        stops[0].set()
+        threads[0].join()
+        submit(store, 5)
+        _eventually(lambda: publisher.depth(Lane.LIVE) == 10)
+        time.sleep(1)
+        assert publisher.depth(Lane.LIVE) == 10
+    finally:
+        for stop, thread, one in zip(stops, threads, stores, strict=True):
+            stop.set()
+            thread.join()
+            one.close()
+
+
+def _eventually(condition, seconds: float = 10.0) -> None:  # type: ignore[no-untyped-def]
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.05)

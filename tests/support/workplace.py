@@ -1,0 +1,51 @@
+"""A worker's settings on real servers, with random weights of the real network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from worker.detector.model import SuSy
+from worker.detector.weights import save_weights
+from worker.settings import Settings, load_settings
+
+
+@pytest.fixture(scope="session")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the real network, untrained: their answers mean nothing and are always the same."""
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    torch.manual_seed(0)
+    classes = ["authentic", *(f"generator-{number}" for number in range(1, 6))]
+    save_weights(path, SuSy(6).eval(), name="random", version="1", classes=classes, provenance={})
+    return path
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A root folder with a few images."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name, (width, height) in {"a": (300, 260), "b": (500, 300), "small": (100, 300)}.items():
+        PIL.Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, images: Path, random_weights: Path) -> Settings:
+    return load_settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        roots=(images,),
+        weights=str(random_weights),
+        device="cpu",
+        concurrency=2,
+        lease=2.0,
+        heartbeat=0.3,
+        hard_deadline=20.0,
+        reconcile_every=0.2,
+    )
