@@ -18,8 +18,9 @@ GLCM_DISTANCE = 5
 SELECTED_TILES = 5
 """How many tiles of highest contrast the released example scores."""
 
-_ROWS_AT_ONCE = 256  # bounds the float copies of a large image to a few megabytes
-_RED, _GREEN, _BLUE = (np.arange(256, dtype=np.float32) * np.float32(weight) for weight in (0.2989, 0.587, 0.114))
+_ROWS_AT_ONCE = 64  # keeps the float copies in the cache
+_RED, _GREEN, _BLUE = (np.float32(weight) for weight in (0.2989, 0.587, 0.114))
+_LARGEST_SIZE = 2**24 // 255**2 + GLCM_DISTANCE  # up to here a row's sum of squares is exact in float32
 
 
 def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -32,26 +33,28 @@ def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     gray = np.empty(image.shape[:2], np.uint8)
     for top in range(0, image.shape[0], _ROWS_AT_ONCE):
         rows = image[top : top + _ROWS_AT_ONCE]
-        levels = _RED[rows[..., 0]]
-        levels += _GREEN[rows[..., 1]]
-        levels += _BLUE[rows[..., 2]]
-        gray[top : top + _ROWS_AT_ONCE] = levels.astype(np.uint8)
+        levels = np.multiply(rows[..., 0], _RED, dtype=np.float32)
+        levels += np.multiply(rows[..., 1], _GREEN, dtype=np.float32)
+        levels += np.multiply(rows[..., 2], _BLUE, dtype=np.float32)
+        gray[top : top + _ROWS_AT_ONCE] = levels  # truncates
     return gray
 
 
 def tile_contrasts(gray: NDArray[np.uint8], grid: Grid, size: int = TILE) -> NDArray[np.float64]:
     """GLCM contrast of each tile, float64 [T] in 0..65025, in squared gray levels.
 
-    `gray` is uint8 [H, W]; `grid` int32 [T, 2] of corners (x, y). Sums are integers, so the result is
-    exact to the last division.
+    `gray` is uint8 [H, W]; `grid` int32 [T, 2] of corners (x, y); `size` at most 263. All sums are
+    integers that their type holds, so the result is exact to the last division.
     """
+    if not GLCM_DISTANCE < size <= _LARGEST_SIZE:
+        raise ValueError(f"a tile's size must be {GLCM_DISTANCE + 1} to {_LARGEST_SIZE}, not {size}")
     pairs = size * (size - GLCM_DISTANCE)
-    signed = gray.astype(np.int16)
     contrasts = np.empty(len(grid), np.float64)
     for index, (x, y) in enumerate(grid.tolist()):
-        tile = signed[y : y + size, x : x + size]
-        difference = (tile[:, GLCM_DISTANCE:] - tile[:, :-GLCM_DISTANCE]).astype(np.int32)
-        contrasts[index] = int(np.vdot(difference, difference)) / pairs
+        tile = gray[y : y + size, x : x + size]
+        difference = np.subtract(tile[:, GLCM_DISTANCE:], tile[:, :-GLCM_DISTANCE], dtype=np.float32)
+        of_rows = np.einsum("yx,yx->y", difference, difference)
+        contrasts[index] = of_rows.sum(dtype=np.float64) / pairs
     return contrasts
 
 

@@ -1,0 +1,131 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.feature import graycomatrix, graycoprops
+
+import worker
+from schema.scan import TILE
+from worker.detector.contrast import SELECTED_TILES, highest, luma, tile_contrasts
+from worker.detector.tiles import Grid, coverage_grid, cut, reference_grid
+
+RGB = NDArray[np.uint8]
+
+BUNDLED = Path(skimage.__file__).parent / "data"
+SAMPLES = Path(worker.__file__).parent / "demo" / "samples"
+PHOTOGRAPHS = [
+    *(BUNDLED / name for name in ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png")),
+    *(path for path in sorted(SAMPLES.glob("*")) if path.suffix in {".png", ".jpg", ".webp"}),
+]
+
+
+def read(path: Path) -> RGB:
+    """The image, a small one enlarged so that it has more tiles than are chosen."""
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    factor = -(-4 * TILE // min(image.size))
+    if factor > 1:
+        image = image.resize((factor * image.width, factor * image.height), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def torchvision_gray(image: RGB) -> NDArray[np.uint8]:
+    """torchvision's `rgb_to_grayscale` of a uint8 tensor, in torch arithmetic."""
+    red, green, blue = torch.from_numpy(image.copy()).permute(2, 0, 1).unbind(dim=0)
+    return (0.2989 * red + 0.587 * green + 0.114 * blue).to(torch.uint8).numpy()
+
+
+def glcm_contrast(tile: NDArray[np.uint8]) -> float:
+    matrix = graycomatrix(tile, [5], [0], levels=256, symmetric=True, normed=True)
+    return float(graycoprops(matrix, "contrast")[0, 0])
+
+
+@pytest.fixture(scope="module")
+def every_combination() -> RGB:
+    """All combinations of a third of the levels of each channel, and every level of each channel alone."""
+    levels = np.unique(np.r_[np.arange(0, 256, 3), 1, 254, 255]).astype(np.uint8)
+    mixed = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    alone = np.concatenate([np.eye(3, dtype=np.uint8)[channel] * np.arange(256)[:, None] for channel in range(3)])
+    grays = np.repeat(np.arange(256)[:, None], 3, axis=1)
+    return np.concatenate([mixed, alone, grays]).astype(np.uint8)[None]
+
+
+def test_gray_levels_are_torchvisions(every_combination: RGB) -> None:
+    assert np.array_equal(luma(every_combination), torchvision_gray(every_combination))
+
+
+def test_gray_levels_differ_from_pillows_by_one_on_about_half_of_all_pixels(every_combination: RGB) -> None:
+    pillow = np.asarray(Image.fromarray(every_combination).convert("L")).astype(int)
+    difference = pillow - luma(every_combination)
+    assert set(np.unique(difference)) == {0, 1}
+    assert 0.4 < difference.mean() < 0.6
+
+
+@settings(deadline=None)
+@given(height=st.integers(1, 200), width=st.integers(1, 40), seed=st.integers(0, 2**32 - 1))
+def test_gray_levels_do_not_depend_on_how_an_image_is_cut_into_rows(height: int, width: int, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    assert np.array_equal(luma(image), torchvision_gray(image))
+    assert np.array_equal(luma(image[::-1, ::-1]), luma(image)[::-1, ::-1])
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), low=st.integers(0, 255), high=st.integers(0, 255))
+def test_contrast_is_that_of_the_cooccurrence_matrix_on_noise(seed: int, low: int, high: int) -> None:
+    low, high = min(low, high), max(low, high)
+    gray = np.random.default_rng(seed).integers(low, high, (TILE + 9, TILE + 4), dtype=np.uint8, endpoint=True)
+    grid = coverage_grid(gray.shape[1], gray.shape[0])
+    for contrast, (x, y) in zip(tile_contrasts(gray, grid), grid.tolist(), strict=True):
+        expected = glcm_contrast(gray[y : y + TILE, x : x + TILE])
+        assert contrast == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def stripes(period: int) -> NDArray[np.uint8]:
+    return np.tile((np.arange(TILE) // period % 2 * 255).astype(np.uint8), (TILE, 1))
+
+
+@pytest.mark.parametrize(
+    ("gray", "expected"),
+    [(np.zeros((TILE, TILE), np.uint8), 0.0), (np.full((TILE, TILE), 255, np.uint8), 0.0), (stripes(5), 255.0**2)],
+)
+def test_the_ends_of_the_scale_are_exact(gray: NDArray[np.uint8], expected: float) -> None:
+    assert tile_contrasts(gray, coverage_grid(TILE, TILE)).tolist() == [expected]
+
+
+def test_the_largest_sums_are_exact_at_the_largest_size() -> None:
+    gray = np.tile((np.arange(263) // 5 % 2 * 255).astype(np.uint8), (263, 1))
+    gray[0, 0] = 1
+    pairs = 263 * 258
+    grid = np.zeros((1, 2), np.int32)
+    assert tile_contrasts(gray, grid, size=263)[0] == (pairs * 255**2 - 255**2 + 254**2) / pairs
+    with pytest.raises(ValueError, match="6 to 263, not 264"):
+        tile_contrasts(np.zeros((264, 264), np.uint8), grid, size=264)
+
+
+@pytest.mark.parametrize("grid_of", [reference_grid, coverage_grid])
+@pytest.mark.parametrize("path", PHOTOGRAPHS, ids=[path.name for path in PHOTOGRAPHS])
+def test_a_photographs_five_tiles_are_those_of_a_plain_scikit_image_implementation(
+    path: Path, grid_of: Callable[[int, int], Grid]
+) -> None:
+    image = read(path)
+    grid = grid_of(image.shape[1], image.shape[0])
+    contrasts = tile_contrasts(luma(image), grid)
+    expected = [glcm_contrast(torchvision_gray(tile)) for tile in cut(image, grid)]
+    assert contrasts == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    best = sorted(range(len(grid)), key=lambda index: (-round(expected[index], 9), index))[:SELECTED_TILES]
+    assert highest(contrasts).tolist() == best
+
+
+@settings(deadline=None)
+@given(contrasts=st.lists(st.sampled_from([0.0, 1.5, 2.0, 7.25, 65025.0]), max_size=30))
+def test_the_highest_come_first_and_of_equal_ones_the_earlier(contrasts: list[float]) -> None:
+    chosen = highest(np.array(contrasts)).tolist()
+    assert len(chosen) == min(SELECTED_TILES, len(contrasts))
+    assert chosen == sorted(range(len(contrasts)), key=lambda index: (-contrasts[index], index))[:SELECTED_TILES]
