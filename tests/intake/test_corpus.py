@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -59,3 +60,11 @@ def test_threads_decode_what_one_thread_decodes(corpus: list[Case]) -> None:
         assert isinstance(result, Image)
         assert isinstance(alone, Image)
         assert np.array_equal(result.pixels, alone.pixels), case.name
+
+
+def test_no_decoder_warns(corpus: list[Case]) -> None:
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        for case in corpus:
+            outcome(case, corpus[0].path.parent)
+    assert heard == []

@@ -35,7 +35,7 @@ FILES = {
 }
 
 fuzzed = settings(
-    max_examples=120,
+    max_examples=80,
     deadline=None,
     derandomize=True,
     database=None,

@@ -131,7 +131,7 @@ def test_folders_pipes_sockets_and_devices_are_no_files_and_never_block(root: Pa
 
 
 @pytest.mark.timeout(10)
-@pytest.mark.parametrize("replacement", ["pipe", "link"])
+@pytest.mark.parametrize("replacement", ["pipe", "link", "folder"])
 def test_a_file_exchanged_after_the_look_is_not_read(
     root: Path, replacement: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,13 +142,17 @@ def test_a_file_exchanged_after_the_look_is_not_read(
             path.unlink()
             if replacement == "pipe":
                 os.mkfifo(path)
+            elif replacement == "folder":
+                path.mkdir()
             else:
                 path.symlink_to("../secret.jpg")
         return real_open(name, *args, **kwargs)
 
     monkeypatch.setattr(sources.os, "open", exchange_first)
-    expected = ErrorCode.NOT_A_FILE if replacement == "pipe" else ErrorCode.OUTSIDE_ROOTS
+    expected = ErrorCode.OUTSIDE_ROOTS if replacement == "link" else ErrorCode.NOT_A_FILE
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     assert refusal(path, root).code == expected
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
 def test_a_folder_exchanged_for_a_link_after_the_look_leads_nowhere(

@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 
 from worker.errors import ErrorCode, Permanent
 
-STRIP_PIXELS = 1 << 20
+STRIP_PIXELS = 1 << 18
 """Pixels converted at a time: what conversion needs beside the image stays at a few megabytes."""
 WHITE = 255
 

@@ -48,9 +48,8 @@ def locate(uri: str, roots: Sequence[Path]) -> Path:
 def _read_file(uri: str, roots: Sequence[Path], max_bytes: int) -> bytes:
     path, root = _inside(uri, roots)
     try:
-        descriptor = _open_beneath(root, path)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
+        with open(path, "rb", opener=lambda *_: _open_beneath(root, path)) as file:
+            status = os.fstat(file.fileno())
             _need_regular(status.st_mode, path)
             _need_at_most(status.st_size, max_bytes, path)
             # One byte past the size shows a file that grows; it is followed up to the cap, and no further.
