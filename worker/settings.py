@@ -160,7 +160,7 @@ def load_settings(**overrides: Any) -> Settings:
 class _RunningServices(PydanticBaseSettingsSource):
     """What `susy up`, running in this folder, says of its servers; the environment overrides it."""
 
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from worker.errors import SusyError
 from worker.settings import load_settings
 
 
-def submit(  # noqa: PLR0917 (typer passes them by name)
+def submit(
     images: Annotated[list[str], typer.Argument(help="Paths or file:// URIs, under SUSY_ROOTS.", metavar="PATH|URL")],
     lane: Annotated[Lane, typer.Option(help="live is served before backfill.")] = Lane.LIVE,
     source: Annotated[str, typer.Option(help="Who asks.")] = "cli",
