@@ -34,8 +34,8 @@ class Database:
         """Wait at most `timeout` seconds (5 or more) for a connection before raising `Transient`."""
         self.address = Address.of(url)
         self._url = url
-        self._timeout = timeout
         self._check_patience = timeout * 0.15
+        self._pool_patience = timeout - _DIAGNOSIS - self._check_patience - 0.5
         self._pool_size = pool_size
         self._pool = ConnectionPool(
             url,
@@ -44,7 +44,9 @@ class Database:
             check=self._check,
             min_size=1,
             max_size=pool_size,
-            timeout=timeout - _DIAGNOSIS - self._check_patience - 0.5,
+            timeout=self._pool_patience,
+            # The pool's attempts back off for as long as this, and would still be waiting when Postgres is long back.
+            reconnect_timeout=self._pool_patience,
             name="susy-worker",
             open=False,
         )
@@ -116,7 +118,7 @@ class Database:
             psycopg.connect(self._url, **{**self._parameters(), "connect_timeout": _DIAGNOSIS}).close()
         except psycopg.Error as error:
             return unavailable(self.address, reason(error))
-        return unavailable(self.address, f"all {self._pool_size} connections were busy for {self._timeout:.0f} s")
+        return unavailable(self.address, f"no connection of {self._pool_size} came free in {self._pool_patience:.1f} s")
 
 
 def rows(connection: Connection, query: str, parameters: Mapping[str, Any], make: Callable[..., Row]) -> list[Row]:

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from schema.states import CheckState, Decision
+from tests.store.conftest import Sql
+from tests.support.ledger import (
+    CONTENT,
+    MAP,
+    MODEL,
+    POLICY_DOCUMENT,
+    VERDICT,
+    calm,
+    claimed,
+    done,
+    stored_scan,
+    submission,
+)
+from worker.errors import ErrorCode
+from worker.store import Store
+
+VIEWS = ("checks", "review_queue", "maps", "quarantine", "backlog", "reviews", "rejected_messages")
+TABLES = ("checks", "scans", "policies", "verdicts", "reviews", "rejected_messages", "alembic_version")
+
+
+@pytest.fixture
+def read(database_url: str, run: Sql) -> Any:
+    """Runs a statement with the rights of the dashboards' role."""
+
+    def read(query: str, *parameters: Any) -> list[dict[str, Any]]:
+        with psycopg.connect(database_url, row_factory=psycopg.rows.dict_row) as connection:
+            connection.execute("SET ROLE susy_dashboard")
+            return connection.execute(query, parameters or None).fetchall()
+
+    return read
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_dashboards_role_reads_every_view(store: Store, read: Any, view: str) -> None:
+    done(store)
+    read(f"SELECT * FROM dashboard.{view}")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_dashboards_role_reads_no_table(read: Any, table: str) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        read(f"SELECT * FROM susy.{table}")
+
+
+def test_the_dashboards_role_writes_nothing(store: Store, read: Any) -> None:
+    done(store)
+    for statement in (
+        "DELETE FROM dashboard.quarantine",
+        "UPDATE dashboard.reviews SET note = ''",
+        "INSERT INTO dashboard.rejected_messages (task) VALUES ('x')",
+        "CREATE TABLE dashboard.mine (x int)",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            read(statement)
+
+
+def test_every_view_and_every_column_is_explained(run: Sql) -> None:
+    columns = run(
+        "SELECT relname, attname, col_description(attrelid, attnum), obj_description(attrelid, 'pg_class')"
+        " FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid"
+        " WHERE relnamespace = 'dashboard'::regnamespace AND attnum > 0"
+    )
+    assert {view for view, *_ in columns} == set(VIEWS)
+    assert [(view, column) for view, column, *explained in columns if not all(explained)] == []
+
+
+def test_a_check_is_one_row_with_its_live_verdict(store: Store, read: Any, run: Sql) -> None:
+    claim = done(store, external_id="upload-1", attributes={"country": "NL"})
+    waiting = store.submit(submission(policy="strict")).check_id
+    [row] = read("SELECT * FROM dashboard.checks WHERE id = %s", claim.check_id)
+    expected = {
+        "external_id": "upload-1",
+        "state": "done",
+        "decision": "synthetic",
+        "score": 0.1 + 0.2,
+        "generator": "alpha",
+        "reasons": ["above_synthetic_at", "synthetic_region"],
+        "needs_review": True,
+        "policy": "default",
+        "policy_version": "1a2b3c",
+        "model": "susy",
+        "model_sha256": MODEL.sha256,
+        "content_sha256": CONTENT,
+        "attributes": {"country": "NL"},
+        "error_code": None,
+        "review_decision": None,
+        "tiles_total": 4,
+        "tiles_scored": 3,
+    }
+    assert {name: row[name] for name in expected} == expected
+    assert row["regions"][0]["score"] == 0.987654321
+    [row] = read("SELECT * FROM dashboard.checks WHERE id = %s", waiting)
+    assert (row["state"], row["policy"], row["decision"], row["model"]) == ("queued", "strict", None, None)
+
+
+def test_the_review_queue_holds_what_needs_a_look_and_has_none_oldest_first(store: Store, read: Any) -> None:
+    first, second, third = done(store), done(store), done(store)
+    done(store, verdict=calm())
+    claimed(store)
+    store.add_review(second.check_id, reviewer="ada", decision=Decision.AUTHENTIC, note="a photograph of a poster")
+    queue = [row["id"] for row in read("SELECT id FROM dashboard.review_queue")]
+    assert queue == [first.check_id, third.check_id]
+    [row] = read("SELECT review_decision FROM dashboard.checks WHERE id = %s", second.check_id)
+    assert row == {"review_decision": "authentic"}
+    store.add_review(second.check_id, reviewer="grace", decision=Decision.SYNTHETIC)
+    [row] = read("SELECT review_decision FROM dashboard.checks WHERE id = %s", second.check_id)
+    assert row == {"review_decision": "synthetic"}
+    reviews = read("SELECT reviewer, note FROM dashboard.reviews ORDER BY created_at")
+    assert reviews == [
+        {"reviewer": "ada", "note": "a photograph of a poster"},
+        {"reviewer": "grace", "note": None},
+    ]
+
+
+def test_a_check_that_was_reviewed_before_its_verdict_is_not_queued(store: Store, read: Any) -> None:
+    waiting = store.submit(submission(external_id="upload-1")).check_id
+    store.add_review(waiting, reviewer="ada", decision=Decision.SYNTHETIC)
+    claim = store.claim(waiting, worker="worker-1", lease=60, max_attempts=5)
+    assert claim is not None
+    store.record(claim, stored_scan(), VERDICT, POLICY_DOCUMENT, MAP)
+    assert store.show(waiting).state is CheckState.DONE
+    assert read("SELECT id FROM dashboard.review_queue") == []
+
+
+def test_a_map_is_found_by_its_check(store: Store, read: Any) -> None:
+    claim = done(store)
+    claimed(store)
+    rows = read("SELECT check_id, width, height, map_png FROM dashboard.maps")
+    assert rows == [{"check_id": claim.check_id, "width": 896, "height": 224, "map_png": MAP}]
+
+
+def test_the_quarantine_says_why(store: Store, read: Any) -> None:
+    claim = claimed(store)
+    store.fail(claim, code=ErrorCode.CORRUPT, message="a JPEG without a header", retry_in=None)
+    [row] = read("SELECT id, error_code, error_message, worker, attempts FROM dashboard.quarantine")
+    assert row == {
+        "id": claim.check_id,
+        "error_code": "corrupt",
+        "error_message": "a JPEG without a header",
+        "worker": "worker-1",
+        "attempts": 1,
+    }
+
+
+def test_a_rejected_message_is_shown(store: Store, read: Any) -> None:
+    store.reject_message("susy.submit", b"{}", code=ErrorCode.INVALID_MESSAGE, message="no uri")
+    [row] = read("SELECT task, code, message, body FROM dashboard.rejected_messages")
+    assert row == {"task": "susy.submit", "code": "invalid_message", "message": "no uri", "body": "{}"}

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+import schema
+from schema.tables import SCHEMA, metadata
+from worker.errors import ErrorCode, SetupError, SusyError
+from worker.store import Store
+from worker.store.migrate import current, downgrade, head, is_current, need_current, upgrade
+
+DASHBOARD = Path(schema.__file__).with_name("dashboard.sql")
+
+# Everything that can be said of a database's objects, in Postgres' own words.
+DESCRIPTIONS = {
+    "columns": """
+        SELECT attrelid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull, attidentity, attstorage,
+            pg_get_expr(adbin, adrelid), col_description(attrelid, attnum)
+        FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        WHERE relnamespace = ANY (%(schemas)s::regnamespace[]) AND attnum > 0""",
+    "constraints": """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE connamespace = ANY (%(schemas)s::regnamespace[]) AND contype <> 'n'""",
+    "relations": """
+        SELECT oid::regclass::text, relkind, reloptions, obj_description(oid, 'pg_class') FROM pg_class
+        WHERE relnamespace = ANY (%(schemas)s::regnamespace[])""",
+    "indexes": """
+        SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
+        JOIN pg_class ON pg_class.oid = indexrelid WHERE relnamespace = ANY (%(schemas)s::regnamespace[])""",
+    "views": """
+        SELECT schemaname, viewname, definition FROM pg_views
+        WHERE schemaname = ANY (%(schemas)s)""",
+    "triggers": """
+        SELECT pg_get_triggerdef(pg_trigger.oid) FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+        WHERE relnamespace = ANY (%(schemas)s::regnamespace[]) AND NOT tgisinternal""",
+    "functions": """
+        SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = ANY (%(schemas)s::regnamespace[])""",
+}
+
+
+def described(database_url: str) -> dict[str, set[str]]:
+    with psycopg.connect(database_url) as connection:
+        found: dict[str, set[str]] = {}
+        for what, query in DESCRIPTIONS.items():
+            rows: list[Any] = connection.execute(query, {"schemas": ["susy", "dashboard"]}).fetchall()
+            found[what] = {re.sub(r"\s+", " ", repr(row).replace(r"\n", " ")) for row in rows}
+        return {what: {line for line in lines if "alembic_version" not in line} for what, lines in found.items()}
+
+
+def schemas(database_url: str) -> set[str]:
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema)'")
+        return {name for (name,) in rows}
+
+
+def engine(database_url: str) -> sa.Engine:
+    return sa.create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(database_url), poolclass=sa.NullPool
+    )
+
+
+def test_the_migrated_database_has_the_declared_tables(database_url: str) -> None:
+    with engine(database_url).connect() as connection:
+        options = {"version_table_schema": SCHEMA, "include_schemas": True, "include_name": _only_ours}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+
+
+def _only_ours(name: str | None, kind: str, _parents: Any) -> bool:
+    return kind != "schema" or name == SCHEMA
+
+
+def test_the_migrated_database_equals_the_declared_one_to_the_last_constraint(
+    database_url: str, empty_database_url: str
+) -> None:
+    with engine(empty_database_url).begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA susy")
+        connection.exec_driver_sql("CREATE SCHEMA dashboard")
+        metadata.create_all(connection)
+        connection.exec_driver_sql(DASHBOARD.read_text(), execution_options={"no_parameters": True})
+    declared, migrated = described(empty_database_url), described(database_url)
+    for what in DESCRIPTIONS:
+        assert migrated[what] == declared[what], what
+        assert migrated[what]
+
+
+def test_downgrading_to_base_leaves_nothing_and_upgrading_works_again(database_url: str) -> None:
+    downgrade(database_url, "base")
+    assert schemas(database_url) == {"public"}
+    assert current(database_url) is None
+    upgrade(database_url)
+    assert is_current(database_url)
+
+
+def test_downgrading_what_was_never_upgraded_changes_nothing(empty_database_url: str) -> None:
+    downgrade(empty_database_url, "base")
+    assert schemas(empty_database_url) == {"public"}
+
+
+def test_downgrading_keeps_what_others_put_beside_the_views(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("CREATE TABLE dashboard.notes (note text)")
+    downgrade(database_url, "base")
+    assert schemas(database_url) == {"public", "dashboard"}
+
+
+def test_upgrading_twice_changes_nothing(database_url: str) -> None:
+    before = described(database_url)
+    upgrade(database_url)
+    assert described(database_url) == before
+
+
+def test_starters_that_upgrade_together_do_not_collide(empty_database_url: str) -> None:
+    failures: list[SusyError] = []
+
+    def start() -> None:
+        try:
+            upgrade(empty_database_url)
+        except SusyError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert is_current(empty_database_url)
+
+
+def test_a_failing_migration_leaves_the_database_as_it_was(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute("CREATE SCHEMA dashboard")
+        connection.execute("CREATE TABLE dashboard.checks (id int)")
+    with pytest.raises(SetupError, match='"checks" already exists'):
+        upgrade(empty_database_url)
+    assert schemas(empty_database_url) == {"public", "dashboard"}
+    assert current(empty_database_url) is None
+
+
+def test_upgrading_leaves_logging_alone(empty_database_url: str) -> None:
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers), logging.getLogger("alembic").level)
+    upgrade(empty_database_url)
+    assert (root.level, list(root.handlers), logging.getLogger("alembic").level) == before
+
+
+def test_an_empty_database_is_told_apart_from_a_current_one(empty_database_url: str, database_url: str) -> None:
+    need_current(database_url)
+    assert current(database_url) == head()
+    assert not is_current(empty_database_url)
+    with pytest.raises(SetupError, match="susy db upgrade") as caught:
+        need_current(empty_database_url)
+    assert caught.value.code is ErrorCode.DATABASE_OUTDATED
+
+
+def test_a_database_of_a_newer_version_is_left_alone(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE susy.alembic_version SET version_num = '9999'")
+    for step in (upgrade, need_current):
+        with pytest.raises(SetupError, match=r"9999.*upgrade susy-worker"):
+            step(database_url)
+
+
+def test_an_unknown_revision_is_named(database_url: str) -> None:
+    with pytest.raises(SetupError, match="nonsense"):
+        upgrade(database_url, "nonsense")
+
+
+def test_working_on_a_database_without_a_ledger_names_the_remedy(empty_database_url: str) -> None:
+    with Store(empty_database_url, pool_size=1) as store, pytest.raises(SetupError, match="susy db upgrade") as caught:
+        store.backlog()
+    assert caught.value.code is ErrorCode.DATABASE_OUTDATED
+    assert isinstance(caught.value.__cause__, psycopg.Error)

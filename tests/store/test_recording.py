@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from schema.scan import Scan
+from schema.states import CheckState, Decision, Reason
+from schema.verdict import PolicyVersion, Verdict
+from tests.store.conftest import Sql
+from tests.support.ledger import CONTENT, MAP, MODEL, POLICY_DOCUMENT, VERDICT, calm, claimed, done, stored_scan
+from tests.support.postgres_proxy import PostgresProxy
+from worker.errors import ErrorCode, Transient
+from worker.store import Claim, RecordOutcome, Store, StoredScan
+
+EXPIRE = "UPDATE susy.checks SET lease_until = now() - interval '1 second'"
+WRITTEN = (
+    "SELECT (SELECT count(*) FROM susy.scans), (SELECT count(*) FROM susy.verdicts),"
+    " (SELECT count(*) FROM susy.policies)"
+)
+ARRAYS = ("corners", "contrast", "selected", "scored", "probabilities")
+
+
+def record(
+    store: Store, claim: Claim, *, scan: Scan | StoredScan | None = None, verdict: Verdict = VERDICT
+) -> RecordOutcome:
+    return store.record(claim, scan or stored_scan(), verdict, POLICY_DOCUMENT, MAP)
+
+
+def found(store: Store) -> StoredScan:
+    scan = store.find_scan(CONTENT, MODEL.sha256, stored_scan().tiling)
+    assert scan is not None
+    return scan
+
+
+def test_a_recorded_check_is_done_and_shows_its_scan_verdict_and_map(store: Store) -> None:
+    claim = claimed(store)
+    assert record(store, claim) is RecordOutcome.RECORDED
+    view = store.show(claim.check_id)
+    assert (view.state, view.error) == (CheckState.DONE, None)
+    assert view.finished_at is not None
+    assert view.verdict == VERDICT
+    assert list(view.verdict.class_scores) == list(MODEL.classes)
+    assert view.map_png == MAP
+    assert view.scan is not None
+    assert view.scan.model == MODEL
+
+
+@pytest.mark.parametrize(("tiles", "scored"), [(4, 3), (4, 4), (1, 0), (0, 0)])
+def test_a_scan_comes_back_bit_for_bit(store: Store, tiles: int, scored: int) -> None:
+    scan = stored_scan(tiles, scored)
+    record(store, claimed(store), scan=scan)
+    stored = found(store)
+    assert stored.has_map
+    for name in ARRAYS:
+        assert getattr(stored.scan, name).tobytes() == getattr(scan, name).tobytes()
+        assert getattr(stored.scan, name).shape == getattr(scan, name).shape
+    assert np.isnan(stored.scan.probabilities[~scan.scored]).all()
+    assert (stored.scan.width, stored.scan.height, stored.scan.format) == (scan.width, scan.height, "JPEG")
+
+
+def test_a_verdict_without_a_score_comes_back_without_one(store: Store) -> None:
+    verdict = Verdict(
+        decision=Decision.INCONCLUSIVE,
+        score=None,
+        class_scores={},
+        generator=None,
+        reasons=(Reason.TOO_SMALL,),
+        needs_review=False,
+        regions=(),
+        policy=PolicyVersion("default", "1a2b3c"),
+    )
+    claim = claimed(store)
+    store.record(claim, stored_scan(0, 0), verdict, POLICY_DOCUMENT, None)
+    view = store.show(claim.check_id)
+    assert view.verdict == verdict
+    assert view.map_png is None
+
+
+def test_recording_twice_changes_nothing(store: Store, run: Sql) -> None:
+    claim = claimed(store)
+    assert record(store, claim) is RecordOutcome.RECORDED
+    assert record(store, claim, verdict=calm()) is RecordOutcome.RECORDED
+    assert run(WRITTEN) == [(1, 1, 1)]
+    assert store.show(claim.check_id).verdict == VERDICT
+
+
+def test_recording_with_a_lost_lease_writes_nothing(store: Store, run: Sql) -> None:
+    lost = claimed(store)
+    run(EXPIRE)
+    assert store.claim(lost.check_id, worker="worker-2", lease=60, max_attempts=5) is not None
+    assert record(store, lost) is RecordOutcome.LEASE_LOST
+    assert run(WRITTEN) == [(0, 0, 0)]
+    assert store.show(lost.check_id).state is CheckState.RUNNING
+
+
+def test_recording_after_the_other_worker_has_recorded_writes_nothing(store: Store, run: Sql) -> None:
+    lost = claimed(store)
+    run(EXPIRE)
+    ours = store.claim(lost.check_id, worker="worker-2", lease=60, max_attempts=5)
+    assert ours is not None
+    assert record(store, ours) is RecordOutcome.RECORDED
+    assert record(store, lost, verdict=calm()) is RecordOutcome.LEASE_LOST
+    assert store.show(lost.check_id).verdict == VERDICT
+
+
+def test_a_verdict_under_a_lease_that_expired_unnoticed_still_counts(store: Store, run: Sql) -> None:
+    claim = claimed(store)
+    run(EXPIRE)
+    assert record(store, claim) is RecordOutcome.RECORDED
+
+
+def test_the_error_of_an_earlier_attempt_is_gone_once_done(store: Store) -> None:
+    first = claimed(store)
+    store.fail(first, code=ErrorCode.OUT_OF_MEMORY, message="no memory", retry_in=0)
+    claim = store.claim(first.check_id, worker="worker-1", lease=60, max_attempts=5)
+    assert claim is not None
+    assert store.show(claim.check_id).error is not None
+    record(store, claim)
+    assert store.show(claim.check_id).error is None
+
+
+def test_the_scan_with_more_scored_tiles_stays(store: Store) -> None:
+    record(store, claimed(store), scan=stored_scan(scored=2))
+    first = found(store)
+    record(store, claimed(store), scan=stored_scan(scored=4))
+    assert found(store).scan.complete
+    record(store, claimed(store), scan=stored_scan(scored=3))
+    assert found(store).scan.complete
+    assert found(store).id == first.id
+
+
+def test_a_map_once_drawn_is_not_lost(store: Store) -> None:
+    for scored, picture in ((2, None), (2, MAP), (2, b"another"), (4, None)):
+        store.record(claimed(store), stored_scan(scored=scored), VERDICT, POLICY_DOCUMENT, picture)
+    view = store.show(done(store).check_id)
+    assert view.map_png == MAP
+
+
+def test_a_scan_that_was_found_is_referred_to_and_not_written_again(store: Store, run: Sql) -> None:
+    store.record(claimed(store), stored_scan(), VERDICT, POLICY_DOCUMENT, None)
+    stored = found(store)
+    assert not stored.has_map
+    claim = claimed(store)
+    assert record(store, claim, scan=stored) is RecordOutcome.RECORDED
+    assert store.show(claim.check_id).map_png == MAP
+    assert run(WRITTEN) == [(1, 2, 1)]
+
+
+def test_a_shadow_verdict_of_the_same_policy_becomes_the_live_one(store: Store, run: Sql) -> None:
+    claim = claimed(store)
+    record(store, claim, verdict=calm())
+    run("UPDATE susy.verdicts SET mode = 'shadow', id = gen_random_uuid()")
+    run(
+        "UPDATE susy.checks SET state = 'queued', finished_at = NULL, content_sha256 = NULL WHERE id = %s",
+        claim.check_id,
+    )
+    again = store.claim(claim.check_id, worker="worker-1", lease=60, max_attempts=5)
+    assert again is not None
+    assert record(store, again) is RecordOutcome.RECORDED
+    assert run("SELECT mode, needs_review FROM susy.verdicts") == [("live", True)]
+
+
+def test_nothing_is_known_of_content_that_was_never_scanned(store: Store) -> None:
+    assert store.find_scan("0" * 64, MODEL.sha256, stored_scan().tiling) is None
+
+
+def test_a_commit_whose_answer_was_lost_is_found_to_be_recorded(proxy: PostgresProxy, run: Sql) -> None:
+    with Store(proxy.url, pool_size=2) as store:
+        claim = claimed(store)
+        proxy.cut_after_commit = True
+        assert record(store, claim) is RecordOutcome.RECORDED
+        assert not proxy.cut_after_commit
+    assert run(WRITTEN) == [(1, 1, 1)]
+
+
+def test_a_commit_that_never_arrived_is_a_transient_failure_that_wrote_nothing(proxy: PostgresProxy, run: Sql) -> None:
+    with Store(proxy.url, pool_size=2) as store:
+        claim = claimed(store)
+        proxy.cut_before_commit = True
+        with pytest.raises(Transient):
+            record(store, claim)
+        assert run(WRITTEN) == [(0, 0, 0)]
+        assert record(store, claim) is RecordOutcome.RECORDED

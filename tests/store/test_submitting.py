@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from schema.states import CheckState, Lane
+from tests.store.conftest import Sql
+from tests.support.ledger import submission
+from worker.errors import ErrorCode, Permanent
+from worker.store import Store
+
+
+def test_a_submission_becomes_a_queued_check(store: Store) -> None:
+    receipt = store.submit(
+        submission(external_id="upload-1", lane=Lane.BACKFILL, policy="strict", attributes={"country": "NL", "n": [1]})
+    )
+    assert receipt.created
+    assert receipt.check_id.version == 7
+    view = store.show(receipt.check_id)
+    assert (view.state, view.attempts, view.lane, view.policy) == (CheckState.QUEUED, 0, Lane.BACKFILL, "strict")
+    assert (view.source, view.external_id, view.uri) == ("avatars", "upload-1", "/images/1.jpg")
+    assert view.attributes == {"country": "NL", "n": [1]}
+    assert (view.error, view.scan, view.verdict, view.map_png) == (None, None, None, None)
+    assert (view.dispatched_at, view.started_at, view.finished_at, view.worker) == (None, None, None, None)
+    assert abs(view.created_at - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_submitting_again_returns_the_check_that_exists(store: Store) -> None:
+    first = store.submit(submission(external_id="upload-1"))
+    again = store.submit(submission(external_id="upload-1", attributes={"second": True}))
+    assert again.check_id == first.check_id
+    assert (first.created, again.created) == (True, False)
+    assert store.show(first.check_id).attributes == {}
+
+
+def test_the_same_id_from_another_source_is_another_check(store: Store) -> None:
+    first = store.submit(submission(external_id="upload-1"))
+    assert store.submit(submission(external_id="upload-1", source="chat")).check_id != first.check_id
+
+
+def test_without_an_external_id_every_submission_is_a_check_of_its_own(store: Store) -> None:
+    first, second = store.submit(submission()), store.submit(submission())
+    assert first.check_id != second.check_id
+    assert store.show(first.check_id).external_id == str(first.check_id)
+
+
+def test_the_same_id_for_another_image_is_a_conflict_that_names_both(store: Store) -> None:
+    store.submit(submission(external_id="upload-1"))
+    with pytest.raises(Permanent) as caught:
+        store.submit(submission(external_id="upload-1", uri="/images/2.jpg"))
+    assert caught.value.code is ErrorCode.CONFLICT
+    assert "/images/1.jpg" in caught.value.message
+    assert "/images/2.jpg" in caught.value.message
+
+
+def test_many_submissions_get_receipts_in_their_order(store: Store) -> None:
+    known = store.submit(submission(external_id="b"))
+    given = [submission(external_id=name) for name in ("c", "b", "a", "c")] + [submission()]
+    receipts = store.submit_many(given)
+    assert [receipt.created for receipt in receipts] == [True, False, True, False, True]
+    assert receipts[1].check_id == known.check_id
+    assert receipts[0].check_id == receipts[3].check_id
+    assert len({receipt.check_id for receipt in receipts}) == 4
+    assert [store.show(receipt.check_id).external_id for receipt in receipts[:4]] == ["c", "b", "a", "c"]
+
+
+def test_a_conflict_among_many_accepts_none(store: Store, run: Sql) -> None:
+    given = [submission(external_id="a"), submission(external_id="b"), submission(external_id="a", uri="/other.jpg")]
+    with pytest.raises(Permanent):
+        store.submit_many(given)
+    assert run("SELECT count(*) FROM susy.checks") == [(0,)]
+
+
+def test_submitting_nothing_is_nothing(store: Store) -> None:
+    assert store.submit_many([]) == []
+    store.mark_dispatched([])
+
+
+def test_many_hooks_that_submit_the_same_uploads_create_each_once(store: Store) -> None:
+    created: list[UUID] = []
+
+    def hook(order: int) -> None:
+        names = [f"upload-{n}" for n in range(20)][::order]
+        receipts = store.submit_many(submission(external_id=name) for name in names)
+        created.extend(receipt.check_id for receipt in receipts if receipt.created)
+
+    threads = [threading.Thread(target=hook, args=(1 if n % 2 else -1,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(created) == len(set(created)) == 20
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"share": float("nan")}, {"share": float("inf")}, {"name": "\ud800"}],
+    ids=["nan", "inf", "surrogate"],
+)
+def test_attributes_that_are_no_json_are_refused_as_such(store: Store, attributes: dict[str, object]) -> None:
+    with pytest.raises(Permanent) as caught:
+        store.submit(submission(attributes=attributes))
+    assert caught.value.code is ErrorCode.INVALID_MESSAGE
+
+
+def test_a_key_too_long_for_the_index_is_refused_for_good(store: Store) -> None:
+    name = "".join(chr(0x1F000 + n) for n in range(500))
+    with pytest.raises(Permanent) as caught:
+        store.submit(submission(source=name[:200], external_id=name))
+    assert caught.value.code is ErrorCode.INVALID_MESSAGE
+
+
+def test_a_dispatched_check_says_when(store: Store) -> None:
+    first, second = store.submit(submission()).check_id, store.submit(submission()).check_id
+    store.mark_dispatched([first, uuid4()])
+    assert store.show(first).dispatched_at is not None
+    assert store.show(second).dispatched_at is None
+
+
+def test_a_check_that_was_claimed_meanwhile_needs_no_mark(store: Store) -> None:
+    check_id = store.submit(submission()).check_id
+    store.claim(check_id, worker="worker-1", lease=60, max_attempts=5)
+    store.mark_dispatched([check_id])
+    assert store.show(check_id).dispatched_at is None
+
+
+def test_an_unknown_check_is_named(store: Store) -> None:
+    check_id = uuid4()
+    with pytest.raises(Permanent, match=str(check_id)) as caught:
+        store.show(check_id)
+    assert caught.value.code is ErrorCode.UNKNOWN_CHECK
+
+
+@pytest.mark.parametrize("body", ["a\x00b", b"\xff\x00\xfe", "\ud800", "é" * 4000, ""])
+def test_whatever_a_message_holds_its_rejection_is_kept(store: Store, run: Sql, body: str | bytes) -> None:
+    store.reject_message("susy.check", body, code=ErrorCode.INVALID_MESSAGE, message="no check_id\x00 in it")
+    [(task, kept, code, message)] = run("SELECT task, body, code, message FROM susy.rejected_messages")
+    assert (task, code) == ("susy.check", "invalid_message")
+    assert message == "no check_id\N{REPLACEMENT CHARACTER} in it"
+    assert len(kept.encode()) <= 4096
+    assert bool(kept) == bool(body)
