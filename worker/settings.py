@@ -38,7 +38,7 @@ class LogFormat(StrEnum):
 class Settings(BaseSettings):
     """All settings of one process. Times are seconds, sizes bytes unless their name says otherwise."""
 
-    model_config = SettingsConfigDict(env_prefix="SUSY_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="SUSY_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     # Services
     database_url: str | None = None

@@ -243,10 +243,10 @@ def test_bad_paths_are_refused_at_submission_and_nothing_is_queued(
         str(images / ".." / "outside.png"): "outside_roots",
         "https://example.org/a.png": "unsupported_source",
     }
-    for path, code in refused.items():
-        result = processes.run("submit", path, "--json")
-        assert result.returncode == 1, result.stderr
-        assert json.loads(result.stdout)["error"]["code"] == code, result.stdout
+    result = processes.run("submit", "--json", *refused)
+    assert result.returncode == 1, result.stderr
+    documents = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {document["path"]: document["error"]["code"] for document in documents} == refused
     assert _one(database_url, "SELECT count(*) FROM dashboard.checks") == 0
 
 

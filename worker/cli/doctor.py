@@ -73,7 +73,7 @@ def _roots(settings: Settings) -> str:
 
 
 def _weights(settings: Settings) -> str:
-    from worker.detector.detector import weights_path
+    from worker.detector.locate import weights_path
     from worker.detector.weights import load_weights
 
     path = weights_path(settings)

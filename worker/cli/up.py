@@ -11,8 +11,6 @@ import typer
 
 from worker.cli.check import with_some_weights
 from worker.cli.output import notes
-from worker.cli.stack import running_stack
-from worker.embedded import write_services
 from worker.log import configure_logging
 from worker.settings import SERVICES_FILE, STATE_DIRECTORY, load_settings
 
@@ -26,6 +24,9 @@ def up(
 
     Other `susy` commands started in this folder find the servers by themselves.
     """
+    from worker.cli.stack import running_stack
+    from worker.embedded import write_services
+
     settings = with_some_weights(load_settings(roots=tuple(root or [Path.cwd()])))
     configure_logging(settings)
     stopped = threading.Event()

@@ -22,7 +22,7 @@ Target = Annotated[
 def pull(to: Target = None) -> None:
     """Fetch the pinned release from its hub and import it (needs the extra `hub`)."""
     from worker.detector import hub
-    from worker.detector.detector import pulled_weights
+    from worker.detector.locate import pulled_weights
 
     target = to or pulled_weights()
     info = hub.pull(target)
@@ -36,7 +36,7 @@ def import_(
     sha256: Annotated[str | None, typer.Option(help="Refuse a file of another SHA-256.")] = None,
 ) -> None:
     """Turn the released TorchScript file into a weights file, after proving that both answer the same."""
-    from worker.detector.detector import pulled_weights
+    from worker.detector.locate import pulled_weights
     from worker.detector.release import import_release
 
     target = to or pulled_weights()
@@ -51,7 +51,7 @@ def info(
 ) -> None:
     """Print name, classes, parameters, digest and provenance."""
     from worker.cli.check import with_some_weights
-    from worker.detector.detector import weights_path
+    from worker.detector.locate import weights_path
     from worker.detector.weights import load_weights
 
     path = path or weights_path(with_some_weights(load_settings()))

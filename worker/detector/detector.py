@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -11,28 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.scan import ModelIdentity
-from worker.demo.paths import DEMO_WEIGHTS
 from worker.detector.device import choose_device
 from worker.detector.engine import InferenceEngine
 from worker.detector.fold import prepare
+from worker.detector.locate import weights_path
 from worker.detector.weights import load_weights
 from worker.settings import Settings
-
-DEMO = "demo"
-"""The value of `SUSY_WEIGHTS` that asks for the demonstration weights."""
-
-
-def pulled_weights() -> Path:
-    """Where `susy weights pull` and `susy weights import` put their result."""
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data) / "susy-worker" / "susy.safetensors"
-
-
-def weights_path(settings: Settings) -> Path:
-    """The weights file the settings ask for; it need not exist."""
-    if settings.weights == DEMO:
-        return DEMO_WEIGHTS
-    return pulled_weights() if settings.weights is None else Path(settings.weights)
 
 
 class Detector:

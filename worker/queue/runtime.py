@@ -7,7 +7,8 @@ import socket
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from worker.detector.detector import DEMO, Detector
+from worker.detector.detector import Detector
+from worker.detector.locate import DEMO
 from worker.errors import ErrorCode, SetupError
 from worker.policy.policy import PolicySet, load_policies
 from worker.queue.heart import Heart
