@@ -18,7 +18,7 @@ from worker.detector.release import RELEASE, Golden, Release
 from worker.detector.weights import load_weights
 from worker.errors import ErrorCode, SetupError
 
-pytest.importorskip("huggingface_hub", reason="the extra `hub` is not installed")
+huggingface_hub = pytest.importorskip("huggingface_hub", reason="the extra `hub` is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,7 @@ def test_no_token_of_the_user_is_sent(
     assert all("authorization" not in headers for _, _, headers in hub.requests)
 
 
+@pytest.mark.skipif(huggingface_hub.__version__.startswith("0."), reason="old versions give up, and `pull` with them")
 def test_a_dropped_connection_is_resumed_where_it_broke(tmp_path: Path, hub: Hub, release: Release) -> None:
     hub.breaks_after["SuSy.pt"] = 30_000_000
     info = pull(tmp_path / "susy.safetensors", endpoint=hub.endpoint, release=release)

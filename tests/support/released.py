@@ -38,7 +38,7 @@ def random_susy(num_classes: int = 6, seed: int = 0) -> SuSy:
     with torch.inference_mode():
         tiles = torch.rand(6, 3, 7, 7).repeat_interleave(16, 2).repeat_interleave(16, 3)
         logits = model.logits(tiles * torch.linspace(0.2, 1, 6).view(6, 1, 1, 1))
-        model.fc3.weight.div_(logits.std(dim=0).mean())
+        model.fc3.weight.div_(2 * logits.std(dim=0).mean())
         model.fc3.bias.zero_().sub_(model.logits(tiles).mean(dim=0))
     return model
 

@@ -191,7 +191,7 @@ def _load_torchscript(path: Path) -> nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript as a whole, since torch 2.9
-            return torch.jit.load(path, map_location="cpu").eval()  # type: ignore[no-untyped-call, no-any-return]
+            return torch.jit.load(path, map_location="cpu").eval()  # type: ignore[no-any-return]
     except (RuntimeError, OSError, ValueError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise invalid(path, f"is damaged or no TorchScript file ({reason})") from error
