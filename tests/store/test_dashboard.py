@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -22,6 +24,7 @@ from tests.support.ledger import (
 from worker.errors import ErrorCode
 from worker.store import Store
 
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "database.md"
 VIEWS = ("checks", "review_queue", "maps", "quarantine", "backlog", "reviews", "rejected_messages")
 TABLES = ("checks", "scans", "policies", "verdicts", "reviews", "rejected_messages", "alembic_version")
 
@@ -70,6 +73,34 @@ def test_every_view_and_every_column_is_explained(run: Sql) -> None:
     )
     assert {view for view, *_ in columns} == set(VIEWS)
     assert [(view, column) for view, column, *explained in columns if not all(explained)] == []
+
+
+@pytest.mark.parametrize("query", re.findall(r"```sql\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL))
+def test_the_documented_queries_run(store: Store, read: Any, query: str) -> None:
+    done(store, external_id="upload-1")
+    read(query)
+
+
+def test_the_documented_way_to_forget_deletes_what_is_old_and_only_that(store: Store, run: Sql) -> None:
+    old, new = done(store), done(store, content="c" * 64)
+    store.add_review(old.check_id, reviewer="ada", decision=Decision.AUTHENTIC)
+    run("UPDATE susy.checks SET finished_at = now() - interval '2 years' WHERE id = %s", old.check_id)
+    run("UPDATE susy.scans SET updated_at = now() - interval '2 years'")
+    [script] = re.findall(r"```text\n(ALTER TABLE.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+    run(script)
+    assert run("SELECT id FROM susy.checks") == [(new.check_id,)]
+    for table in ("scans", "verdicts"):
+        assert run(f"SELECT count(*) FROM susy.{table}") == [(1,)]
+    assert run("SELECT count(*) FROM susy.reviews") == [(0,)]
+
+
+def test_the_documentation_names_every_column(run: Sql) -> None:
+    text = DOCUMENTATION.read_text()
+    sections = dict(re.findall(r"### dashboard\.(\w+)\n(.*?)(?=\n##)", text, re.DOTALL))
+    columns = run(
+        "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = 'dashboard'"
+    )
+    assert [(view, column) for view, column in columns if f"`{column}`" not in sections[view]] == []
 
 
 def test_a_check_is_one_row_with_its_live_verdict(store: Store, read: Any, run: Sql) -> None:

@@ -99,6 +99,15 @@ def test_a_renewal_lasts_from_now(store: Store, run: Sql) -> None:
     assert left == pytest.approx(1000, abs=30)
 
 
+def test_renewing_leaves_every_index_alone(store: Store, run: Sql) -> None:
+    claim = claimed(store)
+    run("BEGIN")
+    run("UPDATE susy.checks SET lease_until = lease_until + interval '1 minute' WHERE id = %s", claim.check_id)
+    counted = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relid = 'susy.checks'::regclass"
+    assert run(counted) == [(1, 1)]
+    run("ROLLBACK")
+
+
 def test_a_transient_failure_waits_for_its_next_attempt(store: Store, run: Sql) -> None:
     claim = claimed(store)
     store.mark_dispatched([claim.check_id])

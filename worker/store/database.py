@@ -21,8 +21,8 @@ from worker.store.translation import reason, translated, unavailable
 Connection = psycopg.Connection[TupleRow]
 Row = TypeVar("Row")
 
-STATEMENT_TIMEOUT = 30.0
-"""Seconds after which Postgres itself ends a statement."""
+SERVER_PATIENCE = 30.0
+"""Seconds after which Postgres itself ends a statement, or a transaction whose client went silent."""
 _DIAGNOSIS = 2
 """Seconds to spend on finding out why no connection could be had; libpq knows no shorter timeout."""
 
@@ -134,4 +134,4 @@ def scalars(connection: Connection, query: str, parameters: Mapping[str, Any]) -
 
 
 def _configure(connection: Connection) -> None:
-    connection.execute(queries.CONFIGURE, {"statement_timeout": f"{STATEMENT_TIMEOUT * 1000:.0f}"})
+    connection.execute(queries.CONFIGURE, {"timeout": f"{SERVER_PATIENCE * 1000:.0f}"})

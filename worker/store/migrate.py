@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import alembic.command
 import psycopg
@@ -21,6 +23,8 @@ from worker.errors import ErrorCode, SetupError
 from worker.store.address import Address
 from worker.store.locks import MIGRATION_LOCK
 from worker.store.translation import translated
+
+log = logging.getLogger(__name__)
 
 LOCK_PATIENCE = "60s"
 """How long to wait for another starter's migration, or for a busy table."""
@@ -103,9 +107,7 @@ def _connected(database_url: str) -> Iterator[sa.Connection]:
     address = Address.of(database_url)
     # libpq reads the URL, not SQLAlchemy: theirs differ on sockets, several hosts and defaults.
     engine = sa.create_engine(
-        "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(database_url, **address.defaults()),
-        poolclass=sa.NullPool,
+        "postgresql+psycopg://", creator=lambda: _connect(database_url, address), poolclass=sa.NullPool
     )
     with translated(address):
         try:
@@ -113,6 +115,13 @@ def _connected(database_url: str) -> Iterator[sa.Connection]:
                 yield connection
         except sa.exc.DBAPIError as error:
             raise (error.orig or error) from error
+
+
+def _connect(database_url: str, address: Address) -> psycopg.Connection[Any]:
+    connection = psycopg.connect(database_url, **address.defaults())
+    # Migrations say by a NOTICE what they could not do, such as making the dashboards' role.
+    connection.add_notice_handler(lambda notice: log.warning("%s", notice.message_primary))
+    return connection
 
 
 @contextmanager

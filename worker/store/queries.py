@@ -4,8 +4,12 @@ from __future__ import annotations
 
 # --- Connections -----------------------------------------------------------------------------------------------------
 
+# A client that freezes inside a transaction must not hold its row locks for ever.
 CONFIGURE = """
-SELECT set_config('TimeZone', 'UTC', false), set_config('statement_timeout', %(statement_timeout)s, false)
+SELECT
+    set_config('TimeZone', 'UTC', false),
+    set_config('statement_timeout', %(timeout)s, false),
+    set_config('idle_in_transaction_session_timeout', %(timeout)s, false)
 """
 
 PING = "SELECT 1"

@@ -74,7 +74,7 @@ class Store:
         return submit_many(self._database, [submission])[0]
 
     def submit_many(self, submissions: Iterable[Submission]) -> list[Receipt]:
-        """Accept all of them in one transaction, or, raising `Permanent(CONFLICT)`, none."""
+        """Accept all, or, raising `Permanent(CONFLICT)`, none: one transaction, for some thousands at a time."""
         return submit_many(self._database, submissions)
 
     def mark_dispatched(self, check_ids: Iterable[UUID]) -> None:
