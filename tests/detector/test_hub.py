@@ -69,7 +69,8 @@ def test_pulled_weights_are_the_released_ones_and_say_where_they_come_from(
     assert (info.name, info.version, info.classes) == ("susy", "54d4d55", RELEASE.classes)
     assert info.provenance["repository"] == "HPAI-BSC/SuSy"
     assert info.provenance["revision"] == COMMIT
-    assert info.provenance["source_sha256"] == hashlib.sha256(hub.files["SuSy.pt"]).hexdigest()
+    digest = hashlib.sha256(hub.files["SuSy.pt"]).hexdigest()
+    assert info.provenance["source_sha256"] == info.provenance["source_sha256_expected"] == digest
     assert info.provenance["source_sha256_pinned"] is False
     assert info.provenance["golden_difference"] < 1e-6
     assert len(steps) == 3

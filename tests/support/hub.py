@@ -18,8 +18,6 @@ class Hub:
 
     repo: str
     files: dict[str, bytes] = field(default_factory=dict)
-    claimed_sha256: dict[str, str] = field(default_factory=dict)
-    """Digests to announce instead of the true ones."""
     served: dict[str, bytes] = field(default_factory=dict)
     """Bytes to send instead of the announced ones."""
     breaks_after: dict[str, int] = field(default_factory=dict)
@@ -52,7 +50,7 @@ def serve(hub: Hub) -> Iterator[Hub]:
                 return
             content = hub.served.get(name, hub.files[name])
             start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
-            digest = hub.claimed_sha256.get(name, hashlib.sha256(hub.files[name]).hexdigest())
+            digest = hashlib.sha256(hub.files[name]).hexdigest()
             self.send_response(206 if start else 200)
             self.send_header("ETag", f'"{digest}"' if hub.announces_lfs else '"d41d8cd98f00b204"')
             self.send_header("X-Repo-Commit", hub.commit)
