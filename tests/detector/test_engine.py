@@ -115,16 +115,6 @@ def test_a_large_image_does_not_hold_up_a_small_one(engine: InferenceEngine, net
     assert waited <= 3, f"waited for {waited} batches of {len(network.batches)}"
 
 
-def test_the_engine_tells_how_long_a_batch_has_taken(engine: InferenceEngine, network: Faulty) -> None:
-    network.pause = 0.5
-    thread = threading.Thread(target=engine.score, args=(tiles(1, 1),))
-    thread.start()
-    time.sleep(0.3)
-    assert 0.1 < engine.busy_for < 0.5
-    thread.join()
-    assert engine.busy_for == 0
-
-
 def test_a_closed_engine_finishes_what_it_took_and_refuses_the_rest(network: Faulty) -> None:
     engine = InferenceEngine(network, CPU, 6, batch=4)
     network.pause = 0.2

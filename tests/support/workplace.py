@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-import torch
 
-from worker.detector.model import SuSy
+from tests.support.released import random_susy
 from worker.detector.weights import save_weights
 from worker.settings import Settings, load_settings
 
@@ -18,9 +17,8 @@ from worker.settings import Settings, load_settings
 def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of the real network, untrained: their answers mean nothing and are always the same."""
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    torch.manual_seed(0)
     classes = ["authentic", *(f"generator-{number}" for number in range(1, 6))]
-    save_weights(path, SuSy(6).eval(), name="random", version="1", classes=classes, provenance={})
+    save_weights(path, random_susy(), name="random", version="1", classes=classes, provenance={})
     return path
 
 

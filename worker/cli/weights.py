@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.output import out, print_json
+from worker.cli.output import notes, out, print_json
 from worker.settings import load_settings
 
 app = typer.Typer(help="Weights of the detector.", no_args_is_help=True)
@@ -25,7 +25,7 @@ def pull(to: Target = None) -> None:
     from worker.detector.locate import pulled_weights
 
     target = to or pulled_weights()
-    info = hub.pull(target)
+    info = hub.pull(target, report=lambda step: notes.print(step, markup=False))
     out.print(f"{target}: {info.name} {info.version}, digest {info.sha256}", markup=False)
 
 

@@ -9,7 +9,6 @@ its image is scored, so the tiles in flight are bounded by the number of callers
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -84,7 +83,6 @@ class InferenceEngine:
         # Page-locked memory lets the copy to the GPU run beside other work.
         self._staging = torch.empty((self.batch, TILE, TILE, 3), dtype=torch.uint8, pin_memory=on_cuda)
         self._waiting: FairQueue[tuple[_Job, int]] = FairQueue()
-        self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._serve, name="inference", daemon=True)
         self._thread.start()
 
@@ -103,12 +101,6 @@ class InferenceEngine:
         if job.error:
             raise job.error
         return job.probabilities
-
-    @property
-    def busy_for(self) -> float:
-        """Seconds that the batch now in the network has taken; 0 when idle."""
-        since = self._busy_since
-        return 0.0 if since is None else time.monotonic() - since
 
     def close(self) -> None:
         """Finish what is queued and stop the thread."""
@@ -133,9 +125,7 @@ class InferenceEngine:
                     if not job.error:
                         batch.setdefault(job, []).append(index)
                 if batch:
-                    self._busy_since = time.monotonic()
                     self._answer(batch)
-                    self._busy_since = None
 
     def _answer(self, batch: _Batch) -> None:
         try:
