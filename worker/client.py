@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-from types import TracebackType
 from typing import Any, Self
 
 from pydantic import ValidationError
@@ -71,9 +70,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()
 
 
