@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from schema.verdict import verdict_document
-from worker.cli.output import coloured, error_document, notes, out, print_json, progress_bar, shown_score
+from worker.cli.output import coloured, error_document, notes, out, print_json, progress_bar, shown_score, table
 from worker.errors import ErrorCode, Permanent, SusyError
 from worker.settings import Settings, load_settings
 
@@ -80,16 +80,16 @@ def _examined(files: list[Path], settings: Settings) -> Iterator[dict[str, Any]]
 
 
 def _table(documents: list[dict[str, Any]]) -> Table:
-    table = Table("file", "decision", "score", "generator", "reasons", box=None, pad_edge=False)
+    rows = table("file", "decision", "score", "generator", "reasons")
     for document in documents:
         if "error" in document:
-            table.add_row(document["path"], "[red]error[/]", "", "", document["error"]["message"])
+            rows.add_row(document["path"], "[red]error[/]", "", "", document["error"]["message"])
         else:
-            table.add_row(
+            rows.add_row(
                 document["path"],
                 coloured(document["decision"]),
                 shown_score(document["score"]),
                 document["generator"] or "",
                 ", ".join(document["reasons"]),
             )
-    return table
+    return rows

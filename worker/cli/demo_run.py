@@ -13,7 +13,7 @@ from rich.table import Table
 from schema.states import CheckState
 from worker.cli.demo_report import write_report
 from worker.cli.demo_samples import Sample, SampleResult, load_samples
-from worker.cli.output import coloured, notes, out, progress_bar, shown_score
+from worker.cli.output import coloured, notes, out, progress_bar, shown_score, table
 from worker.cli.stack import Stack, running_stack
 from worker.client import Client
 from worker.demo.paths import SAMPLES
@@ -79,10 +79,10 @@ def _finished(waiting: set[UUID], store: Store, stack: Stack) -> Iterator[CheckV
 
 
 def _table(results: list[SampleResult]) -> Table:
-    table = Table("file", "decision", "score", "generator", "tiles scored", "time", "", box=None, pad_edge=False)
+    rows = table("file", "decision", "score", "generator", "tiles scored", "time", "")
     for result in results:
         scan, verdict = result.view.scan, result.view.verdict
-        table.add_row(
+        rows.add_row(
             result.sample.path.name,
             coloured(result.outcome),
             shown_score(verdict.score if verdict else None),
@@ -91,4 +91,4 @@ def _table(results: list[SampleResult]) -> Table:
             "" if result.seconds is None else f"{result.seconds:.2f} s",
             "[green]as expected[/]" if result.as_expected else f"[red]expected {result.sample.outcome}[/]",
         )
-    return table
+    return rows

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
 
 from worker.errors import SusyError
 
-out = Console(highlight=False)
+_PIPED_WIDTH = 200  # a pipe has no edge to fold tables at
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 notes = Console(stderr=True, highlight=False)
 
 _COLOURS = {"authentic": "green", "synthetic": "red", "inconclusive": "yellow"}
@@ -37,6 +41,14 @@ def progress_bar() -> Progress:
         console=notes,
         disable=not notes.is_terminal,
     )
+
+
+def table(*columns: str) -> Table:
+    """A plain table whose first column folds rather than loses letters."""
+    first, *others = columns
+    made = Table(Column(first, overflow="fold"), *(Column(name, no_wrap=name == "decision") for name in others))
+    made.box, made.pad_edge = None, False
+    return made
 
 
 def coloured(decision: str) -> str:
