@@ -173,6 +173,22 @@ def test_a_commit_whose_answer_was_lost_is_found_to_be_recorded(proxy: PostgresP
     assert run(WRITTEN) == [(1, 1, 1)]
 
 
+def test_a_commit_that_is_still_under_way_is_waited_for(proxy: PostgresProxy, run: Sql) -> None:
+    run(
+        "CREATE FUNCTION susy.dawdle() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$"
+    )
+    run(
+        "CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON susy.verdicts DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION susy.dawdle()"
+    )
+    with Store(proxy.url, pool_size=2) as store:
+        claim = claimed(store)
+        proxy.cut_after_commit = True
+        assert record(store, claim) is RecordOutcome.RECORDED
+    assert run(WRITTEN) == [(1, 1, 1)]
+
+
 def test_a_commit_that_never_arrived_is_a_transient_failure_that_wrote_nothing(proxy: PostgresProxy, run: Sql) -> None:
     with Store(proxy.url, pool_size=2) as store:
         claim = claimed(store)
