@@ -81,6 +81,10 @@ class Settings(BaseSettings):
     visibility_timeout: Annotated[float, Field(gt=0)] = 300.0
     """When Redis hands an unacknowledged message to another worker."""
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
+    grace: Annotated[float, Field(ge=0)] = 30.0
+    """How long a worker that is told to stop may finish what it runs; then it gives the rest back."""
+    alive_file: Path | None = None
+    """Touched at every heartbeat while the worker is not stuck, for an orchestrator's liveness probe."""
     reconcile_every: Annotated[float, Field(gt=0)] = 5.0
 
     # Logs

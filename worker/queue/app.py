@@ -11,6 +11,7 @@ from worker.errors import SetupError
 from worker.log import configure_logging, get_logger
 from worker.queue import tasks  # noqa: F401 (registers the tasks)
 from worker.queue.celery_app import make_app
+from worker.queue.ending import Ending
 from worker.queue.runtime import current
 from worker.settings import load_settings
 
@@ -25,6 +26,7 @@ def _or_exit(error: SetupError) -> SystemExit:
 try:
     settings = load_settings()
     app = make_app(settings)
+    app.steps["worker"].add(Ending)
 except SetupError as error:
     raise _or_exit(error) from error
 

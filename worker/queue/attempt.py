@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from typing import TypeVar
 from uuid import UUID
 
 from structlog.contextvars import bound_contextvars
@@ -19,6 +21,8 @@ from worker.store import Claim, RecordOutcome, StoredScan
 
 log = get_logger(__name__)
 
+Answer = TypeVar("Answer")
+
 FIRST_DELAY, LONGEST_DELAY = 2.0, 600.0
 """Seconds before the second attempt, and the bound of its doubling."""
 
@@ -27,29 +31,56 @@ def attempt(check_id: UUID, runtime: Runtime) -> None:
     """Bring the check to its verdict, its quarantine or its next attempt. Never raises for the image's sake.
 
     A message whose check is done, held by another worker or not due yet is a duplicate: nothing happens.
+    A check whose last attempt may have ended its process is tried alone, so that it takes no neighbour with it.
     """
-    settings = runtime.settings
     with bound_contextvars(check_id=str(check_id)):
-        claim = until_available(
-            lambda: runtime.store.claim(
-                check_id, worker=runtime.name, lease=settings.lease, max_attempts=settings.max_attempts
-            )
-        )
-        if claim is None:
+        with runtime.company.beside_others():
+            claim = _claim(check_id, runtime, suspects=False)
+            if claim is not None:
+                _work(claim, runtime)
+                return
+        if not until_available(lambda: runtime.store.is_suspect(check_id)):
             log.debug("nothing_to_claim")
             return
-        with runtime.heart.beating(claim):
-            try:
-                policy = _policy(claim, runtime)
-                examination, stored = _examine(claim, policy, runtime)
-                _record(claim, policy, examination, stored, runtime)
-            except SusyError as error:
-                _fail(claim, error, runtime)
-            except MemoryError as error:
-                _fail(claim, Transient(ErrorCode.OUT_OF_MEMORY, f"no memory for {claim.uri}: {error}"), runtime)
-            except Exception as error:
-                log.exception("unexpected_failure")
-                _fail(claim, Transient(ErrorCode.UNEXPECTED, f"{type(error).__name__}: {error}"), runtime)
+        with runtime.company.alone():
+            claim = _claim(check_id, runtime, suspects=True)
+            if claim is not None:
+                log.info("tried_alone", attempt=claim.attempt)
+                _work(claim, runtime)
+
+
+def _claim(check_id: UUID, runtime: Runtime, *, suspects: bool) -> Claim | None:
+    settings = runtime.settings
+    return until_available(
+        lambda: runtime.store.claim(
+            check_id,
+            worker=runtime.name,
+            lease=settings.lease,
+            max_attempts=settings.max_attempts,
+            suspects=suspects,
+        )
+    )
+
+
+def _work(claim: Claim, runtime: Runtime) -> None:
+    with runtime.heart.beating(claim):
+        try:
+            policy = _policy(claim, runtime)
+            examination, stored = _examine(claim, policy, runtime)
+            _record(claim, policy, examination, stored, runtime)
+        except SusyError as error:
+            _fail(claim, error, runtime)
+        except MemoryError as error:
+            _fail(claim, Transient(ErrorCode.OUT_OF_MEMORY, f"no memory for {claim.uri}: {error}"), runtime)
+        except Exception as error:
+            log.exception("unexpected_failure")
+            _fail(claim, Transient(ErrorCode.UNEXPECTED, f"{type(error).__name__}: {error}"), runtime)
+
+
+def _ledger(claim: Claim, runtime: Runtime, call: Callable[[], Answer]) -> Answer:
+    """Ask the ledger for as long as it takes: an attempt is not stuck because Postgres is away."""
+    with runtime.heart.waiting(claim):
+        return until_available(call)
 
 
 def _policy(claim: Claim, runtime: Runtime) -> Policy:
@@ -67,7 +98,9 @@ def _examine(claim: Claim, policy: Policy, runtime: Runtime) -> tuple[Examinatio
     settings = runtime.settings
     content = read(claim.uri, settings.roots, settings.max_bytes)
     digest = content_digest(content)
-    stored = until_available(lambda: runtime.store.find_scan(digest, runtime.detector.identity.sha256, settings.grid))
+    stored = _ledger(
+        claim, runtime, lambda: runtime.store.find_scan(digest, runtime.detector.identity.sha256, settings.grid)
+    )
     known = stored.scan if stored else None
     examination = examine(
         content, policy, runtime.detector, tiling=settings.grid, max_pixels=settings.max_pixels, known=known
@@ -80,7 +113,9 @@ def _record(
 ) -> None:
     scan, verdict = examination.scan, examination.verdict
     picture = None if stored and stored.has_map else map_png(scan)
-    outcome = until_available(lambda: runtime.store.record(claim, stored or scan, verdict, policy.document, picture))
+    outcome = _ledger(
+        claim, runtime, lambda: runtime.store.record(claim, stored or scan, verdict, policy.document, picture)
+    )
     if outcome is RecordOutcome.LEASE_LOST:
         log.warning("lease_lost", attempt=claim.attempt)
         return
@@ -97,7 +132,11 @@ def _fail(claim: Claim, error: SusyError, runtime: Runtime) -> None:
     retry_in = None
     if isinstance(error, Transient) and claim.attempt < runtime.settings.max_attempts:
         retry_in = backoff(claim.attempt)
-    kept = until_available(lambda: runtime.store.fail(claim, code=error.code, message=error.message, retry_in=retry_in))
+    kept = _ledger(
+        claim,
+        runtime,
+        lambda: runtime.store.fail(claim, code=error.code, message=error.message, retry_in=retry_in),
+    )
     if not kept:
         log.warning("lease_lost", attempt=claim.attempt)
         return

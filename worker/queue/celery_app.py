@@ -37,7 +37,9 @@ def make_app(settings: Settings) -> Celery:
         worker_pool="threads",
         worker_concurrency=settings.concurrency,
         worker_prefetch_multiplier=1,
-        worker_soft_shutdown_timeout=30,
+        worker_consumer="worker.queue.consumer:Consumer",
+        # What runs when Redis goes away goes on; its verdict does not depend on Redis.
+        worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
     )
@@ -54,7 +56,8 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
         "socket_timeout": 10,
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
-        "health_check_interval": 25,
+        # A half-open connection is noticed within twice this time.
+        "health_check_interval": 10,
     }
 
 

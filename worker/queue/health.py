@@ -1,4 +1,7 @@
-"""Health checks of containers: `python -m worker.queue.health worker|reconciler`; exit 0 is healthy.
+"""Health checks of containers: `python -m worker.queue.health alive|worker|reconciler`; exit 0 is healthy.
+
+`alive` asks this machine alone whether the worker's process runs and nothing in it is stuck: restart it if not.
+`worker` asks through Redis whether the worker is ready for work; a restart does not help while Redis is away.
 
 Kept apart from `susy doctor`, which loads the weights: this runs every half minute beside a busy worker.
 """
@@ -7,6 +10,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 
 from redis import Redis
 
@@ -17,6 +21,22 @@ from worker.store import Store
 
 ANSWER_WITHIN = 5.0
 """Seconds. A worker answers between two messages, not between two images: it has threads for those."""
+
+MISSED_BEATS = 4
+"""Heartbeats without a sign after which a worker counts as dead."""
+
+
+def check_alive(settings: Settings) -> None:
+    """Return when the worker of this machine has touched its file within the last few heartbeats."""
+    path = settings.alive_file
+    if path is None:
+        raise SetupError(ErrorCode.SETTINGS, "SUSY_ALIVE_FILE is not set; set it here and for the worker")
+    try:
+        age = time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        raise SetupError(ErrorCode.SETTINGS, f"{path} is not there; the worker has not started yet") from None
+    if age > MISSED_BEATS * settings.heartbeat:
+        raise SetupError(ErrorCode.UNEXPECTED, f"the worker gave no sign of life for {age:.0f} s; restart it")
 
 
 def check_worker(settings: Settings) -> None:
@@ -35,7 +55,7 @@ def check_reconciler(settings: Settings) -> None:
         client.ping()
 
 
-CHECKS = {"worker": check_worker, "reconciler": check_reconciler}
+CHECKS = {"alive": check_alive, "worker": check_worker, "reconciler": check_reconciler}
 
 
 def main(arguments: list[str]) -> int:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from uuid import UUID
 
 from worker.errors import ErrorCode, SusyError
@@ -17,6 +18,8 @@ from worker.store import Claim, Store
 log = get_logger(__name__)
 
 STUCK_EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
+LAST_WORDS = 10.0
+"""Seconds a stuck process takes at most to hand its checks on; Postgres may be away."""
 
 
 def _exit_process() -> None:
@@ -24,61 +27,121 @@ def _exit_process() -> None:
     os._exit(STUCK_EXIT_CODE)
 
 
-class Heart:
-    """One thread that renews the leases of every claim in flight, until its hard deadline.
+@dataclass
+class _Beat:
+    """One attempt in flight."""
 
-    An attempt older than the deadline is handed back for another worker to try, the neighbours are
-    given back unharmed, and the process exits, to be started again by whatever supervises it.
+    claim: Claim
+    started: float
+    """`time.monotonic()`; later by the time spent waiting for a service, which is nobody's fault here."""
+    waits_since: float | None = None
+
+    def busy(self, now: float) -> float:
+        """Seconds of work so far."""
+        return (now if self.waits_since is None else self.waits_since) - self.started
+
+
+class Heart:
+    """Two threads beside the attempts: one renews the leases of every claim in flight, one watches the clock.
+
+    An attempt past the hard deadline is handed back for another worker to try, the neighbours are given back
+    unharmed, and the process exits, to be started again by whatever supervises it. The watch never waits for
+    Postgres, so that it cannot be stuck itself; while it goes round it touches `SUSY_ALIVE_FILE`.
     """
 
     def __init__(self, store: Store, settings: Settings, exit_process: Callable[[], None] = _exit_process) -> None:
         self._store = store
         self._settings = settings
         self._exit_process = exit_process
-        self._claims: dict[UUID, tuple[Claim, float]] = {}
+        self._beats: dict[UUID, _Beat] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._renew, name="heartbeat", daemon=True),
+            threading.Thread(target=self._watch, name="deadline", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @contextmanager
     def beating(self, claim: Claim) -> Iterator[None]:
         """Renew the lease of `claim` while the block runs."""
         with self._lock:
-            self._claims[claim.lease_token] = (claim, time.monotonic())
+            self._beats[claim.lease_token] = _Beat(claim, time.monotonic())
         try:
             yield
         finally:
             with self._lock:
-                del self._claims[claim.lease_token]
+                del self._beats[claim.lease_token]
+
+    @contextmanager
+    def waiting(self, claim: Claim) -> Iterator[None]:
+        """Stop the attempt's clock while the block waits for a service."""
+        since = time.monotonic()
+        with self._lock:
+            beat = self._beats[claim.lease_token]
+            beat.waits_since = since
+        try:
+            yield
+        finally:
+            with self._lock:
+                beat.started += time.monotonic() - since
+                beat.waits_since = None
+
+    def give_back(self) -> None:
+        """Give every claim in flight back as if it had not been claimed. What still runs can write nothing."""
+        for claim in self._claims():
+            if self._store.release(claim):
+                log.info("check_given_back", check_id=str(claim.check_id))
 
     def stop(self) -> None:
         self._stopped.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
-    def _beat(self) -> None:
+    def _claims(self) -> list[Claim]:
+        with self._lock:
+            return [beat.claim for beat in self._beats.values()]
+
+    def _renew(self) -> None:
+        away = False
         while not self._stopped.wait(self._settings.heartbeat):
-            with self._lock:
-                claims = list(self._claims.values())
-            started_before = time.monotonic() - self._settings.hard_deadline
-            stuck = [claim for claim, started in claims if started < started_before]
-            alive = [claim for claim, started in claims if started >= started_before]
+            claims = self._claims()
+            if not claims:
+                continue
             try:
-                if stuck:
-                    self._give_up(stuck, alive)
-                elif alive:
-                    self._store.renew_many(alive, self._settings.lease)
+                self._store.renew_many(claims, self._settings.lease)
+                away = False
             except SusyError as error:
                 # The leases run on for a while; the next beat may reach the database again.
-                log.warning("heartbeat_missed", code=str(error.code), error=error.message)
-            if stuck:
-                self._exit_process()
+                if not away:
+                    log.warning("heartbeat_missed", code=str(error.code), error=error.message)
+                away = True
 
-    def _give_up(self, stuck: list[Claim], alive: list[Claim]) -> None:
-        for claim in stuck:
-            message = f"the attempt took longer than SUSY_HARD_DEADLINE ({self._settings.hard_deadline:g} s)"
-            log.error("attempt_stuck", check_id=str(claim.check_id), error=message)
-            last = claim.attempt >= self._settings.max_attempts
-            self._store.fail(claim, code=ErrorCode.DEADLINE_EXCEEDED, message=message, retry_in=None if last else 0.0)
-        for claim in alive:
-            self._store.release(claim)
+    def _watch(self) -> None:
+        while not self._stopped.wait(min(self._settings.heartbeat, self._settings.hard_deadline / 2)):
+            if self._settings.alive_file:
+                self._settings.alive_file.touch()
+            now = time.monotonic()
+            with self._lock:
+                stuck = [beat.claim for beat in self._beats.values() if beat.busy(now) > self._settings.hard_deadline]
+            if stuck:
+                last_words = threading.Thread(target=self._give_up, args=(stuck,), name="last words", daemon=True)
+                last_words.start()
+                last_words.join(LAST_WORDS)
+                self._exit_process()
+                return
+
+    def _give_up(self, stuck: list[Claim]) -> None:
+        message = f"the attempt took longer than SUSY_HARD_DEADLINE ({self._settings.hard_deadline:g} s)"
+        try:
+            for claim in stuck:
+                log.error("attempt_stuck", check_id=str(claim.check_id), error=message)
+                last = claim.attempt >= self._settings.max_attempts
+                self._store.fail(
+                    claim, code=ErrorCode.DEADLINE_EXCEEDED, message=message, retry_in=None if last else 0.0
+                )
+            self.give_back()  # the stuck ones are no longer ours, so this leaves them as they are
+        except SusyError as error:
+            # Their leases run out; the reconciler frees them.
+            log.warning("heartbeat_missed", code=str(error.code), error=error.message)

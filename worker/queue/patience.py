@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,24 +16,45 @@ Answer = TypeVar("Answer")
 FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
 
 
+class _Announcer:
+    """Logs one line when the ledger goes and one when it is back, however many threads notice."""
+
+    def __init__(self) -> None:
+        self._away = False
+        self._lock = threading.Lock()
+
+    def away(self, error: Transient) -> None:
+        with self._lock:
+            if not self._away:
+                log.warning("service_away", code=str(error.code), error=error.message)
+            self._away = True
+
+    def back(self) -> None:
+        with self._lock:
+            if self._away:
+                log.info("service_back")
+            self._away = False
+
+
+_announcer = _Announcer()
+
+
 def until_available(call: Callable[[], Answer]) -> Answer:
     """`call`, again and again while Postgres is away; the pause doubles from 0.5 to 15 s.
 
     Calls that the ledger guards with a lease token are safe to repeat: if another worker took the check
-    over in the meantime, they change nothing. One line is logged when the service goes, one when it is back.
+    over in the meantime, they change nothing. A process that is told to stop meanwhile ends all the same,
+    when its grace time is over (`worker.queue.ending`).
     """
     wait = FIRST_WAIT
-    away = False
     while True:
         try:
             answer = call()
         except Transient as error:
-            if not away:
-                log.warning("service_away", code=str(error.code), error=error.message)
-            away = True
+            _announcer.away(error)
             time.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT)
         else:
-            if away:
-                log.info("service_back")
+            if wait > FIRST_WAIT:
+                _announcer.back()
             return answer

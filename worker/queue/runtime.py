@@ -11,7 +11,9 @@ from worker.detector.detector import Detector
 from worker.detector.locate import DEMO
 from worker.errors import ErrorCode, SetupError
 from worker.policy.policy import PolicySet, load_policies
+from worker.queue.company import Company
 from worker.queue.heart import Heart
+from worker.queue.patience import until_available
 from worker.queue.publisher import Publisher
 from worker.settings import Settings
 from worker.store import Store
@@ -27,6 +29,7 @@ class Runtime:
     detector: Detector
     policies: PolicySet
     heart: Heart
+    company: Company
     publisher: Publisher
     name: str
     """This worker's name in the ledger: host and process id."""
@@ -37,14 +40,17 @@ class Runtime:
 
 
 def start_runtime(settings: Settings) -> Runtime:
-    """Check the setup and open everything. Raises `SetupError` before any message is taken."""
+    """Check the setup and open everything, waiting for Postgres if it is away.
+
+    Raises `SetupError` before any message is taken.
+    """
     if not settings.roots:
         raise SetupError(ErrorCode.SETTINGS, "SUSY_ROOTS is not set; name the folders under which images may be read")
     database_url = settings.need_database_url()
     with ExitStack() as stack:
         policies = load_policies(settings.policy, settings.policies)
         store = stack.enter_context(Store(database_url, pool_size=settings.concurrency + 2))
-        need_current(database_url)
+        until_available(lambda: need_current(database_url))
         publisher = stack.enter_context(Publisher(settings))
         detector = stack.enter_context(Detector(settings))
         if detector.identity.is_demo and settings.weights != DEMO:
@@ -56,7 +62,7 @@ def start_runtime(settings: Settings) -> Runtime:
         heart = Heart(store, settings)
         stack.callback(heart.stop)
         name = f"{socket.gethostname()}:{os.getpid()}"
-        return Runtime(settings, store, detector, policies, heart, publisher, name, stack.pop_all())
+        return Runtime(settings, store, detector, policies, heart, Company(), publisher, name, stack.pop_all())
 
 
 class CurrentRuntime:

@@ -1,4 +1,4 @@
-"""The two Celery tasks. Thin: a message comes in, a function of the queue is called."""
+"""The Celery tasks. Thin: a message comes in, a function of the queue is called."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from worker.errors import ErrorCode, Permanent
 from worker.log import get_logger
 from worker.queue.accept import accept
 from worker.queue.attempt import attempt
+from worker.queue.envelope import REJECT_TASK
 from worker.queue.patience import until_available
 from worker.queue.runtime import current
 
@@ -54,8 +55,17 @@ def submit(self: Task, *args: Any, **kwargs: Any) -> None:
         _reject(self, args, kwargs, error.message, error.code)
 
 
+@shared_task(name=REJECT_TASK)
+def reject(*, raw: str, reason: str) -> None:
+    """Keep an item of Redis that is no message for any task (`worker.queue.envelope`)."""
+    _keep(REJECT_TASK, raw, reason, ErrorCode.INVALID_MESSAGE)
+
+
 def _reject(task: Task, args: Any, kwargs: Any, message: str, code: ErrorCode = ErrorCode.INVALID_MESSAGE) -> None:
+    _keep(task.name, json.dumps({"args": args, "kwargs": kwargs}, default=str), message, code)
+
+
+def _keep(task: str, body: str, message: str, code: ErrorCode) -> None:
     """Keep what cannot be worked on where an operator finds it; the queue goes on."""
-    body = json.dumps({"args": args, "kwargs": kwargs}, default=str)
-    log.warning("message_rejected", task=task.name, code=str(code), error=message)
-    until_available(lambda: current.get().store.reject_message(task.name, body, code=code, message=message))
+    log.warning("message_rejected", task=task, code=str(code), error=message)
+    until_available(lambda: current.get().store.reject_message(task, body, code=code, message=message))

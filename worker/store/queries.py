@@ -1,4 +1,4 @@
-"""Every statement the store runs, in the order of a check's life. Time is always the database's."""
+"""The store's statements, in the order of a check's life; `backlog_queries` has the rest. Time is the database's."""
 
 from __future__ import annotations
 
@@ -57,10 +57,24 @@ UPDATE susy.checks SET
 WHERE id = %(check_id)s
     AND attempts < %(max_attempts)s
     AND (
-        (state = 'queued' AND next_attempt_at <= clock_timestamp())
-        OR (state = 'running' AND lease_until < clock_timestamp())
+        (
+            state = 'queued' AND next_attempt_at <= clock_timestamp()
+            AND (%(suspects)s OR error_code IS NULL OR error_code <> ALL(%(deadly)s))
+        )
+        OR (state = 'running' AND lease_until < clock_timestamp() AND %(suspects)s)
     )
 RETURNING id AS check_id, lease_token, attempts AS attempt, source, external_id, uri, lane, policy
+"""
+
+IS_SUSPECT = """
+SELECT EXISTS (
+    SELECT FROM susy.checks
+    WHERE id = %(check_id)s
+        AND (
+            (state = 'queued' AND next_attempt_at <= clock_timestamp() AND error_code = ANY(%(deadly)s))
+            OR (state = 'running' AND lease_until < clock_timestamp())
+        )
+)
 """
 
 RENEW = """
@@ -200,44 +214,7 @@ FROM stuck WHERE c.id = stuck.id
 RETURNING c.state
 """
 
-# In the order of ix_checks_due, so that a large backlog is not sorted.
-TAKE_DUE = """
-WITH due AS (
-    SELECT id FROM susy.checks
-    WHERE state = 'queued' AND lane = %(lane)s AND next_attempt_at <= now()
-        AND coalesce(dispatched_at, '-infinity'::timestamptz) < now() - make_interval(secs => %(republish_after)s)
-    ORDER BY coalesce(dispatched_at, '-infinity'::timestamptz), next_attempt_at
-    LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
-)
-UPDATE susy.checks AS c SET dispatched_at = clock_timestamp() FROM due WHERE c.id = due.id
-RETURNING c.id
-"""
-
 # --- Operating -------------------------------------------------------------------------------------------------------
-
-REDRIVE = """
-WITH chosen AS (
-    SELECT id FROM susy.checks
-    WHERE state = 'quarantined'
-        AND (%(code)s::text IS NULL OR error_code = %(code)s)
-        AND (%(check_ids)s::uuid[] IS NULL OR id = ANY(%(check_ids)s))
-    ORDER BY finished_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
-)
-UPDATE susy.checks AS c SET
-    state = 'queued', attempts = 0, next_attempt_at = clock_timestamp(), dispatched_at = NULL, finished_at = NULL
-FROM chosen WHERE c.id = chosen.id
-"""
-
-CANCEL = """
-WITH chosen AS (
-    SELECT id FROM susy.checks
-    WHERE state = 'queued'
-        AND (%(lane)s::text IS NULL OR lane = %(lane)s)
-        AND (%(check_ids)s::uuid[] IS NULL OR id = ANY(%(check_ids)s))
-    LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
-)
-UPDATE susy.checks AS c SET state = 'cancelled', finished_at = clock_timestamp() FROM chosen WHERE c.id = chosen.id
-"""
 
 REJECT_MESSAGE = """
 INSERT INTO susy.rejected_messages (task, body, code, message) VALUES (%(task)s, %(body)s, %(code)s, %(message)s)
@@ -276,13 +253,4 @@ SHOW_VERDICT = """
 SELECT
     scan_id, decision, score, class_scores, generator, reasons, needs_review, regions, policy_name, policy_version
 FROM susy.verdicts WHERE check_id = %(check_id)s AND mode = 'live'
-"""
-
-BACKLOG = (
-    "SELECT lane, queued, due, running, oldest_age_seconds AS oldest_age FROM dashboard.backlog ORDER BY lane DESC"
-)
-
-QUARANTINED = """
-SELECT error_code AS code, count(*) AS checks FROM susy.checks
-WHERE state = 'quarantined' GROUP BY error_code ORDER BY count(*) DESC, error_code
 """

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
@@ -14,15 +15,17 @@ from schema.messages import Submission
 from schema.scan import Scan, Tiling
 from schema.states import CheckState, Decision, Lane
 from schema.verdict import Verdict
-from worker.errors import ErrorCode
-from worker.store import queries
+from worker.errors import ErrorCode, Permanent
+from worker.store import backlog, backlog_queries, queries
 from worker.store.database import Database
 from worker.store.locks import LEADER_LOCK
 from worker.store.recording import record
 from worker.store.scans import stored_scan
-from worker.store.submissions import submit_many
+from worker.store.submissions import submit_each, submit_many
 from worker.store.types import (
+    BacklogStatus,
     CheckView,
+    Choice,
     Claim,
     Freed,
     LaneBacklog,
@@ -31,8 +34,10 @@ from worker.store.types import (
     RecordOutcome,
     StoredScan,
 )
-from worker.store.views import lane_backlog, show
+from worker.store.views import show
 
+DEADLY = [str(code) for code in (ErrorCode.LEASE_EXPIRED, ErrorCode.DEADLINE_EXCEEDED)]
+"""Ends of an attempt after which the image may be what ends or hangs processes."""
 MAX_ERROR_MESSAGE = 2000
 """Characters of a failure's message that are kept."""
 MAX_REJECTED_BODY = 4096
@@ -77,6 +82,10 @@ class Store:
         """Accept all, or, raising `Permanent(CONFLICT)`, none: one transaction, for some thousands at a time."""
         return submit_many(self._database, submissions)
 
+    def submit_each(self, submissions: Iterable[Submission]) -> list[Receipt | Permanent]:
+        """Accept all that do not contradict what was accepted before; for the others, the reason why not."""
+        return submit_each(self._database, submissions)
+
     def mark_dispatched(self, check_ids: Iterable[UUID]) -> None:
         """Note that these checks' messages are in the queue now."""
         self._database.count(queries.MARK_DISPATCHED, {"check_ids": list(check_ids)})
@@ -88,10 +97,26 @@ class Store:
 
     # --- Holding a lease
 
-    def claim(self, check_id: UUID, *, worker: str, lease: float, max_attempts: int) -> Claim | None:
-        """Begin an attempt, if the check is due or its holder went silent, and attempts are left."""
-        values = {"check_id": check_id, "worker": worker, "lease": lease, "max_attempts": max_attempts}
+    def claim(
+        self, check_id: UUID, *, worker: str, lease: float, max_attempts: int, suspects: bool = True
+    ) -> Claim | None:
+        """Begin an attempt, if the check is due or its holder went silent, and attempts are left.
+
+        Without `suspects`, a check is left alone whose last attempt may have ended its process (`is_suspect`).
+        """
+        values = {
+            "check_id": check_id,
+            "worker": worker,
+            "lease": lease,
+            "max_attempts": max_attempts,
+            "suspects": suspects,
+            "deadly": DEADLY,
+        }
         return self._database.row(queries.CLAIM, values, _claim)
+
+    def is_suspect(self, check_id: UUID) -> bool:
+        """Whether the check is due and its last attempt may have ended the process it ran in."""
+        return bool(self._database.scalars(queries.IS_SUSPECT, {"check_id": check_id, "deadly": DEADLY})[0])
 
     def renew(self, claim: Claim, lease: float) -> bool:
         """Extend the lease to `lease` seconds from now; False when it is no longer ours."""
@@ -162,36 +187,56 @@ class Store:
         states = Counter(self._database.scalars(queries.FREE_EXPIRED, values))
         return Freed(requeued=states[CheckState.QUEUED], quarantined=states[CheckState.QUARANTINED])
 
-    def take_due(self, lane: Lane, *, limit: int, republish_after: float) -> list[UUID]:
-        """Mark up to `limit` due checks as dispatched, to be published by the caller; oldest first.
+    def take_due(self, lane: Lane, *, limit: int) -> list[UUID]:
+        """Mark up to `limit` due checks as dispatched, to be published by the caller in this order.
 
-        Takes what was never published, then what was published longest ago, at least `republish_after` seconds.
+        One of each source in turn, a source's oldest first, so that no source waits for another's flood. May take
+        fewer than there are; an empty answer means that nothing is left.
         """
-        values = {"lane": str(lane), "limit": limit, "republish_after": republish_after}
-        # A check's id begins with the time it was accepted.
-        return sorted(self._database.scalars(queries.TAKE_DUE, values))
+        return self._database.scalars(backlog_queries.TAKE_DUE[lane], {"limit": limit})
+
+    def forget_dispatched(self, lane: Lane, *, age: float, limit: int) -> int:
+        """Let checks whose messages were sent `age` seconds ago, and are lost, wait for their turn again; how many."""
+        return self._database.count(backlog_queries.FORGET_DISPATCHED, {"lane": str(lane), "age": age, "limit": limit})
 
     # --- Operating
 
-    def redrive(self, *, check_ids: Collection[UUID] | None = None, code: str | None = None, limit: int = 1000) -> int:
-        """Put quarantined checks back, with all their attempts; how many."""
-        return self._database.count(queries.REDRIVE, {"check_ids": _list(check_ids), "code": code, "limit": limit})
+    def now(self) -> datetime:
+        """The database's clock, which all times in the ledger come from."""
+        moment: datetime = self._database.scalars(backlog_queries.NOW, {})[0]
+        return moment
 
-    def cancel(self, *, check_ids: Collection[UUID] | None = None, lane: Lane | None = None, limit: int = 1000) -> int:
+    def count(self, state: CheckState, choice: Choice) -> int:
+        """How many checks in this state are chosen."""
+        return backlog.count(self._database, state, choice)
+
+    def put_back(self, state: CheckState, choice: Choice, *, limit: int = 1000) -> int:
+        """Queue chosen checks that were quarantined or cancelled again, with all their attempts; how many."""
+        return backlog.put_back(self._database, state, choice, limit)
+
+    def cancel(self, choice: Choice, *, limit: int = 1000) -> int:
         """Take queued checks back, so that they are never looked at; how many. What runs is left to finish."""
-        return self._database.count(queries.CANCEL, {"check_ids": _list(check_ids), "lane": lane, "limit": limit})
+        return backlog.cancel(self._database, choice, limit)
+
+    def status(self) -> BacklogStatus:
+        """What waits, how fast it drains and what was set aside. Long lanes are estimated, so that it is quick."""
+        return backlog.status(self._database)
+
+    def analyze(self) -> None:
+        """Tell Postgres to look at the table again, after many checks came at once."""
+        self._database.count(backlog_queries.ANALYZE, {})
 
     def show(self, check_id: UUID) -> CheckView:
         """Everything about one check. Raises `Permanent(UNKNOWN_CHECK)`."""
         return show(self._database, check_id)
 
     def backlog(self) -> list[LaneBacklog]:
-        """What waits, lane by lane, `live` first."""
-        return self._database.rows(queries.BACKLOG, {}, lane_backlog)
+        """What waits, lane by lane, `live` first, as dashboards see it: every check is counted."""
+        return self._database.rows(backlog_queries.BACKLOG, {}, backlog.lane_backlog)
 
     def quarantined(self) -> list[QuarantineCount]:
         """How many checks are quarantined for which reason, the most frequent first."""
-        return self._database.rows(queries.QUARANTINED, {}, QuarantineCount)
+        return self._database.rows(backlog_queries.QUARANTINED, {}, QuarantineCount)
 
     def _with_lease(self, query: str, claim: Claim, **values: Any) -> bool:
         key = {"check_id": claim.check_id, "lease_token": claim.lease_token}
@@ -219,10 +264,6 @@ def _claim(
         lane=Lane(lane),
         policy=policy,
     )
-
-
-def _list(check_ids: Collection[UUID] | None) -> list[UUID] | None:
-    return None if check_ids is None else list(check_ids)
 
 
 def _storable(text: str) -> str:
