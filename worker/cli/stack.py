@@ -21,7 +21,8 @@ from worker.settings import Settings, load_settings
 from worker.store import Store, migrate
 
 SETUP_EXIT_CODE = 2
-_STOP_TIMEOUT = 40  # above the worker's soft shutdown of 30 s
+_STOP_MARGIN = 15.0
+"""Seconds beyond its grace time after which a worker is killed."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,14 @@ class WorkerProcess:
             "SUSY_ROOTS": os.pathsep.join(map(str, settings.roots)),
         }
         self._log = log
+        self._patience = settings.grace + _STOP_MARGIN
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "worker", "worker"],
+            [sys.executable, "-m", "worker", "worker", "--attended"],
             env=self._environment,
+            stdin=subprocess.PIPE,  # its end tells the worker that this process is gone, even by kill -9
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,  # Ctrl-C reaches the parent, which stops the worker in order
@@ -60,6 +63,7 @@ class WorkerProcess:
         if code == SETUP_EXIT_CODE:
             raise SetupError(ErrorCode.SETTINGS, "the worker cannot start; its own message says why")
         if code is not None:
+            self._close_pipe()
             self._process = self._start()
 
     def stop(self) -> None:
@@ -67,10 +71,15 @@ class WorkerProcess:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(_STOP_TIMEOUT)
+                self._process.wait(self._patience)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        self._close_pipe()
+
+    def _close_pipe(self) -> None:
+        if self._process.stdin:
+            self._process.stdin.close()
 
 
 @contextmanager

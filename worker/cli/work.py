@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
+from typing import Annotated
+
+import typer
 
 from worker.settings import load_settings
 
 
-def worker() -> None:
+def worker(
+    attended: Annotated[bool, typer.Option(hidden=True, help="Stop when standard input ends.")] = False,
+) -> None:
     """Examine checks until told to stop (SIGTERM finishes what is running)."""
     from worker.queue.app import app, settings
 
+    if attended:
+        threading.Thread(target=_stop_with_standard_input, name="attendance", daemon=True).start()
     app.worker_main(["--quiet", "worker", "--loglevel", settings.log_level, "--without-gossip", "--without-mingle"])
+
+
+def _stop_with_standard_input() -> None:
+    """Stop when whoever started this process is gone, however it ended: nobody else holds the pipe's other end."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def reconciler() -> None:
