@@ -115,14 +115,21 @@ checks = Table(
     CheckConstraint("error_message IS NULL OR error_code IS NOT NULL", name="message_has_code"),
 )
 
-# What the reconciler publishes: never published first, then what was published longest ago. With dispatched_at in
-# front, a million checks that already wait in Redis are not looked at again every few seconds.
+# What waits for its turn, a queue for each source, so that the reconciler serves sources in turn however many rows one
+# of them has. One index a lane: its row count, which Postgres keeps for its planner, says about how long the lane is.
+for _lane in Lane:
+    Index(
+        f"ix_checks_waiting_{_lane}",
+        checks.c.source,
+        checks.c.next_attempt_at,
+        postgresql_where=text(f"state = 'queued' AND dispatched_at IS NULL AND lane = '{_lane}'"),
+    )
+# What is on its way through Redis: a bounded number, so that finding lost messages is cheap.
 Index(
-    "ix_checks_due",
+    "ix_checks_dispatched",
     checks.c.lane,
-    text("coalesce(dispatched_at, '-infinity'::timestamptz)"),
-    checks.c.next_attempt_at,
-    postgresql_where=text("state = 'queued'"),
+    checks.c.dispatched_at,
+    postgresql_where=text("state = 'queued' AND dispatched_at IS NOT NULL"),
 )
 # Few rows at any time; lease_until stays out of every index, so that renewing a lease is a heap-only update.
 Index("ix_checks_running", checks.c.lane, checks.c.created_at, postgresql_where=text("state = 'running'"))
@@ -134,6 +141,10 @@ Index(
     checks.c.finished_at,
     postgresql_where=text("state = 'quarantined'"),
 )
+# For finding those that were cancelled by mistake.
+Index("ix_checks_cancelled", checks.c.finished_at, postgresql_where=text("state = 'cancelled'"))
+# How many were done in the last minutes.
+Index("ix_checks_done", checks.c.lane, checks.c.finished_at, postgresql_where=text("state = 'done'"))
 Index("ix_checks_created_at", checks.c.created_at)
 
 scans = Table(
@@ -259,8 +270,9 @@ Index(None, rejected_messages.c.received_at)
 _STORAGE = (
     # A check is written about five times in its life. Room on the page keeps its versions together and lets renewals
     # stay heap-only; vacuum comes after 2 % of the rows, not after 20 %, which of a million would be 200,000 dead ones.
+    # The same after an import, so that counting its rows need not visit each of them.
     "ALTER TABLE susy.checks SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02,"
-    " autovacuum_analyze_scale_factor = 0.02)",
+    " autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02)",
     # A PNG does not compress again.
     "ALTER TABLE susy.scans ALTER COLUMN map_png SET STORAGE EXTERNAL",
 )

@@ -10,7 +10,7 @@ from schema.states import CheckState, Lane
 from tests.store.conftest import Sql
 from tests.support.ledger import claimed, done, submission
 from worker.errors import ErrorCode
-from worker.store import Failure, Freed, LaneBacklog, QuarantineCount, Store
+from worker.store import Choice, Failure, Freed, LaneBacklog, QuarantineCount, Store
 
 EXPIRE = "UPDATE susy.checks SET lease_until = now() - interval '1 second' WHERE state = 'running'"
 
@@ -19,8 +19,8 @@ def submit(store: Store, count: int, lane: Lane = Lane.LIVE) -> list[UUID]:
     return [receipt.check_id for receipt in store.submit_many(submission(lane=lane) for _ in range(count))]
 
 
-def take(store: Store, lane: Lane = Lane.LIVE, limit: int = 100, republish_after: float = 60) -> list[UUID]:
-    return store.take_due(lane, limit=limit, republish_after=republish_after)
+def take(store: Store, lane: Lane = Lane.LIVE, limit: int = 100) -> list[UUID]:
+    return store.take_due(lane, limit=limit)
 
 
 def test_what_was_never_published_is_taken_once_oldest_first(store: Store) -> None:
@@ -37,13 +37,31 @@ def test_lanes_are_taken_apart(store: Store) -> None:
     assert take(store, Lane.LIVE) == [live]
 
 
-def test_what_was_published_long_ago_is_taken_again(store: Store, run: Sql) -> None:
+def test_what_was_published_is_taken_again_once_its_message_is_given_up(store: Store, run: Sql) -> None:
     first, second = submit(store, 2)
     store.mark_dispatched([first, second])
     assert take(store) == []
     run("UPDATE susy.checks SET dispatched_at = now() - interval '61 seconds' WHERE id = %s", second)
+    assert store.forget_dispatched(Lane.BACKFILL, age=60, limit=10) == 0
+    assert store.forget_dispatched(Lane.LIVE, age=60, limit=10) == 1
     assert take(store) == [second]
     assert take(store) == []
+
+
+def test_sources_are_taken_in_turn_each_ones_oldest_first(store: Store) -> None:
+    flood = submit(store, 50)
+    few = [store.submit(submission(source="few")).check_id for _ in range(2)]
+    other = store.submit(submission(source="other")).check_id
+    assert take(store, limit=6) == [flood[0], few[0], other, flood[1], few[1], flood[2]]
+
+
+def test_many_sources_share_a_small_step(store: Store) -> None:
+    firsts = [store.submit_many(submission(source=f"s{n}") for _ in range(3))[0].check_id for n in range(40)]
+    taken = take(store, limit=4)
+    assert taken == firsts[:4], "the longest-waiting sources come first"
+    while taken:
+        taken = take(store, limit=7)
+    assert store.status().lanes[0].queued == 120
 
 
 def test_only_what_is_queued_and_due_is_taken(store: Store) -> None:
@@ -62,7 +80,7 @@ def test_two_that_take_together_never_take_the_same(store: Store) -> None:
 
     def lead(_: int) -> list[UUID]:
         together.wait()
-        return [check_id for _ in range(10) for check_id in take(store, limit=10)]
+        return [check_id for some in iter(lambda: take(store, limit=10), []) for check_id in some]
 
     with ThreadPoolExecutor(4) as leaders:
         taken = [check_id for each in leaders.map(lead, range(4)) for check_id in each]
@@ -151,21 +169,21 @@ def test_quarantined_checks_are_put_back_with_all_their_attempts(store: Store) -
     store.fail(corrupt, code=ErrorCode.CORRUPT, message="bad", retry_in=None)
     store.fail(unreadable, code=ErrorCode.UNREADABLE, message="disk", retry_in=None)
     assert store.quarantined() == [QuarantineCount("corrupt", 1), QuarantineCount("unreadable", 1)]
-    assert store.redrive(code="unreadable") == 1
+    assert store.put_back(CheckState.QUARANTINED, Choice(code="unreadable")) == 1
     view = store.show(unreadable.check_id)
     assert (view.state, view.attempts, view.finished_at) == (CheckState.QUEUED, 0, None)
-    assert store.redrive(check_ids=[unreadable.check_id]) == 0
-    assert store.redrive(check_ids=[corrupt.check_id]) == 1
+    assert store.put_back(CheckState.QUARANTINED, Choice(check_ids=[unreadable.check_id])) == 0
+    assert store.put_back(CheckState.QUARANTINED, Choice(check_ids=[corrupt.check_id])) == 1
     assert set(take(store)) == {corrupt.check_id, unreadable.check_id}
 
 
 def test_only_queued_checks_are_cancelled(store: Store) -> None:
     running, finished = claimed(store), done(store)
     live, later = submit(store, 1)[0], submit(store, 2, Lane.BACKFILL)
-    assert store.cancel(lane=Lane.BACKFILL, limit=1) == 1
-    assert store.cancel(lane=Lane.BACKFILL) == 1
+    assert store.cancel(Choice(lane=Lane.BACKFILL), limit=1) == 1
+    assert store.cancel(Choice(lane=Lane.BACKFILL)) == 1
     assert {store.show(check_id).state for check_id in later} == {CheckState.CANCELLED}
-    assert store.cancel(check_ids=[running.check_id, finished.check_id, live]) == 1
+    assert store.cancel(Choice(check_ids=[running.check_id, finished.check_id, live])) == 1
     assert store.claim(live, worker="worker-1", lease=60, max_attempts=5) is None
 
 

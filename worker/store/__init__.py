@@ -2,11 +2,14 @@
 
 from worker.store.store import Store
 from worker.store.types import (
+    BacklogStatus,
     CheckView,
+    Choice,
     Claim,
     Failure,
     Freed,
     LaneBacklog,
+    LaneStatus,
     QuarantineCount,
     Receipt,
     RecordOutcome,
@@ -14,11 +17,14 @@ from worker.store.types import (
 )
 
 __all__ = [
+    "BacklogStatus",
     "CheckView",
+    "Choice",
     "Claim",
     "Failure",
     "Freed",
     "LaneBacklog",
+    "LaneStatus",
     "QuarantineCount",
     "Receipt",
     "RecordOutcome",

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from schema.messages import Submission
 from worker.errors import ErrorCode, Permanent
 from worker.store import queries
-from worker.store.database import Database, rows, scalars
+from worker.store.database import Connection, Database, rows, scalars
 from worker.store.types import Receipt
 
 
@@ -26,6 +26,22 @@ class _Accepted:
 
 def submit_many(database: Database, submissions: Iterable[Submission]) -> list[Receipt]:
     """Accept all of them or none. A receipt each, in the order given."""
+    with database.connection() as connection, connection.transaction():
+        receipts = []
+        for outcome in _submit(connection, submissions):
+            if isinstance(outcome, Permanent):
+                raise outcome
+            receipts.append(outcome)
+        return receipts
+
+
+def submit_each(database: Database, submissions: Iterable[Submission]) -> list[Receipt | Permanent]:
+    """Accept all that contradict nothing. A receipt or a conflict each, in the order given."""
+    with database.connection() as connection, connection.transaction():
+        return _submit(connection, submissions)
+
+
+def _submit(connection: Connection, submissions: Iterable[Submission]) -> list[Receipt | Permanent]:
     given = [(uuid7(), submission) for submission in submissions]
     if not given:
         return []
@@ -40,19 +56,18 @@ def submit_many(database: Database, submissions: Iterable[Submission]) -> list[R
         "policies": [submission.policy for _, submission in by_key],
         "attributes": [json.dumps(submission.attributes) for _, submission in by_key],
     }
-    with database.connection() as connection, connection.transaction():
-        created = set(scalars(connection, queries.SUBMIT, parameters))
-        before: dict[tuple[str, str], _Accepted] = {}
-        if len(created) < len(given):
-            keys = {name: parameters[name] for name in ("sources", "external_ids")}
-            for accepted in rows(connection, queries.ACCEPTED_BEFORE, keys, _Accepted):
-                before[accepted.source, accepted.external_id] = accepted
-        return [
-            Receipt(check_id, created=True)
-            if check_id in created
-            else Receipt(_same_image(submission, before[_key(check_id, submission)]).check_id, created=False)
-            for check_id, submission in given
-        ]
+    created = set(scalars(connection, queries.SUBMIT, parameters))
+    before: dict[tuple[str, str], _Accepted] = {}
+    if len(created) < len(given):
+        keys = {name: parameters[name] for name in ("sources", "external_ids")}
+        for accepted in rows(connection, queries.ACCEPTED_BEFORE, keys, _Accepted):
+            before[accepted.source, accepted.external_id] = accepted
+    return [
+        Receipt(check_id, created=True)
+        if check_id in created
+        else _repeat(submission, before[_key(check_id, submission)])
+        for check_id, submission in given
+    ]
 
 
 def _key(check_id: UUID, submission: Submission) -> tuple[str, str]:
@@ -60,11 +75,11 @@ def _key(check_id: UUID, submission: Submission) -> tuple[str, str]:
     return submission.source, submission.external_id or str(check_id)
 
 
-def _same_image(submission: Submission, accepted: _Accepted) -> _Accepted:
-    if accepted.uri != submission.uri:
-        raise Permanent(
-            ErrorCode.CONFLICT,
-            f"{submission.source}/{submission.external_id} was accepted before as {accepted.uri} (check"
-            f" {accepted.check_id}) and now names {submission.uri}; give another image another external id",
-        )
-    return accepted
+def _repeat(submission: Submission, accepted: _Accepted) -> Receipt | Permanent:
+    if accepted.uri == submission.uri:
+        return Receipt(accepted.check_id, created=False)
+    return Permanent(
+        ErrorCode.CONFLICT,
+        f"{submission.source}/{submission.external_id} was accepted before as {accepted.uri} (check"
+        f" {accepted.check_id}) and now names {submission.uri}; give another image another external id",
+    )

@@ -119,3 +119,45 @@ class QuarantineCount:
 
     code: str
     checks: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which checks an operator means: those that match all that is given."""
+
+    check_ids: list[UUID] | None = None
+    code: str | None = None
+    """Of the latest failure."""
+    source: str | None = None
+    lane: Lane | None = None
+    since: datetime | None = None
+    """With `until`, inclusive: when a queued check was accepted, or another one ended."""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class LaneStatus:
+    """A lane as an operator looks at it."""
+
+    lane: Lane
+    queued: int
+    queued_is_exact: bool
+    """False for a long lane, whose length is estimated from its index."""
+    running: int
+    done_per_minute: float
+    """Over the last five minutes, or since the first check in them was done."""
+    oldest_age: float | None
+    """Seconds the longest-waiting check has been due; None when none is."""
+    drained_in: float | None
+    """Seconds until the lane is empty at that rate if nothing is added; None while nothing gets done."""
+
+
+@dataclass(frozen=True)
+class BacklogStatus:
+    """Everything that waits or was set aside."""
+
+    lanes: tuple[LaneStatus, ...]
+    """`live` first."""
+    quarantined: tuple[QuarantineCount, ...]
+    """By code, the most frequent first."""
+    rejected_messages: int

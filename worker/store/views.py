@@ -14,7 +14,7 @@ from worker.errors import ErrorCode, Permanent
 from worker.store import queries
 from worker.store.database import Database, rows, scalars
 from worker.store.scans import stored_scan
-from worker.store.types import CheckView, Failure, LaneBacklog
+from worker.store.types import CheckView, Failure
 
 
 def show(database: Database, check_id: UUID) -> CheckView:
@@ -33,11 +33,6 @@ def show(database: Database, check_id: UUID) -> CheckView:
     # jsonb forgets the order of keys.
     scores = {name: verdict.class_scores[name] for name in scan.model.classes if name in verdict.class_scores}
     return replace(view, scan=scan, verdict=replace(verdict, class_scores=scores), map_png=maps[0] if maps else None)
-
-
-def lane_backlog(*, lane: str, queued: int, due: int, running: int, oldest_age: float | None) -> LaneBacklog:
-    """Make a lane's backlog of the columns of `dashboard.backlog`."""
-    return LaneBacklog(Lane(lane), queued, due, running, oldest_age)
 
 
 def _check_view(
