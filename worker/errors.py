@@ -68,6 +68,8 @@ class ErrorCode(StrEnum):
     """A setting is missing or contradicts another."""
     POLICY_INVALID = "policy_invalid"
     """The policy file has an unknown key or a value out of range."""
+    MANIFEST_INVALID = "manifest_invalid"
+    """The manifest to import is missing, or has no header that names the images."""
     WEIGHTS_INVALID = "weights_invalid"
     """The weights file is missing, truncated, of another network or of another hash."""
     DEVICE_UNAVAILABLE = "device_unavailable"

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from worker.cli import check, db, demo, doctor, policy, show, submit, train, up, weights, work
+from worker.cli import backlog, check, db, demo, doctor, policy, show, submit, train, up, weights, work
 from worker.errors import SetupError, SusyError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("up")(up.up)
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("doctor")(doctor.doctor)
+app.add_typer(backlog.app, name="backlog")
 app.add_typer(weights.app, name="weights")
 app.add_typer(policy.app, name="policy")
 app.add_typer(db.app, name="db")

@@ -9,7 +9,7 @@ from worker.store import backlog_queries as queries
 from worker.store.database import Connection, Database, rows
 from worker.store.types import BacklogStatus, Choice, LaneBacklog, LaneStatus, QuarantineCount
 
-EXACT_UP_TO = 50_000
+EXACT_UP_TO = 100_000
 """Waiting checks of a lane that are counted one by one; of a longer lane the length is estimated."""
 RATE_WINDOW = 300.0
 """Seconds over which the rate of finished checks is taken."""

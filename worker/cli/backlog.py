@@ -1,0 +1,122 @@
+"""`susy backlog`: what waits, how fast it drains, and what was set aside."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+
+from worker.cli.backlog_change import cancel, retry
+from worker.cli.backlog_import import import_
+from worker.cli.output import out, print_json
+from worker.settings import load_settings
+from worker.store import BacklogStatus, Store
+
+WATCH_EVERY = 2.0
+"""Seconds between two looks."""
+
+app = typer.Typer(help="What waits: look at it, work it, add to it.", no_args_is_help=True)
+app.command("retry")(retry)
+app.command("cancel")(cancel)
+app.command("import")(import_)
+
+
+@app.command()
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every 2 s, until Ctrl-C.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Count long lanes too, instead of estimating them.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object; with --watch, one a line.")] = False,
+) -> None:
+    """Print what waits in each lane, what was done lately, and what was quarantined by which code."""
+    with Store(load_settings().need_database_url(), pool_size=1) as store:
+        try:
+            _show(store, watch=watch, exact=exact, as_json=json)
+        except KeyboardInterrupt:
+            if not watch:
+                raise
+
+
+def _show(store: Store, *, watch: bool, exact: bool, as_json: bool) -> None:
+    if watch and out.is_terminal and not as_json:
+        with Live(_shown(_look(store, exact)), console=out, auto_refresh=False) as live:
+            while True:
+                time.sleep(WATCH_EVERY)
+                live.update(_shown(_look(store, exact)), refresh=True)
+    while True:
+        found = _look(store, exact)
+        if as_json:
+            print_json(status_document(found))
+        else:
+            out.print(_shown(found))
+        if not watch:
+            return
+        time.sleep(WATCH_EVERY)
+
+
+def _look(store: Store, exact: bool) -> BacklogStatus:
+    found = store.status()
+    if not exact:
+        return found
+    counted = {lane.lane: lane.queued for lane in store.backlog()}
+    lanes = tuple(replace(lane, queued=counted[lane.lane], queued_is_exact=True) for lane in found.lanes)
+    return replace(found, lanes=lanes)
+
+
+def status_document(status: BacklogStatus) -> dict[str, Any]:
+    """The JSON object of a backlog's status."""
+    return {
+        "lanes": [
+            {
+                "lane": str(lane.lane),
+                "queued": lane.queued,
+                "queued_is_exact": lane.queued_is_exact,
+                "running": lane.running,
+                "done_per_minute": round(lane.done_per_minute, 2),
+                "oldest_age_seconds": lane.oldest_age,
+                "drained_in_seconds": lane.drained_in,
+            }
+            for lane in status.lanes
+        ],
+        "quarantined": {count.code: count.checks for count in status.quarantined},
+        "rejected_messages": status.rejected_messages,
+    }
+
+
+def _shown(status: BacklogStatus) -> Group:
+    lanes = Table("lane", box=None, pad_edge=False)
+    for heading in ("queued", "running", "done/min", "oldest", "drained in"):
+        lanes.add_column(heading, justify="right")
+    for lane in status.lanes:
+        lanes.add_row(
+            str(lane.lane),
+            f"{'' if lane.queued_is_exact else '~'}{lane.queued:,}",
+            f"{lane.running:,}",
+            f"{lane.done_per_minute:,.1f}",
+            duration(lane.oldest_age),
+            duration(lane.drained_in) if lane.queued or lane.running else "–",
+        )
+    aside = Table("set aside", box=None, pad_edge=False)
+    aside.add_column("checks", justify="right")
+    for count in status.quarantined:
+        aside.add_row(f"quarantined: {count.code}", f"{count.checks:,}")
+    if status.rejected_messages:
+        aside.add_row("rejected messages", f"{status.rejected_messages:,}")
+    return Group(lanes, "", aside) if aside.row_count else Group(lanes)
+
+
+def duration(seconds: float | None) -> str:
+    """A time span as people read it; a dash when there is none."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"
+    return f"{seconds / 86400:.1f} days"

@@ -1,0 +1,150 @@
+"""`susy backlog import`: queue the images of a manifest or a folder."""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from schema.states import Lane
+from worker.cli.output import notes, out, print_json
+from worker.errors import ErrorCode, SetupError
+from worker.importing.folder import walk_folder
+from worker.importing.load import Located, Summary, load
+from worker.importing.manifest import ManifestFormat, read_manifest
+from worker.importing.records import Defaults, Reject
+from worker.settings import Settings, load_settings
+from worker.store import Store
+from worker.store.migrate import need_current
+
+STDIN = "-"
+_BY_SUFFIX = {".csv": ManifestFormat.CSV, ".jsonl": ManifestFormat.JSONL, ".ndjson": ManifestFormat.JSONL}
+
+
+def import_(
+    origin: Annotated[
+        str, typer.Argument(help="A manifest (CSV or JSON lines), a folder, or - for standard input.", metavar="SOURCE")
+    ],
+    source: Annotated[str, typer.Option(help="Who asks, where a line does not say.")] = "import",
+    lane: Annotated[Lane, typer.Option(help="Where a line does not say.")] = Lane.BACKFILL,
+    manifest_format: Annotated[
+        ManifestFormat | None, typer.Option("--format", help="By default told from the name or the first line.")
+    ] = None,
+    match: Annotated[
+        list[str] | None, typer.Option(help="Of a folder, only files whose name matches, like '*.jpg'; repeatable.")
+    ] = None,
+    check_files: Annotated[
+        bool, typer.Option(help="Reject what SUSY_ROOTS do not hold. Turn it off where the images are elsewhere.")
+    ] = True,
+    rejects: Annotated[
+        Path | None, typer.Option(help="Where rejected lines go; by default SOURCE.rejects.jsonl in this folder.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Queue every image of a manifest or a folder, of any size; started again, it goes on where it was."""
+    settings = load_settings()
+    url = settings.need_database_url()
+    need_current(url)
+    locate = _locator(settings) if check_files else None
+    rejects = (rejects or Path(f"{_name(origin)}.rejects.jsonl")).absolute()
+    defaults = Defaults(source, lane)
+    with (
+        _opened(origin) as stream,
+        _reject_file(rejects) as reject,
+        _progress(stream) as progress,
+        Store(url, pool_size=1) as store,
+    ):
+        items = (
+            walk_folder(Path(origin), defaults, patterns=match or (), besides=rejects)
+            if stream is None
+            else read_manifest(stream, defaults, manifest_format or _BY_SUFFIX.get(Path(origin).suffix.lower()))
+        )
+        summary = load(items, store, locate=locate, reject=reject, progress=progress)
+        if summary.accepted:
+            store.analyze()
+    document = {**asdict(summary), "rejects": str(rejects) if summary.rejected else None}
+    if json:
+        print_json(document)
+    else:
+        where = f" (see {rejects})" if summary.rejected else ""
+        out.print(
+            f"{summary.accepted} accepted, {summary.repeated} accepted before, {summary.rejected} rejected{where}",
+            markup=False,
+            soft_wrap=True,
+        )
+    if summary.rejected:
+        raise typer.Exit(1)
+
+
+def _locator(settings: Settings) -> Located:
+    from worker.intake.sources import locate
+
+    missing = [str(root) for root in settings.roots if not root.is_dir()]
+    if missing or not settings.roots:
+        what = f"SUSY_ROOTS names {missing[0]}, which is no folder here" if missing else "SUSY_ROOTS is not set"
+        raise SetupError(
+            ErrorCode.SETTINGS, f"{what}; set it to the folders that hold the images, or add --no-check-files"
+        )
+    return partial(locate, roots=settings.roots)
+
+
+def _name(origin: str) -> str:
+    return "stdin" if origin == STDIN else Path(origin).absolute().name or "root"
+
+
+@contextmanager
+def _opened(origin: str) -> Iterator[BinaryIO | None]:
+    """The manifest's bytes; None for a folder."""
+    if origin == STDIN:
+        yield sys.stdin.buffer
+    elif Path(origin).is_dir():
+        yield None
+    else:
+        try:
+            stream = Path(origin).open("rb")  # noqa: SIM115 (errors of its user are not errors of opening)
+        except OSError as error:
+            why = f"the manifest {origin!r} cannot be opened ({error.strerror}); name a file, a folder, or -"
+            raise SetupError(ErrorCode.MANIFEST_INVALID, why) from error
+        with stream:
+            yield stream
+
+
+@contextmanager
+def _reject_file(path: Path) -> Iterator[Callable[[Reject], None]]:
+    """Writes one JSON object a reject; a file without any is taken away again."""
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise SetupError(
+            ErrorCode.SETTINGS, f"{str(path)!r} cannot be written ({error.strerror}); name another by --rejects"
+        ) from error
+    with file:
+        # ASCII, because a rejected line may hold what is no text.
+        yield lambda reject: print(json_module.dumps(asdict(reject)), file=file, flush=True)
+        is_empty = file.tell() == 0
+    if is_empty:
+        path.unlink()
+
+
+@contextmanager
+def _progress(stream: BinaryIO | None) -> Iterator[Callable[[Summary], None]]:
+    """A bar on stderr over the manifest's bytes; counts alone where its size is unknown."""
+    size = os.fstat(stream.fileno()).st_size if stream is not None and stream.seekable() else None
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=notes, disable=not notes.is_terminal) as bar:
+        task = bar.add_task("reading", total=size)
+
+        def show(summary: Summary) -> None:
+            counts = f"{summary.accepted:,} accepted, {summary.repeated:,} before, {summary.rejected:,} rejected"
+            bar.update(task, description=counts, completed=stream.tell() if stream and size else 0)
+
+        yield show
