@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,7 +59,7 @@ def import_(
     with (
         _opened(origin) as stream,
         _reject_file(rejects) as reject,
-        _progress(stream) as progress,
+        _progress(origin, stream) as progress,
         Store(url, pool_size=1) as store,
     ):
         items = (
@@ -136,9 +135,9 @@ def _reject_file(path: Path) -> Iterator[Callable[[Reject], None]]:
 
 
 @contextmanager
-def _progress(stream: BinaryIO | None) -> Iterator[Callable[[Summary], None]]:
+def _progress(origin: str, stream: BinaryIO | None) -> Iterator[Callable[[Summary], None]]:
     """A bar on stderr over the manifest's bytes; counts alone where its size is unknown."""
-    size = os.fstat(stream.fileno()).st_size if stream is not None and stream.seekable() else None
+    size = Path(origin).stat().st_size if stream is not None and origin != STDIN else None
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=notes, disable=not notes.is_terminal) as bar:
         task = bar.add_task("reading", total=size)

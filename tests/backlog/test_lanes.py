@@ -1,0 +1,61 @@
+"""Lanes and sources under load, with a real worker and a real reconciler."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+from schema.states import Lane
+from tests.acceptance.conftest import Processes, ended, images, processes, random_weights, settings
+from tests.backlog.conftest import Sql
+from tests.support.ledger import submission
+from worker.client import Client
+from worker.settings import Settings
+from worker.store import CheckView, Store
+
+__all__ = ["ended", "images", "processes", "random_weights", "settings"]
+
+CONCURRENCY = 2
+BEFORE = """
+SELECT count(*) FROM susy.checks AS other, susy.checks AS ours
+WHERE ours.id = %s AND other.id <> ours.id AND other.source = 'flood'
+    AND other.started_at BETWEEN ours.created_at AND ours.started_at
+"""
+"""How many checks of the flood were begun while ours waited."""
+WAITING = "SELECT count(*) FROM susy.checks WHERE state = 'queued'"
+DONE = "SELECT count(*) FROM susy.checks WHERE state = 'done'"
+
+
+def test_a_live_image_waits_for_what_is_in_flight_of_a_backfill_and_no_longer(
+    processes: Processes, settings: Settings, images: Path, store: Store, run: Sql, ended: Callable[[UUID], CheckView]
+) -> None:
+    image = str(images / "a.png")
+    store.submit_many(submission(source="flood", uri=image, lane=Lane.BACKFILL) for _ in range(4000))
+    processes.start(sys.executable, "-m", "worker", "reconciler")
+    processes.start_worker(SUSY_CONCURRENCY=str(CONCURRENCY))
+    processes.wait_for(lambda: run(DONE)[0][0] > 20)
+    with Client(settings) as client:
+        for _ in range(5):
+            check_id = client.submit(source="hook", uri=str(images / "b.png")).check_id
+            assert ended(check_id).verdict is not None
+            [(before,)] = run(BEFORE, check_id)
+            assert before <= 2 * CONCURRENCY, "what was running, and what had been fetched to run next"
+    assert run(WAITING)[0][0] > 0, "the backfill waited all the time"
+
+
+def test_in_a_lane_a_flood_delays_another_source_by_no_more_than_redis_holds(
+    processes: Processes, settings: Settings, images: Path, store: Store, run: Sql, ended: Callable[[UUID], CheckView]
+) -> None:
+    image = str(images / "a.png")
+    store.submit_many(submission(source="flood", uri=image) for _ in range(4000))
+    processes.start(sys.executable, "-m", "worker", "reconciler")
+    processes.start_worker(SUSY_CONCURRENCY=str(CONCURRENCY))
+    processes.wait_for(lambda: run(DONE)[0][0] > 20)
+    with Client(settings) as client:
+        check_id = client.submit(source="hook", uri=str(images / "b.png")).check_id
+        assert ended(check_id).verdict is not None
+    [(before,)] = run(BEFORE, check_id)
+    assert before < 1000
+    assert run(WAITING)[0][0] > 1000
