@@ -21,7 +21,7 @@ from worker.store.database import Database
 from worker.store.locks import LEADER_LOCK
 from worker.store.recording import record
 from worker.store.scans import stored_scan
-from worker.store.submissions import submit_each, submit_many
+from worker.store.submissions import submit_each, submit_many, submit_one
 from worker.store.types import (
     BacklogStatus,
     CheckView,
@@ -76,7 +76,7 @@ class Store:
 
     def submit(self, submission: Submission) -> Receipt:
         """Accept one submission. Raises `Permanent(CONFLICT)` when its key was accepted for another image."""
-        return submit_many(self._database, [submission])[0]
+        return submit_one(self._database, submission)
 
     def submit_many(self, submissions: Iterable[Submission]) -> list[Receipt]:
         """Accept all, or, raising `Permanent(CONFLICT)`, none: one transaction, for some thousands at a time."""
