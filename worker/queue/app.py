@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
 from typing import Any
 
 from celery import signals
+from celery.exceptions import CPendingDeprecationWarning
 
 from worker.errors import SetupError
 from worker.log import configure_logging, get_logger
 from worker.queue import tasks  # noqa: F401 (registers the tasks)
 from worker.queue.celery_app import make_app
 from worker.queue.ending import Ending
+from worker.queue.patience import OncePerOutage
 from worker.queue.runtime import current
 from worker.settings import load_settings
 
@@ -34,6 +38,11 @@ except SetupError as error:
 @signals.setup_logging.connect
 def _set_up_logging(**_: Any) -> None:
     configure_logging(settings)
+    once = OncePerOutage()
+    for name in ("celery.worker.consumer.consumer", "celery.worker.consumer.connection"):
+        logging.getLogger(name).addFilter(once)
+    # What runs when the connection is lost goes on by choice (`celery_app`); Celery would warn of it each time.
+    warnings.simplefilter("ignore", CPendingDeprecationWarning)
 
 
 @signals.worker_init.connect

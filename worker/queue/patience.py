@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -37,6 +38,23 @@ class _Announcer:
 
 
 _announcer = _Announcer()
+
+
+class OncePerOutage(logging.Filter):
+    """Lets one of Celery's lines about a broker that cannot be reached through, until it is reached again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if message.startswith("Connected to"):
+            self._said = False
+        elif "Cannot connect to" in message:
+            repeated, self._said = self._said, True
+            return not repeated
+        return True
 
 
 def until_available(call: Callable[[], Answer]) -> Answer:
