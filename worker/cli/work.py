@@ -21,7 +21,8 @@ def worker(
 
     if attended:
         threading.Thread(target=_stop_with_standard_input, name="attendance", daemon=True).start()
-    app.worker_main(["--quiet", "worker", "--loglevel", settings.log_level, "--without-gossip", "--without-mingle"])
+    arguments = ["--quiet", "worker", "--loglevel", settings.log_level, "--without-gossip", "--without-mingle"]
+    raise typer.Exit(app.worker_main(arguments) or 0)
 
 
 def _stop_with_standard_input() -> None:
