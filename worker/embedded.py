@@ -9,6 +9,8 @@ import json
 import logging
 import os
 import secrets
+import subprocess
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,11 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import redis
 
 from worker.errors import ErrorCode, SetupError
 from worker.settings import Settings
 
+_START_TIMEOUT = 60
 _STOP_TIMEOUT = 10
 
 
@@ -45,7 +49,7 @@ def embedded_services(directory: Path) -> Iterator[Services]:
     data = directory / "postgres"
     data.mkdir(exist_ok=True)
     with _explained("Postgres"):
-        postgres = postgres_server(data, cleanup_mode="stop")
+        postgres = _start_postgres(postgres_server, data)
     try:
         _stop_orphan(directory)
         valkey = valkey_server(
@@ -62,6 +66,38 @@ def embedded_services(directory: Path) -> Iterator[Services]:
             _orphan_file(directory).unlink(missing_ok=True)
     finally:
         postgres.cleanup()
+
+
+def _start_postgres(postgres_server: Any, data: Path) -> Any:
+    """The server on `data`, started or found running, once it answers.
+
+    What is left of a killed one may be in the way for a moment: its lock file names a process that is dying or
+    dead, and its children hold the shared memory until they notice.
+    """
+    until = time.monotonic() + _START_TIMEOUT
+    while True:
+        _forget_dead_postmaster(data)
+        try:
+            postgres = postgres_server(data, cleanup_mode="stop")
+            psycopg.connect(postgres.get_uri(), connect_timeout=5).close()
+        except (psycopg.OperationalError, subprocess.SubprocessError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
+        else:
+            return postgres
+
+
+def _forget_dead_postmaster(data: Path) -> None:
+    """Remove the lock file of a server that is dead; the wheel takes one that nobody has buried for alive."""
+    lock = data / "postmaster.pid"
+    try:
+        pid = int(lock.read_text().split()[0])
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
+        return  # no lock file, or one that the wheel itself sees through
+    if state in "ZX":
+        lock.unlink(missing_ok=True)
 
 
 def _servers() -> tuple[Any, Any]:
