@@ -85,7 +85,14 @@ def _start_postgres(postgres_server: Any, data: Path) -> Any:
                 raise
             time.sleep(0.5)
         else:
+            _forget_dead_users(postgres)
             return postgres
+
+
+def _forget_dead_users(postgres: Any) -> None:
+    """Strike killed processes off the wheel's list of who uses the server, or it would never be stopped again."""
+    users = postgres.global_process_id_list
+    users.put([pid for pid in users.get() if Path(f"/proc/{pid}").exists()])
 
 
 def _forget_dead_postmaster(data: Path) -> None:
