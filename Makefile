@@ -5,13 +5,24 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test chaos chaos-long chaos-mutations lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/susy demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Faults on real processes, after which nothing may be lost or decided twice: docs/guarantees.md.
+chaos: $(VENV)/.dev
+	$(BIN)/python -m pytest -m chaos tests/chaos $(PYTEST_ARGS)
+
+chaos-long: $(VENV)/.dev
+	CHAOS_SCALE=$(or $(CHAOS_SCALE),8) $(BIN)/python -m pytest -m chaos tests/chaos $(PYTEST_ARGS)
+
+# Each guard switched off in turn: the suite must notice.
+chaos-mutations: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos.mutations
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

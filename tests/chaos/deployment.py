@@ -1,0 +1,347 @@
+"""A deployment to be hurt: real workers, reconcilers, Postgres and Valkey, and the invariant that must survive."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import PIL.Image
+import psycopg
+
+from schema.messages import Submission
+from schema.scan import Tiling
+from schema.states import Lane
+from tests.chaos.report import OUTCOMES, Outcome
+from tests.chaos.servers import Valkey
+from tests.chaos.stand_in import StandIn
+from worker.pipeline.examine import examine
+from worker.pipeline.measure import Scorer
+from worker.policy.policy import load_policies
+from worker.queue.accept import accept
+from worker.queue.publisher import Publisher
+from worker.settings import Settings, load_settings
+from worker.store import Store
+
+SCALE = int(os.environ.get("CHAOS_SCALE", "1"))
+SETTLED_WITHIN = float(os.environ.get("CHAOS_SETTLED_WITHIN", "240"))
+CHECKOUT = Path(__file__).parents[2]
+
+Urls = dict[str, str]
+
+
+class Zygote:
+    """The process that forks workers (`tests.chaos.zygote`)."""
+
+    def __init__(self) -> None:
+        environment = _clean_environment()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.zygote"],
+            cwd=CHECKOUT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._lock = threading.Lock()
+        self._answer()
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        with self._lock:
+            assert self._process.stdin
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            return self._answer()
+
+    def close(self) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        assert line, "the zygote is dead"
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@dataclass
+class Process:
+    """A worker or a reconciler."""
+
+    pid: int
+    zygote: Zygote
+    log: Path
+
+    def poll(self) -> int | None:
+        code: int | None = self.zygote.ask(poll=self.pid)["code"]
+        return code
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def wait(self, seconds: float = 60) -> int:
+        eventually(lambda: self.poll() is not None, seconds, lambda: f"{self.pid} goes on: {self.text()}")
+        code = self.poll()
+        assert code is not None
+        return code
+
+    def text(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def ready(self) -> bool:
+        return "worker_ready" in self.text()
+
+
+@dataclass
+class Deployment:
+    """Everything of one case. Times are short, so that a fault's consequences come soon."""
+
+    folder: Path
+    zygote: Zygote
+    database_url: str
+    valkey: Valkey
+    images: Images
+    case: str
+    weights: Path | None = None
+    """The real network's weights; the stand-in scores without."""
+    through: Urls = field(default_factory=dict)
+    """Variables that lead workers and reconcilers through a proxy."""
+    expected: dict[UUID, float | None] = field(default_factory=dict)
+    """The accepted checks, with the score they have without faults."""
+    started: list[Process] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def settings(self) -> Settings:
+        """As whoever submits is set up, past all proxies."""
+        return load_settings(database_url=self.database_url, redis_url=self.valkey.url)
+
+    def worker(self, **environment: str) -> Process:
+        """A worker that has started; ready a moment later."""
+        return self._start("worker", environment)
+
+    def ready_worker(self, **environment: str) -> Process:
+        worker = self.worker(**environment)
+        eventually(worker.ready, 60, worker.text)
+        return worker
+
+    def reconciler(self, **environment: str) -> Process:
+        return self._start("reconciler", environment)
+
+    def submit(self, count: int, *, publish: bool = True, lane: Lane = Lane.LIVE) -> list[UUID]:
+        """Accept `count` checks, as an upload hook does."""
+        with Store(self.database_url, pool_size=2) as store, Publisher(self.settings) as publisher:
+            return [self._submit(store, publisher if publish else None, lane) for _ in range(count)]
+
+    def accept(self, path: Path, score: float | None) -> UUID:
+        """Accept one image of the case's own, whose score is known."""
+        with Store(self.database_url, pool_size=1) as store, Publisher(self.settings) as publisher:
+            check_id = accept(Submission(source="chaos", uri=str(path)), store, publisher).check_id
+        self.expected[check_id] = score
+        return check_id
+
+    def _submit(self, store: Store, publisher: Publisher | None, lane: Lane) -> UUID:
+        number = len(self.expected)
+        submission = Submission(source="chaos", external_id=str(number), uri=str(self.images.path(number)), lane=lane)
+        receipt = accept(submission, store, publisher) if publisher else store.submit(submission)
+        self.expected[receipt.check_id] = self.images.score(number, self.weights)
+        return receipt.check_id
+
+    def _start(self, kind: str, environment: dict[str, str]) -> Process:
+        log = self.folder / f"{kind}-{len(self.started)}.log"
+        given = self._environment() | self.through | environment
+        pid = self.zygote.ask(start=kind, environment=given, log=str(log))["pid"]
+        process = Process(pid, self.zygote, log)
+        self.started.append(process)
+        return process
+
+    def _environment(self) -> dict[str, str]:
+        scorer = {"SUSY_WEIGHTS": str(self.weights)} if self.weights else {"CHAOS_STAND_IN": "1"}
+        return _clean_environment() | scorer | {
+            "SUSY_DATABASE_URL": self.database_url,
+            "SUSY_REDIS_URL": self.valkey.url,
+            "SUSY_ROOTS": str(self.images.folder),
+            "SUSY_DEVICE": "cpu",
+            "SUSY_THREADS": "1",
+            "SUSY_LEASE": "2",
+            "SUSY_HEARTBEAT": "0.5",
+            "SUSY_HARD_DEADLINE": "60",
+            "SUSY_RECONCILE_EVERY": "0.3",
+            "SUSY_LOG_FORMAT": "json",
+        }  # fmt: skip
+
+    # --- Looking
+
+    def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            cursor = connection.execute(query, parameters or None)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    def count(self, condition: str) -> int:
+        number: int = self.sql(f"SELECT count(*) FROM susy.checks WHERE {condition}")[0][0]
+        return number
+
+    def logs(self) -> str:
+        return "\n".join(f"--- {process.log.name}\n{process.text()[-3000:]}" for process in self.started)
+
+    def settle(self) -> None:
+        """Wait until no check is queued or running any more."""
+        eventually(lambda: self.count("state IN ('queued', 'running')") == 0, SETTLED_WITHIN, self._unsettled)
+
+    def _unsettled(self) -> str:
+        rows = self.sql("SELECT state, attempts, count(*), min(error_code) FROM susy.checks GROUP BY 1, 2")
+        return f"{rows}\n{self.logs()}"
+
+    def verify(self, *, tolerance: float = 0.0) -> Outcome:
+        """The invariant: each accepted check has one live verdict, or is quarantined; its score is what it was."""
+        self.settle()
+        rows = self.sql(
+            """
+            SELECT c.id, c.state, c.attempts, count(v.id) FILTER (WHERE v.mode = 'live'), min(v.score)
+            FROM susy.checks c LEFT JOIN susy.verdicts v ON v.check_id = c.id GROUP BY c.id
+            """
+        )
+        found = {row[0]: row[1:] for row in rows}
+        ends = [found.get(check_id, ("absent", 0, 0, None)) for check_id in self.expected]
+        outcome = Outcome(
+            case=self.case,
+            checks=len(self.expected),
+            done=sum(state == "done" and verdicts == 1 for state, _, verdicts, _ in ends),
+            quarantined=sum(state == "quarantined" and verdicts == 0 for state, _, verdicts, _ in ends),
+            lost=sum(state not in ("done", "quarantined") or (state == "done" and not n) for state, _, n, _ in ends),
+            doubled=sum(verdicts > (state == "done") for state, _, verdicts, _ in ends),
+            differing=sum(
+                state == "done" and not _equal(score, self.expected[check_id], tolerance)
+                for check_id, (state, _, _, score) in zip(self.expected, ends, strict=True)
+            ),
+            orphans=self.count("state = 'running' AND lease_until < now()"),
+            most_attempts=max((attempts for _, attempts, _, _ in ends), default=0),
+            seconds=time.monotonic() - self.began,
+        )
+        OUTCOMES.append(outcome)
+        assert outcome.holds, f"{outcome}\n{self.logs()}"
+        assert len(found) == len(self.expected), "as many checks as were accepted"
+        return outcome
+
+    def close(self) -> None:
+        for process in self.started:
+            process.signal(signal.SIGKILL)
+        for process in self.started:
+            process.wait()
+        self.valkey.kill()
+
+
+class Supervisor:
+    """Keeps `count` workers alive, as systemd or an orchestrator does."""
+
+    def __init__(self, deployment: Deployment, count: int, **environment: str) -> None:
+        self._deployment = deployment
+        self._environment = environment
+        self._stopped = threading.Event()
+        self.workers = [deployment.worker(**environment) for _ in range(count)]
+        self.ends: list[int] = []
+        self._thread = threading.Thread(target=self._supervise)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _supervise(self) -> None:
+        while not self._stopped.wait(0.2):
+            for place, worker in enumerate(self.workers):
+                code = worker.poll()
+                if code is not None:
+                    self.ends.append(code)
+                    self.workers[place] = self._deployment.worker(**self._environment)
+
+
+@contextmanager
+def supervised(deployment: Deployment, count: int, **environment: str):  # type: ignore[no-untyped-def]
+    supervisor = Supervisor(deployment, count, **environment)
+    try:
+        yield supervisor
+    finally:
+        supervisor.stop()
+
+
+@dataclass
+class Images:
+    """Small images, each of its own content, and the scores they have without faults."""
+
+    folder: Path
+    count: int = 240
+
+    def path(self, number: int) -> Path:
+        path = self.folder / f"{number % self.count}.png"
+        if not path.exists():
+            rng = np.random.default_rng(number % self.count)
+            pixels = np.kron(rng.integers(0, 256, (7, 7, 3), np.uint8), np.ones((32, 32, 1), np.uint8))
+            PIL.Image.fromarray(pixels).save(path)
+        return path
+
+    def score(self, number: int, weights: Path | None) -> float | None:
+        return _score(self.path(number), weights)
+
+
+@functools.cache
+def _score(path: Path, weights: Path | None) -> float | None:
+    policy = load_policies(None, None).find(None)
+    assert policy is not None
+    examination = examine(path.read_bytes(), policy, _scorer(weights), tiling=Tiling(), max_pixels=10**8)
+    return examination.verdict.score
+
+
+@functools.cache
+def _scorer(weights: Path | None) -> Scorer:
+    if weights is None:
+        return StandIn()
+    from worker.detector.detector import Detector
+
+    return Detector(load_settings(weights=str(weights), device="cpu", threads=1))
+
+
+def _equal(score: float | None, expected: float | None, tolerance: float) -> bool:
+    if score is None or expected is None:
+        return score is expected
+    return abs(score - expected) <= tolerance
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 60, explain: Callable[[], str] = lambda: "") -> None:
+    """Wait until it is so."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, f"it did not happen in {seconds:g} s. {explain()}"
+        time.sleep(0.05)
+
+
+def enough(checks: int) -> int:
+    """How many checks a case under load has: so many, times CHAOS_SCALE."""
+    return checks * SCALE
+
+
+def _clean_environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("SUSY_", "CHAOS_"))}
+    mutation = {key: os.environ[key] for key in ("CHAOS_MUTATION",) if key in os.environ}
+    return kept | mutation | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}

@@ -1,0 +1,124 @@
+"""`susy up` and all its servers, ended by kill -9."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from tests.chaos.deployment import Images, _clean_environment, eventually
+from tests.chaos.report import OUTCOMES, Outcome
+
+
+@dataclass
+class Up:
+    """`susy up` in a folder."""
+
+    folder: Path
+    environment: dict[str, str]
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    family: list[psutil.Process] = field(default_factory=list)
+
+    @property
+    def services(self) -> Path:
+        return self.folder / ".susy/services.toml"
+
+    def start(self) -> subprocess.Popen[bytes]:
+        self.services.unlink(missing_ok=True)
+        with (self.folder / "up.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "worker", "up"], cwd=self.folder, env=self.environment, stdout=log, stderr=log
+            )
+        self.started.append(process)
+        eventually(lambda: self.services.exists() and self.services.read_text() != "", 90, self.log)
+        self.family = psutil.Process(process.pid).children(recursive=True)
+        postmaster = int((self.folder / ".susy/postgres/postmaster.pid").read_text().split()[0])
+        self.family.append(psutil.Process(postmaster))
+        return process
+
+    def submit(self, *paths: Path) -> list[str]:
+        command = [sys.executable, "-m", "worker", "submit", "--json", *map(str, paths)]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=100, check=False
+        )
+        assert done.returncode == 0, done.stderr + self.log()
+        return [json.loads(line)["check_id"] for line in done.stdout.splitlines()]
+
+    def states(self) -> list[tuple[Any, ...]]:
+        url = tomllib.loads(self.services.read_text())["database_url"]
+        with psycopg.connect(url) as connection:
+            return connection.execute(
+                "SELECT c.state, count(v.id), max(c.attempts) FROM susy.checks c"
+                " LEFT JOIN susy.verdicts v ON v.check_id = c.id GROUP BY c.id, c.state"
+            ).fetchall()
+
+    def log(self) -> str:
+        return (self.folder / "up.log").read_text()[-3000:]
+
+
+@pytest.fixture
+def up(tmp_path: Path, random_weights: Path) -> Iterator[Up]:
+    environment = _clean_environment() | {
+        "SUSY_WEIGHTS": str(random_weights),
+        "SUSY_DEVICE": "cpu",
+        "SUSY_THREADS": "1",
+        "SUSY_LEASE": "2",
+        "SUSY_HEARTBEAT": "0.5",
+        "SUSY_GRACE": "3",
+        "SUSY_RECONCILE_EVERY": "0.3",
+    }
+    up = Up(tmp_path, environment)
+    yield up
+    for process in up.started:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(60)
+
+
+def test_after_kill_9_of_everything_the_next_start_recovers_by_itself(up: Up) -> None:
+    began = time.monotonic()
+    images = Images(up.folder)
+    process = up.start()
+    up.submit(*[images.path(number) for number in range(8)])
+    for victim in [psutil.Process(process.pid), *up.family]:
+        victim.send_signal(signal.SIGKILL)
+    process.wait()
+    again = up.start()
+    up.submit(*[images.path(number) for number in range(8, 12)])
+    eventually(lambda: all(state == "done" for state, _, _ in up.states()), 120, up.log)
+    states = up.states()
+    assert [verdicts for _, verdicts, _ in states] == [1] * 12
+    again.send_signal(signal.SIGINT)
+    assert again.wait(60) == 0
+    assert not [one for one in up.family if _lives(one)], "stopped in order, it leaves nothing running"
+    attempts = max(attempts for _, _, attempts in states)
+    OUTCOMES.append(Outcome("kill -9 of everything", 12, 12, 0, 0, 0, 0, 0, attempts, time.monotonic() - began))
+
+
+def test_a_worker_whose_susy_up_was_killed_does_not_live_on(up: Up) -> None:
+    process = up.start()
+    (worker,) = [one for one in up.family if "--attended" in one.cmdline()]
+    eventually(lambda: "ready" in up.log(), 90, up.log)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    eventually(lambda: not _lives(worker), 60, up.log)
+    assert up.start().poll() is None
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

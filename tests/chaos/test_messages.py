@@ -1,0 +1,72 @@
+"""Messages nobody can work on."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+from uuid import uuid4
+
+from tests.chaos.deployment import Deployment, eventually
+
+
+def message(task: str | None = "susy.check", body: Any = "[[], {}, {}]", **changes: Any) -> str:
+    headers = {"id": str(uuid4())} | ({"task": task} if task else {})
+    whole: dict[str, Any] = {
+        "body": base64.b64encode(body.encode()).decode() if isinstance(body, str) else body,
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": headers,
+        "properties": {
+            "delivery_tag": str(uuid4()),
+            "delivery_info": {"exchange": "", "routing_key": "live"},
+            "body_encoding": "base64",
+        },
+    }
+    return json.dumps({name: value for name, value in (whole | changes).items() if value is not None})
+
+
+MISFITS: list[str | bytes] = [
+    message("susy.tidy_up"),
+    message("celery.chord_unlock"),
+    message(None),
+    message("susy.reject"),
+    message(body="this is no JSON"),
+    message(body="{}"),
+    message(body="[1, 2, 3]"),
+    message(body=None),
+    message(body=17),
+    message(headers=None),
+    message(headers=[]),
+    message(properties=None),
+    message(properties={}),
+    message(**{"content-type": "application/x-python-serialize"}),
+    message(body='[["no id"], {}, {}]'),
+    message("susy.submit", body='[[], {"version": 9}, {}]'),
+    "{}",
+    "[]",
+    "17",
+    "no JSON at all",
+    b"\xff\xfe\x00 bytes",
+    b"",
+    "[" * 5000,
+]
+
+
+def test_messages_for_an_unknown_task_and_without_a_form_are_kept_and_stop_nothing(deployment: Deployment) -> None:
+    worker = deployment.ready_worker()
+    with deployment.valkey.client() as client:
+        for misfit in MISFITS:
+            client.lpush("susy:live", misfit)
+        deployment.submit(5)
+        eventually(
+            lambda: deployment.sql("SELECT count(*) FROM susy.rejected_messages") == [(len(MISFITS),)],
+            60,
+            lambda: str(deployment.sql("SELECT task, message, body FROM susy.rejected_messages")) + worker.text(),
+        )
+        deployment.verify()
+        eventually(lambda: client.hlen("susy:unacked") == 0, 30)  # acknowledged
+        assert client.llen("susy:live") == 0
+    assert worker.poll() is None
+    kept = deployment.sql("SELECT DISTINCT code FROM susy.rejected_messages")
+    assert kept == [("invalid_message",)]

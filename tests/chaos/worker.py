@@ -1,0 +1,133 @@
+"""The real worker and the real reconciler, with a fault at a named point. The product knows nothing of these.
+
+CHAOS_AT       popped | claimed | scoring | before_commit | committed
+CHAOS_ACT      kill (SIGKILL) | stop (SIGSTOP) | sleep (as long as it takes)
+CHAOS_AFTER    how often the point is passed unharmed; 0 when absent
+CHAOS_FORWARD  segfault | kill | hang: what the network does on a tile that is all of one colour (POISON)
+CHAOS_STAND_IN a scorer without a network, whose scores take CHAOS_SECONDS
+CHAOS_MUTATION a guard that is switched off (`tests.chaos.mutations`)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import signal
+import threading
+from typing import Any
+
+POISON = (255, 0, 255)
+
+
+def run_worker() -> None:
+    """`susy worker`, prepared."""
+    from tests.chaos.mutations import apply_mutation
+    from tests.chaos.stand_in import StandIn
+    from worker.queue import runtime as runtime_module
+
+    if os.environ.get("CHAOS_STAND_IN"):
+        runtime_module.Detector = StandIn  # type: ignore[assignment,misc]
+    apply_mutation()
+    from worker.queue.app import app, settings
+    from worker.queue.runtime import current
+
+    start = current.start
+
+    def start_prepared(given: Any) -> Any:
+        runtime = start(given)
+        _prepare(runtime)
+        return runtime
+
+    current.start = start_prepared  # type: ignore[method-assign]
+    name = f"{os.getpid()}@%h"
+    arguments = ["--quiet", "worker", "-n", name, "--loglevel", settings.log_level, "--without-gossip"]
+    raise SystemExit(app.worker_main([*arguments, "--without-mingle"]) or 0)
+
+
+def run_reconciler() -> None:
+    """`susy reconciler`, which takes a message for lost after two seconds instead of thirty."""
+    from tests.chaos.mutations import apply_mutation
+    from worker.cli import work
+    from worker.queue import feed
+
+    feed.LOST_AFTER = 2.0
+    apply_mutation()
+    work.reconciler()
+
+
+def _prepare(runtime: Any) -> None:
+    store, detector = runtime.store, runtime.detector
+    claim, record, score = store.claim, store.record, detector.score
+    fault = _fault()
+
+    def claim_faultily(*given: Any, **options: Any) -> Any:
+        fault("popped")
+        claimed = claim(*given, **options)
+        if claimed is not None:
+            fault("claimed")
+        return claimed
+
+    def score_faultily(tiles: Any) -> Any:
+        fault("scoring")
+        return score(tiles)
+
+    def record_faultily(*given: Any, **options: Any) -> Any:
+        outcome = record(*given, **options)
+        fault("committed")
+        return outcome
+
+    store.claim, store.record, detector.score = claim_faultily, record_faultily, score_faultily
+    _inside_the_transaction(fault)
+    if os.environ.get("CHAOS_FORWARD"):
+        detector.engine._network = _poisoned(detector.engine._network, os.environ["CHAOS_FORWARD"])
+
+
+def _fault() -> Any:
+    at, act = os.environ.get("CHAOS_AT"), os.environ.get("CHAOS_ACT", "kill")
+    unharmed = int(os.environ.get("CHAOS_AFTER", "0"))
+    passed = itertools.count()
+
+    def fault(point: str) -> None:
+        if point == at and next(passed) == unharmed:
+            _act(act)
+
+    return fault
+
+
+def _inside_the_transaction(fault: Any) -> None:
+    from worker.store import recording
+
+    keep_scan = recording.keep_scan
+
+    def keep_scan_faultily(*given: Any) -> Any:
+        kept = keep_scan(*given)
+        fault("before_commit")
+        return kept
+
+    recording.keep_scan = keep_scan_faultily
+
+
+def _poisoned(network: Any, act: str) -> Any:
+    import torch
+
+    colour = torch.tensor(POISON).view(1, 3, 1, 1) / 255
+
+    def forward(tiles: Any) -> Any:
+        if bool((tiles == colour.to(tiles)).flatten(1).all(1).any()):
+            _act(act)
+        return network(tiles)
+
+    return forward
+
+
+def _act(act: str) -> None:
+    match act:
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case "segfault":
+            ctypes.string_at(0)
+        case "hang" | "sleep":
+            threading.Event().wait()

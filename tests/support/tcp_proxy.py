@@ -1,0 +1,89 @@
+"""An asyncio TCP proxy in a thread: passes bytes on until told to fall silent or to hang up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Callable
+
+_HANG_UP = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: closing sends a reset
+
+
+class TcpProxy:
+    """A way to `host:port` that can be broken."""
+
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self._target = host, port
+        self._pairs: set[_Pair] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = self._call(self._listen)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+
+    def silence(self) -> int:
+        """Make every connection there is half open: neither end hears anything any more. New ones work. How many."""
+        return self._now(lambda: [setattr(pair, "silent", True) for pair in self._pairs])
+
+    def reset(self) -> int:
+        """Break every connection there is with a reset; how many."""
+        return self._now(lambda: [pair.hang_up() for pair in list(self._pairs)])
+
+    def close(self) -> None:
+        self._now(lambda: [self._server.close(), *[pair.hang_up() for pair in list(self._pairs)]])
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    def _now(self, action: Callable[[], list[object]]) -> int:
+        async def run() -> int:
+            return len(action())
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
+
+    def _call(self, coroutine: Callable[[], object]) -> asyncio.Server:
+        return asyncio.run_coroutine_threadsafe(coroutine(), self._loop).result(10)  # type: ignore[arg-type]
+
+    async def _listen(self) -> asyncio.Server:
+        return await asyncio.start_server(self._accept, "127.0.0.1", 0)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.close()
+            return
+        pair = _Pair(writer, there[1])
+        self._pairs.add(pair)
+        try:
+            await asyncio.gather(pair.pass_on(reader, there[1]), pair.pass_on(there[0], writer))
+        finally:
+            self._pairs.discard(pair)
+
+
+class _Pair:
+    """One client and its connection to the server."""
+
+    def __init__(self, *writers: asyncio.StreamWriter) -> None:
+        self._writers = writers
+        self.silent = False
+
+    async def pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(65536):
+                if not self.silent:
+                    target.write(data)
+                    await target.drain()
+        if not self.silent:
+            for writer in self._writers:
+                writer.close()
+
+    def hang_up(self) -> None:
+        for writer in self._writers:
+            ends: socket.socket = writer.get_extra_info("socket")
+            with contextlib.suppress(OSError):
+                ends.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _HANG_UP)
+            writer.transport.abort()
