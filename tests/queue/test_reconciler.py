@@ -76,6 +76,25 @@ def test_a_dead_workers_check_is_freed_and_published_and_the_exhausted_quarantin
     assert publisher.depth(Lane.LIVE) == settings.max_attempts - 1
 
 
+def test_a_lane_is_fed_as_it_drains_and_not_only_once_a_round(
+    store: Store, publisher: Publisher, settings: Settings, redis_url: str
+) -> None:
+    seldom = settings.model_copy(update={"reconcile_every": 60.0})
+    stop = threading.Event()
+    thread = threading.Thread(target=reconcile_forever, args=(store, publisher, seldom, stop))
+    thread.start()
+    try:
+        _eventually(lambda: publisher.depth(Lane.LIVE) == 0)
+        submit(store, 3 * feed.LEAST_DEPTH)
+        with redis.Redis.from_url(redis_url) as client:
+            for _ in range(3):
+                _eventually(lambda: publisher.depth(Lane.LIVE) >= feed.LEAST_DEPTH)
+                client.rpop(f"{settings.key_prefix}live", feed.LEAST_DEPTH)
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_of_two_reconcilers_one_leads_and_the_other_takes_over(
     store: Store, publisher: Publisher, settings: Settings, database_url: str
 ) -> None:
