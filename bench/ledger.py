@@ -1,0 +1,245 @@
+"""What the ledger and the queue cost: with a thousand and a million checks waiting, and in a worker's CPU time.
+
+    python -m bench.ledger [--rows 1000000] [--rounds 15] [--checks 2000]
+
+Rounds alternate between the two databases, so that a busy machine slows both. The worker is the real one, with the
+examination of the image replaced by a ready answer: what is left is submit, publish, claim, heartbeat, record and
+acknowledge.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import psutil
+import psycopg
+import redis
+
+from bench.servers import FILL, Servers, median, servers
+from schema.states import Lane
+from tests.support.ledger import MAP, POLICY_DOCUMENT, VERDICT, stored_scan
+from worker.log import configure_logging
+from worker.queue.publisher import Publisher
+from worker.queue.reconciler import reconcile_forever
+from worker.settings import load_settings
+from worker.store import Store
+
+PER_ROUND = 200
+AT_ONCE = 16
+"""Checks that a worker is given together; few enough that it publishes all of them itself."""
+SCAN = stored_scan(tiles=24, scored=5)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--checks", type=int, default=2000)
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        run_worker()
+        return
+    with servers() as running:
+        print(f"{running.describe()}.\n", flush=True)
+        compare_depths(running, options.rows, options.rounds)
+        measure_worker(running, options.checks)
+
+
+def compare_depths(running: Servers, rows: int, rounds: int) -> None:
+    urls = {count: running.new_database(f"checks_{count}") for count in (1000, rows)}
+    looks: list[tuple[str, list[float]]] = []
+    for count, url in urls.items():
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(FILL, {"rows": count})
+    with Store(urls[rows], pool_size=1) as store:
+        looks.append(("`backlog status`, rows just inserted", timed(store.status, 10)))
+        with psycopg.connect(urls[rows], autocommit=True) as connection:
+            for url in urls.values():
+                with psycopg.connect(url, autocommit=True) as other:
+                    other.execute("VACUUM ANALYZE susy.checks")
+        looks.append(("`backlog status`", timed(store.status, 20)))
+        looks.append(("`backlog status --exact`", timed(store.backlog, 5)))
+        looks.append(
+            ("choosing 64 due checks, sources in turn", timed(lambda: store.take_due(Lane.BACKFILL, limit=64), 20))
+        )
+        looks.append(("choosing 500", timed(lambda: store.take_due(Lane.BACKFILL, limit=500), 20)))
+        shown = store.status().lanes[1].queued
+        with psycopg.connect(urls[rows]) as connection:
+            row = connection.execute("SELECT count(*) FROM susy.checks WHERE state = 'queued'").fetchone()
+        assert row is not None
+    print(f"| with {rows:,} checks queued | ms: median (range) |\n|---|---|")
+    for name, times in looks:
+        print(f"| {name} | {median(times)} |")
+    print(f"\nThe status says {shown:,} are queued; there are {row[0]:,}.\n", flush=True)
+    costs: dict[int, list[float]] = {count: [] for count in urls}
+    with Store(urls[1000], pool_size=1) as small, Store(urls[rows], pool_size=1) as large:
+        for _ in range(rounds):
+            for count, store in ((1000, small), (rows, large)):
+                due = store.take_due(Lane.BACKFILL, limit=PER_ROUND)
+                costs[count].append(claim_and_record(store, due))
+                with psycopg.connect(urls[count], autocommit=True) as connection:
+                    connection.execute(FILL, {"rows": PER_ROUND})
+    ratios = sorted(large / small for small, large in zip(costs[1000], costs[rows], strict=True))
+    print("| checks queued | claim and record, ms a check: median (range) |\n|---|---|")
+    for count, times in costs.items():
+        print(f"| {count:,} | {median(times)} |")
+    print(f"\nRatio of the two in each round: {median(ratios, 1)}.\n", flush=True)
+
+
+def timed(call: Callable[[], object], times: int) -> list[float]:
+    call()
+    taken = []
+    for _ in range(times):
+        started = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - started)
+    return taken
+
+
+def claim_and_record(store: Store, due: list[UUID]) -> float:
+    """Seconds a check."""
+    started = time.perf_counter()
+    for check_id in due:
+        claim = store.claim(check_id, worker="bench", lease=90, max_attempts=5)
+        assert claim is not None
+        scan = replace(SCAN, content_sha256=f"{check_id.int:064x}")
+        store.record(claim, scan, VERDICT, POLICY_DOCUMENT, MAP)
+    return (time.perf_counter() - started) / len(due)
+
+
+def measure_worker(running: Servers, checks: int) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("SUSY_")} | {
+        "SUSY_DATABASE_URL": running.new_database("worker"),
+        "SUSY_REDIS_URL": running.redis_url,
+        "SUSY_ROOTS": str(Path.cwd()),
+        "SUSY_HEARTBEAT": "15",
+        "SUSY_LOG_FORMAT": "json",
+    }
+    settings = load_settings(
+        database_url=environment["SUSY_DATABASE_URL"], redis_url=running.redis_url, log_level="WARNING"
+    )
+    configure_logging(settings)
+    stopped = threading.Event()
+    with (
+        Store(settings.need_database_url(), pool_size=2) as store,
+        Publisher(settings) as publisher,
+        redis.Redis.from_url(running.redis_url) as client,
+        subprocess.Popen(
+            [sys.executable, "-m", "bench.ledger", "--worker"], env=environment, stderr=subprocess.DEVNULL
+        ) as worker,
+    ):
+        reconciler = threading.Thread(target=reconcile_forever, args=(store, publisher, settings, stopped))
+        reconciler.start()
+        try:
+            process = psutil.Process(worker.pid)
+            work(client, settings.need_database_url(), 200)  # imports, prepared statements, pools
+            idle = cpu(process), time.monotonic()
+            time.sleep(10)
+            idle_rate = (cpu(process) - idle[0]) / (time.monotonic() - idle[1])
+            costs = []
+            for _ in range(5):
+                before, started = cpu(process), time.monotonic()
+                work(client, settings.need_database_url(), checks // 5)
+                spent = cpu(process) - before - idle_rate * (time.monotonic() - started)
+                costs.append(spent / (checks // 5))
+        finally:
+            stopped.set()
+            reconciler.join()
+            worker.terminate()
+    print("| in the worker process | CPU ms a check: median (range) |\n|---|---|")
+    print(f"| submit, publish, claim, heartbeat, record, acknowledge | {median(costs)} |")
+    print(f"\n{checks:,} checks in 5 parts; an idle worker's {idle_rate * 1000:.1f} ms a second are taken off.")
+    print(f"Mean {statistics.mean(costs) * 1000:.2f} ms.", flush=True)
+
+
+def cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def work(client: redis.Redis, database_url: str, count: int) -> None:
+    """Let the worker accept and examine so many submissions."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+
+        def done() -> int:
+            row = connection.execute("SELECT count(*) FROM susy.checks WHERE state = 'done'").fetchone()
+            assert row is not None
+            return int(row[0])
+
+        target = done()
+        for start in range(0, count, AT_ONCE):
+            some = min(AT_ONCE, count - start)
+            client.lpush("susy:submit", *(message() for _ in range(some)))
+            target += some
+            until = time.monotonic() + 120
+            while done() < target:
+                assert time.monotonic() < until, "the worker does not work"
+                time.sleep(0.01)
+
+
+def message() -> str:
+    """A submission as docs/messages.md has it."""
+    fields = {"version": 1, "source": "bench", "uri": "/images/1.jpg", "external_id": str(uuid4())}
+    return json.dumps(
+        {
+            "body": base64.b64encode(json.dumps([[], fields, {}]).encode()).decode(),
+            "content-type": "application/json",
+            "content-encoding": "utf-8",
+            "headers": {"task": "susy.submit", "id": str(uuid4())},
+            "properties": {
+                "delivery_tag": str(uuid4()),
+                "delivery_info": {"exchange": "", "routing_key": "submit"},
+                "body_encoding": "base64",
+            },
+        }
+    )
+
+
+class ReadyAnswer:
+    """Takes the place of the detector; nothing asks it."""
+
+    identity = SCAN.model
+    device = "none"
+
+    def __init__(self, _settings: object) -> None:
+        pass
+
+    def __enter__(self) -> ReadyAnswer:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        pass
+
+
+def run_worker() -> None:
+    """`susy worker`, whose every image has a ready answer, new to the ledger."""
+    from worker.cli.work import worker
+    from worker.pipeline.examine import Examination
+    from worker.queue import attempt, runtime
+
+    def examine(claim, _policy, running):  # type: ignore[no-untyped-def]
+        digest = f"{claim.check_id.int:064x}"
+        running.store.find_scan(digest, SCAN.model.sha256, SCAN.tiling)
+        return Examination(replace(SCAN, content_sha256=digest), VERDICT), None
+
+    runtime.Detector = ReadyAnswer  # type: ignore[assignment,misc]
+    attempt._examine = examine
+    attempt.map_png = lambda _scan: MAP
+    worker()
+
+
+if __name__ == "__main__":
+    main()
