@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from worker.cli.main import app as cli
-from worker.queue.celery_app import make_app
+from worker.queue.ending import GIVING_BACK
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -128,8 +128,7 @@ def test_any_number_of_workers_can_run(name: str) -> None:
 
 
 def test_a_worker_is_given_more_time_to_stop_than_it_takes() -> None:
-    celery = make_app(Settings(redis_url="redis://localhost"))
-    assert seconds(SERVICES["worker"]["stop_grace_period"]) > celery.conf.worker_soft_shutdown_timeout
+    assert seconds(SERVICES["worker"]["stop_grace_period"]) > Settings().grace + GIVING_BACK
 
 
 def test_images_are_mounted_read_only_where_workers_may_read() -> None:

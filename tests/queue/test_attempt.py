@@ -195,6 +195,41 @@ def test_a_stuck_attempt_is_handed_on_its_neighbours_are_given_back_and_the_proc
     assert (second.state, second.attempts) == (CheckState.QUEUED, 0), "a neighbour pays no attempt"
 
 
+def test_a_check_that_may_have_killed_its_process_is_tried_alone(
+    runtime: Runtime, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspect = submitted(runtime, images / "a.png")
+    assert runtime.store.claim(suspect, worker="died", lease=0.05, max_attempts=5) is not None
+    time.sleep(0.1)
+    assert runtime.store.claim(suspect, worker="w", lease=60, max_attempts=5, suspects=False) is None
+    assert runtime.store.free_expired(max_attempts=5, limit=10).requeued == 1
+    assert runtime.store.claim(suspect, worker="w", lease=60, max_attempts=5, suspects=False) is None
+    begun = threading.Event()
+    score = runtime.detector.score
+    monkeypatch.setattr(runtime.detector, "score", lambda tiles: (begun.set(), score(tiles))[1])
+    with runtime.company.beside_others():
+        working = threading.Thread(target=attempt, args=(suspect, runtime))
+        working.start()
+        assert not begun.wait(0.5), "while another is in flight it waits, unclaimed"
+        assert runtime.store.show(suspect).attempts == 1
+    working.join()
+    view = runtime.store.show(suspect)
+    assert (view.state, view.attempts) == (CheckState.DONE, 2)
+
+
+def test_waiting_for_a_service_does_not_count_as_being_stuck(runtime: Runtime, images: Path) -> None:
+    ended = threading.Event()
+    settings = runtime.settings.model_copy(update={"hard_deadline": 0.5, "heartbeat": 0.1})
+    heart = Heart(runtime.store, settings, exit_process=ended.set)
+    claim = runtime.store.claim(submitted(runtime, images / "a.png"), worker="w", lease=60, max_attempts=5)
+    assert claim is not None
+    with heart.beating(claim):
+        with heart.waiting(claim):
+            assert not ended.wait(1.5)
+        assert ended.wait(5)
+    heart.stop()
+
+
 def test_the_backoff_doubles_to_a_bound_and_is_spread() -> None:
     for number in range(1, 15):
         doubled = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (number - 1))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +41,20 @@ def test_a_worker_is_healthy_while_it_answers(services: None) -> None:
         finally:
             process.terminate()
     assert health.main(["worker"]) == 1
+
+
+def test_a_worker_is_alive_while_it_touches_its_file_whatever_its_servers_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "alive"
+    assert health.main(["alive"]) == 1
+    monkeypatch.setenv("SUSY_ALIVE_FILE", str(path))
+    assert health.main(["alive"]) == 1
+    path.touch()
+    assert health.main(["alive"]) == 0
+    long_ago = time.time() - 61
+    os.utime(path, (long_ago, long_ago))
+    assert health.main(["alive"]) == 1
 
 
 @pytest.mark.parametrize("role", ["worker", "reconciler"])
