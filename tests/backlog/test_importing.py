@@ -275,6 +275,35 @@ def test_a_folder_is_walked_to_its_leaves_and_links_are_not_followed(susy: Susy,
     assert (again["accepted"], again["repeated"]) == (1, 4), "without a pattern, every regular file"
 
 
+def test_the_reject_file_itself_is_no_image(susy: Susy, run: Sql, roots: Path) -> None:
+    image(roots, "a.jpg")
+    rejects = roots / "rejects.jsonl"
+    rejects.write_text("from an earlier run")
+    assert susy("import", roots, "--rejects", rejects).code == 0
+    assert [row[1] for row in run(CHECKS)] == ["a.jpg"]
+    assert not rejects.exists(), "nothing was rejected"
+
+
+def test_a_folder_that_cannot_be_listed_is_told_and_the_others_go_in(
+    susy: Susy, run: Sql, roots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image(roots, "good/a.jpg")
+    image(roots, "locked/b.jpg")
+    scandir = os.scandir
+
+    def scan(path: str | Path) -> Any:
+        # As root nothing is locked; so the disk is made to refuse.
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("worker.importing.folder.os.scandir", scan)
+    assert susy("import", roots).code == 1
+    (told,) = rejected(tmp_path / "images.rejects.jsonl")
+    assert (told["code"], told["text"]) == ("unreadable", str(roots / "locked"))
+    assert [row[1] for row in run(CHECKS)] == ["good/a.jpg"]
+
+
 def test_a_folder_of_another_place_does_not_pass_for_the_first(susy: Susy, roots: Path) -> None:
     image(roots, "one/a.jpg")
     image(roots, "two/a.jpg")
