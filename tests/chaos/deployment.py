@@ -291,7 +291,7 @@ class Images:
     """Small images, each of its own content, and the scores they have without faults."""
 
     folder: Path
-    count: int = 240
+    count: int = 2000
 
     def path(self, number: int) -> Path:
         path = self.folder / f"{number % self.count}.png"

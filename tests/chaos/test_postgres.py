@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -69,3 +70,21 @@ def test_postgres_away_for_a_while_is_waited_for_and_said_once(deployment: Deplo
     deployment.verify()
     assert worker.poll() is None
     assert worker.text().count("service_away") == worker.text().count("service_back") == 1
+
+
+def test_a_worker_started_while_its_servers_are_away_begins_when_they_come(
+    deployment: Deployment, proxied: PostgresProxy, tmp_path: Path
+) -> None:
+    alive = tmp_path / "alive"
+    proxied.refuse(True)
+    deployment.valkey.kill()
+    worker = deployment.worker(SUSY_DATABASE_URL=proxied.url, SUSY_ALIVE_FILE=str(alive))
+    deployment.submit(enough(5))
+    eventually(lambda: "service_away" in worker.text())
+    assert not alive.exists()
+    proxied.refuse(False)
+    eventually(alive.exists, 60, worker.text)  # alive, and not ready: there is no Redis yet
+    deployment.valkey.start()
+    deployment.reconciler()
+    deployment.verify()
+    assert worker.poll() is None
