@@ -74,7 +74,11 @@ class Database:
     def holding(self, lock: AdvisoryLock) -> Iterator[bool]:
         """Try an advisory lock on a connection of its own; yield whether we have it."""
         with translated(self.address), psycopg.connect(self._url, **self._parameters()) as connection:
-            yield scalars(connection, queries.TRY_LOCK, lock._asdict())[0]
+            held: bool = scalars(connection, queries.TRY_LOCK, lock._asdict())[0]
+            yield held
+            # Closing frees the lock as well, and does so after a failure, but a moment later than the next may try it.
+            if held:
+                connection.execute(queries.UNLOCK, lock._asdict())
 
     def rows(self, query: str, parameters: Mapping[str, Any], make: Callable[..., Row]) -> list[Row]:
         """Run one statement and make something of each row, by its columns' names."""

@@ -16,6 +16,8 @@ PING = "SELECT 1"
 
 TRY_LOCK = "SELECT pg_try_advisory_lock(%(space)s::int, %(key)s::int)"
 
+UNLOCK = "SELECT pg_advisory_unlock(%(space)s::int, %(key)s::int)"
+
 # --- Submitting ------------------------------------------------------------------------------------------------------
 
 SUBMIT = """
