@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,7 @@ from worker.queue.ending import GIVING_BACK
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
 COMPOSE_FILE, ENV_EXAMPLE = ROOT / "docker-compose.yml", ROOT / ".env.example"
 TEXT = COMPOSE_FILE.read_text()
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(TEXT)
@@ -45,7 +47,7 @@ def example(commented: bool) -> dict[str, str]:
 
 
 def test_the_file_follows_the_compose_specification() -> None:
-    command = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE_FILE)]
+    command = [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(COMPOSE_FILE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
