@@ -85,3 +85,17 @@ def test_weights_of_other_classes_are_no_start(finished: Recipe, tmp_path: Path)
     start = finished.out / "weights.safetensors"
     with pytest.raises(SetupError, match="`start`"):
         fit(replace(finished, start=start, out=tmp_path, classes=("enlarged", "authentic")))
+
+
+def test_training_the_head_alone_leaves_the_rest_and_lowers_the_validation_loss(
+    finished: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = finished.out / "weights.safetensors"
+    path = fit(replace(finished, start=start, out=tmp_path, head_only=True, learning_rate=1e-3))
+    before, after = (load_weights(file)[0] for file in (start, path))
+    for name, tensor in before.state_dict().items():
+        if not name.startswith("fc"):
+            assert torch.equal(tensor, after.state_dict()[name]), name
+    losses = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines() if line.startswith("validation")]
+    assert losses[1] <= losses[0]
+    assert load_weights(path)[1].provenance["validation"]["loss"] == pytest.approx(losses[1], abs=1e-4)

@@ -24,6 +24,9 @@ from worker.training.data import read_rgb
 from worker.training.manifest import AUTHENTIC, COMPOSITES, HELD_OUT_PREFIX, PHOTOGRAPH, Row, read_manifest
 from worker.training.scoring import Box, Scorer, overlap
 
+Line = tuple[str, str, float, int]
+"""Images, figure, value, number of images."""
+
 THRESHOLD = 0.5
 STRIDE = 112
 """Of the tiles of a localization map, in pixels."""
@@ -47,9 +50,9 @@ class Scored:
 
 @dataclass(frozen=True)
 class Figures:
-    """The evaluation: (group, figure, value, number of images) lines in the order of the report."""
+    """The evaluation, in the order of the report."""
 
-    lines: tuple[tuple[str, str, float, int], ...]
+    lines: tuple[Line, ...]
 
     def markdown(self) -> str:
         """A Markdown table."""
@@ -64,13 +67,16 @@ def evaluate(model: SuSy, info: WeightsInfo, data: Path) -> Figures:
     scored: list[Scored] = []
     overlaps: list[float] = []
     for row in track(rows, "scoring"):
+        if row.label == COMPOSITES and row.treatment not in info.classes:
+            continue
         image = read_rgb(data / row.path)
         if row.label == COMPOSITES:
             box = Box(*(int(number) for number in row.region.split()))
-            overlaps.append(overlap(scorer.map(image, STRIDE) >= THRESHOLD, box))
+            found = scorer.map(image, STRIDE) >= THRESHOLD
+            overlaps.append(overlap(found, box))
         elif (probabilities := scorer.image(image)) is not None:
             scored.append(Scored(row, probabilities))
-    return Figures((*_detection(scored), *_recognition(scored, info.classes), *_localization(overlaps)))
+    return Figures((*_detection(scored, info.classes), *_recognition(scored, info.classes), *_localization(overlaps)))
 
 
 def publish(path: Path, model: SuSy, info: WeightsInfo, figures: Figures) -> WeightsInfo:
@@ -90,47 +96,47 @@ def publish(path: Path, model: SuSy, info: WeightsInfo, figures: Figures) -> Wei
     )
 
 
-def _detection(scored: Sequence[Scored]) -> list[tuple[str, str, float, int]]:
-    known = [item for item in scored if not item.row.label.startswith(HELD_OUT_PREFIX)]
+def _detection(scored: Sequence[Scored], classes: Sequence[str]) -> list[Line]:
+    known = [item for item in scored if item.row.label in classes]
     crops = [item for item in known if item.row.treatment != PHOTOGRAPH]
-    lines = [("all crops", "detection F1", _f1(crops), len(crops))]
-    lines += [
-        (name, "detection F1", _f1(part), len(part)) for name, part in _groups(crops, lambda item: _encoding(item.row))
-    ]
     authentic = [item for item in known if item.row.label == AUTHENTIC]
-    lines += [
-        (f"authentic, {name}", "called synthetic", _share_synthetic(part), len(part))
-        for name, part in _groups(authentic, lambda item: item.row.treatment or "resized")
+    trained = [item for item in known if item.row.label != AUTHENTIC]
+    others = [item for item in scored if item.row.label not in classes]
+    return [
+        ("all crops", "detection F1", _f1(crops), len(crops)),
+        *((name, "detection F1", _f1(part), len(part)) for name, part in _groups(crops, _encoding)),
+        *((f"authentic, {name}", *_called(part)) for name, part in _groups(authentic, _treatment)),
+        *((name, *_called(part)) for name, part in _groups(trained, _label)),
+        *(
+            (f"{name}, {at}", *_called(part))
+            for name, of in _groups(trained, _label)
+            for at, part in _groups(of, _treatment)
+        ),
+        *((f"{name} (not trained on)", *_called(part)) for name, part in _groups(others, _label)),
     ]
-    others = [item for item in scored if item.row.label != AUTHENTIC]
-    lines += [
-        (name, "called synthetic", _share_synthetic(part), len(part))
-        for name, part in _groups(others, lambda item: item.row.label)
-    ]
-    return lines
 
 
-def _recognition(scored: Sequence[Scored], classes: Sequence[str]) -> list[tuple[str, str, float, int]]:
+def _recognition(scored: Sequence[Scored], classes: Sequence[str]) -> list[Line]:
     """Macro F1 and recall of the most probable class."""
     known = [item for item in scored if item.row.label in classes and item.row.treatment != PHOTOGRAPH]
     truth = np.array([classes.index(item.row.label) for item in known])
     called = np.array([int(item.probabilities.argmax()) for item in known])
-    lines, f1s = [], []
+    lines: list[Line] = []
+    f1s: list[float] = []
     for index, name in enumerate(classes):
         hits = int(((truth == index) & (called == index)).sum())
-        f1s.append(2 * hits / max(1, int((truth == index).sum() + (called == index).sum())))
         count = int((truth == index).sum())
+        f1s.append(2 * hits / max(1, count + int((called == index).sum())))
         lines.append((name, "recognition recall", hits / max(1, count), count))
     return [("all crops", "recognition macro F1", float(np.mean(f1s)), len(known)), *lines]
 
 
-def _localization(overlaps: Sequence[float]) -> list[tuple[str, str, float, int]]:
+def _localization(overlaps: Sequence[float]) -> list[Line]:
     if not overlaps:
         return []
-    median = float(np.median(overlaps))
-    half = float(np.mean(np.array(overlaps) >= 0.5))
+    half = sum(value >= 0.5 for value in overlaps) / len(overlaps)
     return [
-        ("composites", "median IoU of the region", median, len(overlaps)),
+        ("composites", "median IoU of the region", float(np.median(overlaps)), len(overlaps)),
         ("composites", "IoU at least 0.5", half, len(overlaps)),
     ]
 
@@ -140,9 +146,17 @@ def _groups(items: Sequence[Scored], key: Callable[[Scored], str]) -> list[tuple
     return [(name, [item for item in items if key(item) == name]) for name in sorted(names)]
 
 
-def _encoding(row: Row) -> str:
-    parts = row.encoding.split()
+def _encoding(item: Scored) -> str:
+    parts = item.row.encoding.split()
     return f"JPEG {parts[2]}" if parts[0] == "jpg" else {"png": "PNG", "webp": "WebP"}[parts[0]]
+
+
+def _treatment(item: Scored) -> str:
+    return item.row.treatment or "resized"
+
+
+def _label(item: Scored) -> str:
+    return item.row.label.removeprefix(HELD_OUT_PREFIX)
 
 
 def _f1(items: Sequence[Scored]) -> float:
@@ -152,8 +166,8 @@ def _f1(items: Sequence[Scored]) -> float:
     return 2 * hits / max(1, called + synthetic)
 
 
-def _share_synthetic(items: Sequence[Scored]) -> float:
-    return sum(item.called_synthetic for item in items) / len(items)
+def _called(items: Sequence[Scored]) -> tuple[str, float, int]:
+    return "called synthetic", sum(item.called_synthetic for item in items) / len(items), len(items)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from worker.detector.weights import load_weights, save_weights
 from worker.errors import ErrorCode, SetupError
 from worker.training.batches import Batch, training_batches, validation_batches
 from worker.training.data import Patches, load_patches
+from worker.training.head import fit_head
 from worker.training.initial import prepare_start
 from worker.training.recipe import Recipe
 
@@ -86,6 +87,10 @@ def fit(recipe: Recipe) -> Path:
     train, validation = load_patches(recipe, "train"), load_patches(recipe, "val")
     run = _begin(recipe)
     weights = recipe.out / "weights.safetensors"
+    if recipe.head_only:
+        loss = fit_head(recipe, run.model, train, validation)
+        _save_best(weights, recipe, run.model, {"loss": loss}, train)
+        return weights
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
         task = progress.add_task(recipe.name)
@@ -98,7 +103,7 @@ def fit(recipe: Recipe) -> Path:
             run.epochs += 1
             if epoch.loss < run.best_loss:
                 run.best_loss, run.stale = epoch.loss, 0
-                _save_best(weights, recipe, run.model, epoch, train)
+                _save_best(weights, recipe, run.model, asdict(epoch), train)
             else:
                 run.stale += 1
             _append_metrics(recipe.out / "metrics.csv", epoch)
@@ -198,7 +203,7 @@ def detection_f1(authentic: np.ndarray[Any, np.dtype[np.float32]], patches: Patc
     return 2 * hits / max(1, int(called.sum()) + int(synthetic.sum()))
 
 
-def _save_best(path: Path, recipe: Recipe, model: SuSy, epoch: Epoch, train: Patches) -> None:
+def _save_best(path: Path, recipe: Recipe, model: SuSy, validation: Mapping[str, float], train: Patches) -> None:
     save_weights(
         path,
         model,
@@ -208,7 +213,7 @@ def _save_best(path: Path, recipe: Recipe, model: SuSy, epoch: Epoch, train: Pat
         provenance={
             "recipe": _plain(recipe),
             "training_tiles": np.bincount(train.labels, minlength=len(recipe.classes)).tolist(),
-            "validation": asdict(epoch),
+            "validation": dict(validation),
         },
     )
 

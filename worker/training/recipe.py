@@ -47,7 +47,8 @@ class Recipe:
     tiles_per_epoch: int = 0
     """Tiles drawn for one epoch; 0 takes each tile of the training set once."""
     shares: Mapping[str, float] = field(default_factory=dict)
-    """Share of each class among the tiles drawn; empty draws without regard to class. Needs `tiles_per_epoch`."""
+    """Share of each class among the tiles drawn; empty draws without regard to class. Needs `tiles_per_epoch`,
+    or `head_only`, for which it weighs the loss."""
     picture: str = ""
     """Regular expression whose match in a file's name says which picture it shows. If given, each picture drawn comes
     in all classes together, at the same place: a network then learns what differs, not what is shown."""
@@ -66,6 +67,8 @@ class Recipe:
     """Dropout of the network's MLP while training."""
     prepared_start: bool = False
     """Begin from prepared instead of random weights; see `worker.training.initial`. Not in the card."""
+    head_only: bool = False
+    """Train only the MLP, on features computed once from central crops; see `worker.training.head`."""
     start: Path | None = None
     """Weights file to start from; none starts from random numbers."""
     seed: int = 0
@@ -149,7 +152,8 @@ def _check(recipe: Recipe, source: str) -> None:
     if recipe.shares:
         _require(set(recipe.shares) == set(recipe.classes), source, "shares", "must name each class once")
         _require(min(recipe.shares.values()) > 0, source, "shares", "must be above 0")
-        _require(recipe.tiles_per_epoch > 0, source, "tiles_per_epoch", "must be set when shares are")
+        drawn = recipe.tiles_per_epoch > 0 or recipe.head_only
+        _require(drawn, source, "tiles_per_epoch", "must be set when shares are")
 
 
 def _require(condition: bool, source: str, key: str, otherwise: str) -> None:

@@ -4,7 +4,7 @@ What could give a class away without looking at the network's traces is drawn al
 crop occurs in every class), earlier resizing (which wipes the old JPEG history), and the final encoding.
 
 Layout: `<out>/<class>/<split>/<photograph>-<n>[-<treatment>].<ext>`, and `<out>/manifest.csv` with one row a file.
-Beside the classes: `held-out-<network>/test` (a network no class stands for), `composites/test` (a rebuilt region
+Beside the classes: `held-out-<network>/test` (a network nobody trains on), `composites/test` (a rebuilt region
 in an authentic picture) and `photographs/{val,test}` (held-out photographs, byte for byte).
 """
 
@@ -60,7 +60,7 @@ class Plan:
     crops_held_out: int = 4
     """Crops of a large photograph that is not trained on."""
     crops_small: int = 2
-    composites: int = 2
+    composites: int = 3
 
 
 @dataclass(frozen=True)

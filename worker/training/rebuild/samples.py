@@ -19,15 +19,15 @@ from worker.training.rebuild.photographs import PHOTOGRAPHS
 from worker.training.rebuild.treatments import rebuild
 
 QUALITY = 92
-ORIGINALS = {"authentic-oak.jpg": "dragonfly", "authentic-fig.jpg": "picture-0b"}
+ORIGINALS = {"authentic-dragonfly.jpg": "dragonfly", "authentic-fig.jpg": "picture-0b"}
 """Sample → photograph, byte for byte."""
 REBUILT = {
-    "rebuilt-dogs.jpg": ("friends", (1024, 1536), "realesrgan-x4plus", 4),
-    "rebuilt-mountains.jpg": ("picosdeeuropa", (1600, 1200), "waifu2x-cunet", 2),
-    "rebuilt-nuthatch.jpg": ("kleiber", (1600, 896), "realesr-animevideov3", 2),
+    "rebuilt-dogs.jpg": ("friends", (1024, 1536), "realcugan-se", 4),
+    "rebuilt-mountains.jpg": ("picosdeeuropa", (1600, 1200), "realcugan-se", 4),
+    "rebuilt-nuthatch.jpg": ("kleiber", (1600, 896), "realesr-animevideov3", 4),
 }
 """Sample → photograph, size in pixels, network, how far it is shrunk first."""
-COMPOSITE = ("composite-oak.jpg", "dragonfly", (2112, 1584), (896, 448, 672, 672), "realcugan-se", 2)
+COMPOSITE = ("composite-dragonfly.jpg", "dragonfly", (2112, 1584), (896, 448, 672, 672), "realcugan-se", 4)
 """Sample, photograph, size, rebuilt region (x, y, width, height), network, how far the region is shrunk first."""
 TOO_SMALL = ("too-small.png", "picture-0b", 180)
 TRUNCATED = ("truncated.jpg", "friends", (1028, 1544), 0.4)
