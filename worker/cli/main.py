@@ -8,6 +8,8 @@ import typer
 
 from worker.cli import backlog, check, db, demo, doctor, policy, show, submit, train, up, weights, work
 from worker.errors import SetupError, SusyError
+from worker.log import configure_logging
+from worker.settings import LogFormat
 
 app = typer.Typer(
     name="susy",
@@ -33,6 +35,7 @@ app.add_typer(db.app, name="db")
 
 def run() -> None:
     """Run the command line. Exit codes: 0 done, 1 some item failed, 2 wrong usage or setup."""
+    configure_logging(LogFormat.AUTO, "WARNING")  # for short commands; long-running ones follow their settings
     try:
         app()
     except SetupError as error:

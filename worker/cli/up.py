@@ -28,7 +28,7 @@ def up(
     from worker.embedded import write_services
 
     settings = with_some_weights(load_settings(roots=tuple(root or [Path.cwd()])))
-    configure_logging(settings)
+    configure_logging(settings.log_format, settings.log_level)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())

@@ -40,7 +40,7 @@ def reconciler() -> None:
     from worker.store import Store
 
     settings = load_settings()
-    configure_logging(settings)
+    configure_logging(settings.log_format, settings.log_level)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())

@@ -37,7 +37,7 @@ except SetupError as error:
 
 @signals.setup_logging.connect
 def _set_up_logging(**_: Any) -> None:
-    configure_logging(settings)
+    configure_logging(settings.log_format, settings.log_level)
     once = OncePerOutage()
     for name in ("celery.worker.consumer.consumer", "celery.worker.consumer.connection"):
         logging.getLogger(name).addFilter(once)
@@ -47,7 +47,7 @@ def _set_up_logging(**_: Any) -> None:
 
 @signals.worker_init.connect
 def _start(**_: Any) -> None:
-    configure_logging(settings)  # this signal comes before `setup_logging`
+    configure_logging(settings.log_format, settings.log_level)  # this signal comes before `setup_logging`
     try:
         runtime = current.start(settings)
     except SetupError as error:
