@@ -86,7 +86,7 @@ def _table(results: list[SampleResult]) -> Table:
             result.sample.path.name,
             coloured(result.outcome),
             shown_score(verdict.score if verdict else None),
-            (verdict.generator if verdict else None) or "",
+            result.generator or "",
             f"{int(scan.scored.sum())}/{len(scan.scored)}" if scan else "",
             "" if result.seconds is None else f"{result.seconds:.2f} s",
             "[green]as expected[/]" if result.as_expected else f"[red]expected {result.sample.outcome}[/]",

@@ -18,6 +18,8 @@ class Sample:
     path: Path
     outcome: str
     """The decision, or the error code of its quarantine."""
+    generator: str | None = None
+    """The generator that must be named; None when that is left open."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,13 @@ class SampleResult:
         return self.view.error.code if self.view.error else str(self.view.state)
 
     @property
+    def generator(self) -> str | None:
+        return self.view.verdict.generator if self.view.verdict else None
+
+    @property
     def as_expected(self) -> bool:
+        if self.sample.generator is not None and self.generator != self.sample.generator:
+            return False
         return self.outcome == self.sample.outcome
 
     @property
@@ -49,4 +57,7 @@ class SampleResult:
 def load_samples() -> list[Sample]:
     """The bundled samples, as `expected.toml` lists them."""
     expected: dict[str, dict[str, Any]] = tomllib.loads(EXPECTED.read_text())
-    return [Sample(SAMPLES / name, facts.get("decision") or facts["error"]) for name, facts in expected.items()]
+    return [
+        Sample(SAMPLES / name, facts.get("decision") or facts["error"], facts.get("generator"))
+        for name, facts in expected.items()
+    ]
