@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.feature import graycomatrix, graycoprops
 
-import worker
 from schema.scan import TILE
+from schema.states import Decision
+from worker.cli.demo_samples import load_samples
 from worker.detector.contrast import SELECTED_TILES, highest, luma, tile_contrasts
 from worker.detector.tiles import Grid, coverage_grid, cut, reference_grid
 
 RGB = NDArray[np.uint8]
 
 BUNDLED = Path(skimage.__file__).parent / "data"
-SAMPLES = Path(worker.__file__).parent / "demo" / "samples"
 PHOTOGRAPHS = [
     *(BUNDLED / name for name in ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png")),
-    *(path for path in sorted(SAMPLES.glob("*")) if path.suffix in {".png", ".jpg", ".webp"}),
+    *(sample.path for sample in load_samples() if sample.outcome in set(Decision)),
 ]
 
 

@@ -57,6 +57,11 @@ class WorkerProcess:
             start_new_session=True,  # Ctrl-C reaches the parent, which stops the worker in order
         )
 
+    @property
+    def pid(self) -> int:
+        """Process id of the worker that runs now."""
+        return self._process.pid
+
     def supervise(self) -> None:
         """Start the worker again if it has ended. Raises `SetupError` when it cannot start as set up."""
         code = self._process.poll()
