@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import signal
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -33,29 +33,30 @@ def status(
     json: Annotated[bool, typer.Option("--json", help="One JSON object; with --watch, one a line.")] = False,
 ) -> None:
     """Print what waits in each lane, what was done lately, and what was quarantined by which code."""
+    if watch:
+        # Waited for rather than raised: an exception may come at a moment when something swallows it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     with Store(load_settings().need_database_url(), pool_size=1) as store:
-        try:
-            _show(store, watch=watch, exact=exact, as_json=json)
-        except KeyboardInterrupt:
-            if not watch:
-                raise
-
-
-def _show(store: Store, *, watch: bool, exact: bool, as_json: bool) -> None:
-    if watch and out.is_terminal and not as_json:
-        with Live(_shown(_look(store, exact)), console=out, auto_refresh=False) as live:
-            while True:
-                time.sleep(WATCH_EVERY)
-                live.update(_shown(_look(store, exact)), refresh=True)
-    while True:
-        found = _look(store, exact)
-        if as_json:
-            print_json(status_document(found))
-        else:
-            out.print(_shown(found))
-        if not watch:
+        if watch and out.is_terminal and not json:
+            with Live(_shown(_look(store, exact)), console=out, auto_refresh=False) as live:
+                while not _interrupted():
+                    live.update(_shown(_look(store, exact)), refresh=True)
             return
-        time.sleep(WATCH_EVERY)
+        _print(_look(store, exact), as_json=json)
+        while watch and not _interrupted():
+            _print(_look(store, exact), as_json=json)
+
+
+def _interrupted() -> bool:
+    """Wait for the next look; whether Ctrl-C came instead."""
+    return signal.sigtimedwait({signal.SIGINT}, WATCH_EVERY) is not None
+
+
+def _print(status: BacklogStatus, *, as_json: bool) -> None:
+    if as_json:
+        print_json(status_document(status))
+    else:
+        out.print(_shown(status))
 
 
 def _look(store: Store, exact: bool) -> BacklogStatus:
