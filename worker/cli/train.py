@@ -11,7 +11,7 @@ from worker.cli.output import out
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe file; docs/demo-weights.md explains the keys.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, like those in worker/training/recipes.")],
 ) -> None:
     """Train SuSy by a recipe (TOML), and write one weights file; resumes after a kill."""
     from worker.training.fit import fit
