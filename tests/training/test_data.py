@@ -6,7 +6,7 @@ import pytest
 from worker.detector.contrast import luma, tile_contrasts
 from worker.errors import SetupError
 from worker.training.batches import epoch_order, training_batches, validation_batches
-from worker.training.data import highest_contrast_patches, load_patches
+from worker.dataset.patches import highest_contrast_patches, load_patches
 from worker.training.recipe import Recipe
 
 

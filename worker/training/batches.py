@@ -12,7 +12,7 @@ from torch import Tensor
 
 from worker.detector.contrast import GLCM_DISTANCE
 from worker.training.augment import augment, encode_again
-from worker.training.data import Patches
+from worker.dataset.patches import Patches
 from worker.training.recipe import Recipe
 
 CONTRAST_TRIES = 3

@@ -23,7 +23,7 @@ from worker.detector.model import SuSy
 from worker.detector.weights import load_weights, save_weights
 from worker.errors import ErrorCode, SetupError
 from worker.training.batches import Batch, training_batches, validation_batches
-from worker.training.data import Patches, load_patches
+from worker.dataset.patches import Patches, load_patches
 from worker.training.head import fit_head
 from worker.training.initial import prepare_start
 from worker.training.recipe import Recipe

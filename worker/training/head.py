@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from worker.detector.model import SuSy
 from worker.training.batches import Batch, validation_batches
-from worker.training.data import Patches
+from worker.dataset.patches import Patches
 from worker.training.recipe import Recipe
 
 PASSES = 200

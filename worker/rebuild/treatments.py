@@ -8,21 +8,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from worker.training.rebuild.networks import Enlarger
+from worker.rebuild.networks import Enlarger
 
+SHRINK = 4
+"""How far a picture is shrunk before a network rebuilds it, per side."""
 SHRINK_FILTERS = (Image.Resampling.LANCZOS, Image.Resampling.BICUBIC, Image.Resampling.BOX)
 """All of them average over the source area (Pillow scales the kernel's support), so none aliases."""
 ENLARGE_FILTERS = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS, Image.Resampling.BILINEAR)
 
 
-def rebuild(crop: Image.Image, enlarger: Enlarger, factor: int, random: np.random.Generator) -> Image.Image:
-    """Shrink `crop` by `factor` (2 or 4) and let the network enlarge it back to the size it had.
+def rebuild(crop: Image.Image, enlarger: Enlarger, random: np.random.Generator) -> Image.Image:
+    """Shrink `crop` by `SHRINK` and let the network enlarge it back to the size it had.
 
-    A 2× network is applied twice for factor 4. The crop's sides must be multiples of the factor.
+    A 2× network is applied twice. The crop's sides must be multiples of `SHRINK`.
     """
-    if crop.width % factor or crop.height % factor:
-        raise ValueError(f"a crop of {crop.size} cannot be shrunk by {factor} exactly")
-    small = crop.resize((crop.width // factor, crop.height // factor), _pick(SHRINK_FILTERS, random))
+    if crop.width % SHRINK or crop.height % SHRINK:
+        raise ValueError(f"a crop of {crop.size} cannot be shrunk by {SHRINK} exactly")
+    small = crop.resize((crop.width // SHRINK, crop.height // SHRINK), _pick(SHRINK_FILTERS, random))
     pixels = np.asarray(small)
     while pixels.shape[1] < crop.width:
         pixels = enlarger.enlarge(pixels)

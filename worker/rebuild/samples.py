@@ -1,4 +1,4 @@
-"""The sample images of `susy demo`: `python -m worker.training.rebuild.samples --photos DIR… --out DIR`.
+"""The sample images of `susy demo`: `python -m worker.rebuild.samples --photos DIR… --out DIR`.
 
 Made of held-out photographs only, whose licences allow it (`LICENSES.md` beside the samples).
 """
@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from worker.training.rebuild.networks import NETWORKS, Enlarger
-from worker.training.rebuild.photographs import PHOTOGRAPHS
-from worker.training.rebuild.treatments import rebuild
+from worker.rebuild.networks import NETWORKS, Enlarger
+from worker.rebuild.photographs import PHOTOGRAPHS
+from worker.rebuild.treatments import rebuild
 
 QUALITY = 92
 ORIGINALS = {"authentic-dragonfly.jpg": "dragonfly", "authentic-fig.jpg": "picture-0b"}
@@ -77,7 +77,7 @@ def _enlarger(name: str) -> Enlarger:
 
 def main() -> None:
     """Parse the arguments and make the samples."""
-    parser = argparse.ArgumentParser(prog="python -m worker.training.rebuild.samples", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m worker.rebuild.samples", description=__doc__)
     parser.add_argument("--photos", type=Path, nargs="+", required=True, metavar="DIR")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     arguments = parser.parse_args()

@@ -1,0 +1,1 @@
+"""Labelled images: opening a data set in any of its layouts, checking it, and cutting its patches."""
