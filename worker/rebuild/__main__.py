@@ -1,29 +1,40 @@
-"""`python -m worker.rebuild --photos DIR… --out DIR`: make the data set of the demo weights."""
+"""`python -m worker.rebuild`: the steps of `make demo-weights`, one command each."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Annotated
 
-from worker.rebuild.build import Plan, build
+import typer
+
+app = typer.Typer(help="The data set, the samples and the figures of the demo weights.", no_args_is_help=True)
+
+Photographs = Annotated[Path, typer.Option("--photographs", help="Where the photographs are, or are fetched to.")]
 
 
-def main() -> None:
-    """Parse the arguments and build."""
-    parser = argparse.ArgumentParser(prog="python -m worker.rebuild", description=__doc__)
-    parser.add_argument(
-        "--photos",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="DIR",
-        help="unpacked packages, or folders that hold them by name, and the site-packages folder",
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the data set goes")
-    parser.add_argument("--seed", type=int, default=Plan.seed)
-    arguments = parser.parse_args()
-    print(build(arguments.photos, arguments.out, Plan(seed=arguments.seed)))
+@app.command()
+def data(
+    photographs: Photographs,
+    out: Annotated[Path, typer.Option(help="Where the data set goes.")],
+) -> None:
+    """Fetch the photographs and rebuild them: minutes on two cores."""
+    from worker.rebuild.build import build
+    from worker.rebuild.fetch import fetch
+
+    print(build(fetch(photographs), out))
+
+
+@app.command()
+def samples(
+    photographs: Photographs,
+    out: Annotated[Path, typer.Option(help="Where the samples go.")],
+) -> None:
+    """Make the sample images of `susy demo`."""
+    from worker.rebuild.fetch import fetch
+    from worker.rebuild.samples import make_samples
+
+    make_samples(fetch(photographs), out)
 
 
 if __name__ == "__main__":
-    main()
+    app()

@@ -1,70 +1,64 @@
-"""Scores of whole image files, for the evaluation: no queue, no policy, the same tiles as a worker looks at."""
+"""How well the map finds the rebuilt region of a composite, as intersection over union of pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from rich.progress import track
 
-from schema.scan import TILE
-from worker.detector.contrast import highest, luma, tile_contrasts
-from worker.detector.fold import prepare
-from worker.detector.model import SuSy
-from worker.detector.tiles import coverage_grid, cut
-from worker.training.batches import to_tensor
+from schema.maps import heatmap, rasterize
+from schema.scan import SelectionGrid, Tiling
+from worker.detector.detector import Detector
+from worker.intake.decode import decode
+from worker.pipeline.measure import complete, measure
+from worker.rebuild.build import Composite
 
-BATCH = 16
+STRIDE = 112
+"""Of the tiles of a map, in pixels: a map cell is the mean of the tiles that cover it."""
+THRESHOLD = 0.5
+"""From this score on, a pixel counts as found."""
 
 
 @dataclass(frozen=True)
-class Box:
-    """A rectangle in image pixels."""
+class Overlap:
+    """One composite and how well its region was found."""
 
-    x: int
-    y: int
-    width: int
-    height: int
+    composite: Composite
+    iou: float
 
 
-class Scorer:
-    """A network on the CPU, ready to score tiles and images."""
-
-    def __init__(self, model: SuSy) -> None:
-        self._network = prepare(model, torch.device("cpu"))
-
-    @torch.inference_mode()
-    def tiles(self, tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Class probabilities float32 [T, C] of T tiles uint8 [224, 224, 3]."""
-        parts = [tiles[start : start + BATCH] for start in range(0, len(tiles), BATCH)]
-        return np.concatenate([self._network(to_tensor(list(part))).numpy() for part in parts])
-
-    def image(self, image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """Mean class probabilities [C] over the five tiles of highest contrast; None without any tile."""
-        height, width = image.shape[:2]
-        grid = coverage_grid(width, height)
-        if not len(grid):
-            return None
-        chosen = highest(tile_contrasts(luma(image), grid))
-        mean: NDArray[np.float32] = self.tiles(cut(image, grid[chosen])).mean(axis=0)
-        return mean
-
-    def map(self, image: NDArray[np.uint8], stride: int) -> NDArray[np.float32]:
-        """1 − p(authentic) of every pixel, float32 [H, W]: the mean over the tiles that cover it."""
-        height, width = image.shape[:2]
-        grid = coverage_grid(width, height, stride)
-        scores = 1 - self.tiles(cut(image, grid))[:, 0]
-        total, covering = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
-        for (x, y), score in zip(grid.tolist(), scores, strict=True):
-            total[y : y + TILE, x : x + TILE] += score
-            covering[y : y + TILE, x : x + TILE] += 1
-        return total / covering
+def overlaps(data: Path, detector: Detector, *, max_pixels: int) -> Iterator[Overlap]:
+    """Score every composite listed in `data`/composites.csv the way a worker with maps at `STRIDE` does."""
+    tiling = Tiling(SelectionGrid.COVERAGE, STRIDE)
+    for composite in track(read_composites(data / "composites.csv"), "mapping composites"):
+        content = (data / composite.path).read_bytes()
+        image = decode(content, max_pixels)
+        digest = hashlib.sha256(content).hexdigest()
+        scan = complete(measure(image, digest, tiling, detector), image, detector)
+        scores = rasterize(heatmap(scan), image.width, image.height, max(image.width, image.height))
+        yield Overlap(composite, overlap(scores >= THRESHOLD, composite))
 
 
-def overlap(found: NDArray[np.bool_], box: Box) -> float:
-    """Intersection over union of the pixels found, bool [H, W], and a rectangle."""
-    true = np.zeros_like(found)
-    true[box.y : box.y + box.height, box.x : box.x + box.width] = True
-    return float((found & true).sum() / (found | true).sum())
+def overlap(found: NDArray[np.bool_], true: Composite) -> float:
+    """Intersection over union of the pixels found, bool [H, W], and the region of a composite; 0..1."""
+    region = np.zeros_like(found)
+    region[true.y : true.y + true.height, true.x : true.x + true.width] = True
+    return float((found & region).sum() / (found | region).sum())
+
+
+def read_composites(path: Path) -> list[Composite]:
+    """The lines of `composites.csv`."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            Composite(row["path"], row["photograph"], row["network"], *(int(row[key]) for key in _BOX))
+            for row in csv.DictReader(file)
+        ]
+
+
+_BOX = ("x", "y", "width", "height")

@@ -1,11 +1,10 @@
-"""The sample images of `susy demo`: `python -m worker.rebuild.samples --photos DIR… --out DIR`.
+"""The sample images of `susy demo`: `python -m worker.rebuild samples --photos DIR --out DIR`.
 
 Made of held-out photographs only, whose licences allow it (`LICENSES.md` beside the samples).
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import shutil
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from worker.rebuild.networks import NETWORKS, Enlarger
+from worker.rebuild.networks import TRAINED, Enlarger
 from worker.rebuild.photographs import PHOTOGRAPHS
 from worker.rebuild.treatments import rebuild
 
@@ -22,13 +21,13 @@ QUALITY = 92
 ORIGINALS = {"authentic-dragonfly.jpg": "dragonfly", "authentic-fig.jpg": "picture-0b"}
 """Sample → photograph, byte for byte."""
 REBUILT = {
-    "rebuilt-dogs.jpg": ("friends", (1024, 1536), "realcugan-se", 4),
-    "rebuilt-mountains.jpg": ("picosdeeuropa", (1600, 1200), "realcugan-se", 4),
-    "rebuilt-nuthatch.jpg": ("kleiber", (1600, 896), "realesr-animevideov3", 4),
+    "rebuilt-dogs.jpg": ("friends", (1024, 1536), "realesrgan-x4plus-anime"),
+    "rebuilt-mountains.jpg": ("picosdeeuropa", (1600, 1200), "realcugan-se"),
+    "rebuilt-nuthatch.jpg": ("kleiber", (1600, 896), "realesr-animevideov3"),
 }
-"""Sample → photograph, size in pixels, network, how far it is shrunk first."""
-COMPOSITE = ("composite-dragonfly.jpg", "dragonfly", (2112, 1584), (896, 448, 672, 672), "realcugan-se", 4)
-"""Sample, photograph, size, rebuilt region (x, y, width, height), network, how far the region is shrunk first."""
+"""Sample → photograph, size in pixels, network."""
+COMPOSITE = ("composite-dragonfly.jpg", "dragonfly", (2112, 1584), (896, 448, 672, 672), "realcugan-se")
+"""Sample, photograph, size, rebuilt region (x, y, width, height), network."""
 TOO_SMALL = ("too-small.png", "picture-0b", 180)
 TRUNCATED = ("truncated.jpg", "friends", (1028, 1544), 0.4)
 """Sample, photograph, size, share of the bytes that are kept."""
@@ -40,14 +39,14 @@ def make_samples(roots: Sequence[Path], out: Path) -> None:
     random = np.random.default_rng(0)
     for name, photograph in ORIGINALS.items():
         shutil.copyfile(_file(photograph, roots), out / name)
-    for name, (photograph, size, network, factor) in REBUILT.items():
+    for name, (photograph, size, network) in REBUILT.items():
         picture = _picture(photograph, roots, size)
-        rebuild(picture, _enlarger(network), factor, random).save(out / name, quality=QUALITY)
+        rebuild(picture, _enlarger(network), random).save(out / name, quality=QUALITY)
 
-    name, photograph, size, (x, y, width, height), network, factor = COMPOSITE
+    name, photograph, size, (x, y, width, height), network = COMPOSITE
     picture = _picture(photograph, roots, size)
     region = picture.crop((x, y, x + width, y + height))
-    picture.paste(rebuild(region, _enlarger(network), factor, random), (x, y))
+    picture.paste(rebuild(region, _enlarger(network), random), (x, y))
     picture.save(out / name, quality=QUALITY)
 
     name, photograph, side = TOO_SMALL
@@ -72,17 +71,4 @@ def _picture(name: str, roots: Sequence[Path], size: tuple[int, int]) -> Image.I
 
 
 def _enlarger(name: str) -> Enlarger:
-    return Enlarger(next(network for network in NETWORKS if network.name == name))
-
-
-def main() -> None:
-    """Parse the arguments and make the samples."""
-    parser = argparse.ArgumentParser(prog="python -m worker.rebuild.samples", description=__doc__)
-    parser.add_argument("--photos", type=Path, nargs="+", required=True, metavar="DIR")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    arguments = parser.parse_args()
-    make_samples(arguments.photos, arguments.out)
-
-
-if __name__ == "__main__":
-    main()
+    return Enlarger(next(network for network in TRAINED if network.name == name))
