@@ -111,7 +111,7 @@ def import_release(
     expected = (sha256 or release.sha256 or "").lower() or None
     if expected is not None and digest != expected:
         raise invalid(source, f"has SHA-256 {digest}, not {expected} as expected; nothing of it was run")
-    original = _load_torchscript(source)
+    original = load_torchscript(source)
     tensors = dict(original.state_dict())
     unused = sorted(key for key in tensors if key.startswith(_UNUSED))
 
@@ -173,7 +173,7 @@ def file_digest(path: Path) -> str:
         raise invalid(path, f"cannot be read ({error.strerror or error})") from error
 
 
-def _load_torchscript(path: Path) -> nn.Module:
+def load_torchscript(path: Path) -> nn.Module:
     """The released program on the CPU, in evaluation mode. Pickles are recognized and not opened."""
     try:
         with zipfile.ZipFile(path) as archive:

@@ -1,0 +1,160 @@
+"""Scoring tiles with whatever weights are to be judged: a weights file of ours, or any TorchScript program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from schema.scan import TILE
+from worker.detector.device import choose_device
+from worker.detector.engine import CPU_BATCH, CUDA_BATCH, Tile
+from worker.detector.fold import prepare
+from worker.detector.model import SuSy
+from worker.detector.release import RELEASE, file_digest, load_torchscript, own_tensors
+from worker.detector.weights import fill, invalid, load_weights
+from worker.errors import ErrorCode, SetupError
+
+SMALLEST_PROBABILITY = 1e-12
+"""Probabilities of a TorchScript program are raised to this before their logarithm is taken."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """A network under evaluation, on its device. Not thread-safe: one thread scores."""
+
+    name: str
+    """The weights' own name, or the file's."""
+    classes: tuple[str, ...]
+    """Class names by index; index 0 is the authentic class."""
+    sha256: str
+    """The digest that a weights file carries, or that of the TorchScript file's bytes."""
+    temperature: float
+    """What logits are divided by before softmax; 1 for a TorchScript program."""
+    calibrated_here: bool
+    """Whether a temperature can be stored in the file: true of weights files, false of TorchScript."""
+    device: torch.device
+    network: Callable[[Tensor], Tensor]
+    """uint8 [N, 3, 224, 224] on `device` → logits float32 [N, C]."""
+
+    @property
+    def batch(self) -> int:
+        """How many tiles the network sees at once."""
+        return CUDA_BATCH if self.device.type == "cuda" else CPU_BATCH
+
+    def logits(self, tiles: Sequence[Tile]) -> NDArray[np.float32]:
+        """Logits float32 [T, C] of T tiles uint8 [224, 224, 3], before the temperature.
+
+        Of a TorchScript program, the logarithm of its probabilities: the logits up to a constant a tile.
+        Raises `SetupError` (`weights_invalid`) when an answer is not finite.
+        """
+        answers = np.empty((len(tiles), len(self.classes)), np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(tiles), self.batch):
+                stacked = torch.from_numpy(np.stack(tiles[start : start + self.batch]))
+                # [N, H, W, C] seen as [N, C, H, W] is the channels_last layout: no transposition is needed.
+                inputs = stacked.to(self.device).permute(0, 3, 1, 2)
+                answers[start : start + self.batch] = self.network(inputs).cpu().numpy()
+        if not np.isfinite(answers).all():
+            raise invalid(self.name, "answered with NaN or infinity")
+        return answers
+
+    def probabilities(self, tiles: Sequence[Tile]) -> NDArray[np.float32]:
+        """Class probabilities float32 [T, C] of T tiles uint8 [224, 224, 3]."""
+        return softmax(self.logits(tiles), self.temperature)
+
+
+def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:
+    """Probabilities float32 [..., C] of logits float32 [..., C] divided by `temperature`."""
+    scaled = logits.astype(np.float64) / temperature
+    exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    probabilities: NDArray[np.float32] = (exponentials / exponentials.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return probabilities
+
+
+def open_scorer(path: Path, device: str = "auto", classes: Sequence[str] | None = None) -> Scorer:
+    """The network in `path`: a weights file of susy-worker (`.safetensors`), or else a TorchScript program that maps
+    float32 [N, 3, 224, 224] in 0..1 to probabilities [N, C].
+
+    A TorchScript file is a program, and it is run: open only files you trust. It carries no class names: they are the
+    released six when it is SuSy as released, and otherwise `classes`, the authentic one first.
+
+    Raises `SetupError` (`weights_invalid`, `device_unavailable`, or `settings` when class names are missing or do not
+    fit).
+    """
+    chosen = choose_device(device)
+    if path.suffix == ".safetensors":
+        return _own(path, chosen, classes)
+    return _torchscript(path, chosen, classes)
+
+
+def _own(path: Path, device: torch.device, classes: Sequence[str] | None) -> Scorer:
+    model, info = load_weights(path)
+    if classes is not None and tuple(classes) != info.classes:
+        raise SetupError(
+            ErrorCode.SETTINGS, f"weights file {path} names its classes {', '.join(info.classes)}; leave out --classes"
+        )
+    prepared = prepare(model, device)
+    assert isinstance(prepared, SuSy)
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+
+    def network(tiles: Tensor) -> Tensor:
+        return prepared.logits(tiles.to(dtype).div_(255)).float()
+
+    temperature = float(getattr(model, "temperature", 1.0))
+    return Scorer(info.name, info.classes, info.sha256, temperature, True, device, network)
+
+
+def _torchscript(path: Path, device: torch.device, classes: Sequence[str] | None) -> Scorer:
+    digest = file_digest(path)
+    program = load_torchscript(path)
+    if classes is None and _is_susy(program, path):
+        classes = RELEASE.classes
+    program.to(device)
+
+    def network(tiles: Tensor) -> Tensor:
+        probabilities: Tensor = program(tiles.float().div_(255))
+        return probabilities.float().clamp_min(SMALLEST_PROBABILITY).log()
+
+    outputs = _outputs(program, device, path)
+    if classes is None:
+        raise SetupError(
+            ErrorCode.SETTINGS,
+            f"weights file {path} is a TorchScript program without class names; name its {outputs} classes in their "
+            "order, the authentic one first: --classes authentic,…",
+        )
+    if len(classes) != outputs:
+        raise SetupError(
+            ErrorCode.SETTINGS, f"--classes names {len(classes)} classes, but weights file {path} has {outputs}"
+        )
+    return Scorer(path.stem, tuple(classes), digest, 1.0, False, device, network)
+
+
+def _outputs(program: nn.Module, device: torch.device, path: Path) -> int:
+    """The number of classes, after checking on two flat tiles that the program answers with probabilities."""
+    tiles = torch.tensor([0.0, 0.5], device=device).view(2, 1, 1, 1).expand(2, 3, TILE, TILE).contiguous()
+    with torch.inference_mode():
+        try:
+            answer = program(tiles)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise invalid(path, f"fails on 2 tiles of {TILE}×{TILE} ({reason})") from error
+    if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != 2 or answer.shape[1] < 2:
+        raise invalid(path, "does not answer with one row of class probabilities a tile")
+    answer = answer.float()
+    if not bool((answer >= 0).all()) or not bool(((answer.sum(dim=1) - 1).abs() < 1e-3).all()):
+        raise invalid(path, "does not answer with probabilities (rows that sum to 1); put softmax inside the program")
+    return int(answer.shape[1])
+
+
+def _is_susy(program: nn.Module, path: Path) -> bool:
+    try:
+        fill(SuSy(len(RELEASE.classes)), own_tensors(program.state_dict(), of=path), of=str(path))
+    except SetupError:
+        return False
+    return True
