@@ -97,6 +97,9 @@ class SusyError(Exception):
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
 
+    def __reduce__(self) -> tuple[type[SusyError], tuple[ErrorCode, str]]:
+        return type(self), (self.code, self.message)  # so that it crosses to another process
+
 
 class Permanent(SusyError):
     """Trying again cannot help: the check is quarantined at once."""

@@ -2,124 +2,76 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from rich.progress import track
 
-from worker.detector.contrast import highest, luma, tile_contrasts
-from worker.detector.tiles import Grid, coverage_grid, cut
+from worker.dataset.entry import Entry
+from worker.dataset.geometry import Geometry
+from worker.dataset.patch_cache import cached
 from worker.errors import ErrorCode, SetupError
-from worker.training.recipe import Recipe
 
-EXTENSIONS = {".jpg", ".jpeg", ".png", ".webp"}
+__all__ = ["Geometry", "Patches", "cut_patches"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Patches:
-    """All patches of one split."""
+    """The patches of a sequence of images: image by image, each image's patch of highest contrast first."""
 
     pixels: NDArray[np.uint8]
     """[N, patch, patch, 3], RGB; a memory map, so that it may be larger than memory."""
     labels: NDArray[np.int64]
     """[N] class index of each patch."""
     images: NDArray[np.int64]
-    """[N] number of the image each patch was cut from."""
+    """[N] number of the image each patch was cut from: its place among the entries."""
     pictures: NDArray[np.int64]
-    """[N] number of the picture each patch shows, which several images may show; by the recipe's `picture`."""
+    """[N] number of the picture each patch shows, which several images may show."""
     corners: NDArray[np.int32]
     """[N, 2] top-left corner (x, y) of each patch in its image, in pixels."""
+    left_out: int = 0
+    """How many images are smaller than a patch on a side, and so have none."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
-def highest_contrast_patches(image: NDArray[np.uint8], patch: int, count: int) -> Grid:
-    """Corners (x, y), int32 [≤ count, 2], of the patches of highest contrast, highest first.
+def cut_patches(
+    entries: Sequence[Entry], classes: Sequence[str], geometry: Geometry, cache: Path, processes: int | None = None
+) -> Patches:
+    """The patches of `entries`, from the folder `cache` or cut anew; labels are places in `classes`.
 
-    `image`: uint8 [H, W, 3]. The patches lie side by side, the last row and column moved back to end at the edge:
-    every pixel is covered with as little overlap as that needs. An image smaller than a patch has none.
+    What comes out does not depend on the number of `processes` (all cores, unless given). Several processes may ask
+    for the same patches at once: one cuts, the others wait for it.
+
+    Raises `SetupError`: `data_invalid` for an image that cannot be read, a label that is none of the classes, or a
+    class of which nothing is left; `disk_full` when the cache could not be written whole.
     """
-    height, width = image.shape[:2]
-    grid = coverage_grid(width, height, stride=patch, size=patch)
-    return grid[highest(tile_contrasts(luma(image), grid, size=patch), count)]
+    numbers = {name: number for number, name in enumerate(classes)}
+    for entry in entries:
+        if entry.label not in numbers:
+            raise SetupError(
+                ErrorCode.DATA_INVALID,
+                f"{entry.name} is of class {entry.label}, which is none of {', '.join(classes)}; "
+                "add the class or remove the image",
+            )
+    labels = np.array([numbers[entry.label] for entry in entries], np.int64)
+    _need_each(classes, labels, "has no image; add some or remove the class")
+    cut = cached(entries, classes, geometry, cache, processes)
+    too_small = f"has no image of at least {geometry.patch} × {geometry.patch} pixels; add some or remove the class"
+    _need_each(classes, labels[cut.counts > 0], too_small)
+    images = np.repeat(np.arange(len(entries), dtype=np.int64), cut.counts)
+    seen: dict[str, int] = {}
+    pictures = np.array([seen.setdefault(entry.picture, len(seen)) for entry in entries], np.int64)
+    left_out = int((cut.counts == 0).sum())
+    return Patches(cut.pixels, labels[images], images, pictures[images], cut.corners, left_out)
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """An image file as uint8 [H, W, 3]. For trusted files: hostile ones go through `worker.intake`."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
-
-
-def load_patches(recipe: Recipe, split: str) -> Patches:
-    """The patches of one split, from the cache in `recipe.out` or cut anew.
-
-    The cache is named by what it was made of: the files with their sizes and times, the classes, the patch geometry.
-    """
-    files = [
-        (path, label)
-        for label, name in enumerate(recipe.classes)
-        for path in sorted((recipe.data / name / split).glob("*"))
-        if path.suffix.lower() in EXTENSIONS
+def _need_each(classes: Sequence[str], labels: NDArray[np.int64], otherwise: str) -> None:
+    missing = [
+        name for name, count in zip(classes, np.bincount(labels, minlength=len(classes)), strict=True) if not count
     ]
-    counts = Counter(label for _, label in files)
-    for label, name in enumerate(recipe.classes):
-        if not counts[label]:
-            raise SetupError(ErrorCode.SETTINGS, f"`data` {recipe.data} has no image in {name}/{split}")
-    stem = recipe.out / "patches" / f"{split}-{_fingerprint(recipe, files)}"
-    pixels_file, index_file = stem.with_suffix(".npy"), stem.with_suffix(".npz")
-    if not index_file.is_file():
-        _cut_all(recipe, split, files, pixels_file, index_file)
-    with np.load(index_file) as index:
-        columns = {name: index[name] for name in ("labels", "images", "pictures", "corners")}
-    # Images with fewer patches than the most leave rows at the end unused.
-    return Patches(np.load(pixels_file, mmap_mode="r")[: len(columns["labels"])], **columns)
-
-
-def _cut_all(
-    recipe: Recipe, split: str, files: Sequence[tuple[Path, int]], pixels_file: Path, index_file: Path
-) -> None:
-    pixels_file.parent.mkdir(parents=True, exist_ok=True)
-    most = len(files) * recipe.patches_per_image
-    shape = (most, recipe.patch, recipe.patch, 3)
-    pixels = np.lib.format.open_memmap(pixels_file, mode="w+", dtype=np.uint8, shape=shape)
-    labels: list[int] = []
-    images: list[int] = []
-    pictures: list[int] = []
-    corners: list[list[int]] = []
-    numbers: dict[str, int] = {}
-    for number, (path, label) in enumerate(track(files, f"cutting patches of {split}")):
-        image = read_rgb(path)
-        grid = highest_contrast_patches(image, recipe.patch, recipe.patches_per_image)
-        match = re.search(recipe.picture, path.stem)
-        picture = numbers.setdefault(match[0] if match and recipe.picture else str(path), len(numbers))
-        for patch, corner in zip(cut(image, grid, size=recipe.patch), grid.tolist(), strict=True):
-            pixels[len(labels)] = patch
-            labels.append(label)
-            images.append(number)
-            pictures.append(picture)
-            corners.append(corner)
-    pixels.flush()
-    # Written last: an index without its pixels would be taken for a finished cache.
-    np.savez(
-        index_file,
-        labels=np.array(labels, np.int64),
-        images=np.array(images, np.int64),
-        pictures=np.array(pictures, np.int64),
-        corners=np.array(corners, np.int32),
-    )
-
-
-def _fingerprint(recipe: Recipe, files: Sequence[tuple[Path, int]]) -> str:
-    digest = hashlib.sha256(f"{recipe.patch} {recipe.patches_per_image} {recipe.classes} {recipe.picture}".encode())
-    for path, label in files:
-        status = path.stat()
-        digest.update(f"{path.name} {label} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]
+    if missing:
+        raise SetupError(ErrorCode.DATA_INVALID, f"class {', '.join(missing)} {otherwise}")
