@@ -81,6 +81,7 @@ def test_weights_info_prints_name_classes_parameters_digest_and_provenance(rando
     assert facts["name"] == "random"
     assert facts["classes"][0] == "authentic"
     assert facts["parameters"] == 12_145_974
+    assert facts["temperature"] == 1
     assert len(facts["sha256"]) == 64
     assert "provenance" in facts
 

@@ -32,6 +32,13 @@ def test_a_folded_network_answers_the_same_whatever_the_layout(
         assert (prepared(tiles.contiguous(memory_format=layout)) - answers).abs().max() <= ALLOWED
 
 
+def test_a_prepared_network_keeps_the_temperature(susy: SuSy, tiles: Tensor) -> None:
+    warm = copy.deepcopy(susy)
+    warm.temperature = 2.5
+    with torch.inference_mode():
+        assert (prepare(warm, CPU)(tiles) - torch.softmax(warm.logits(tiles) / 2.5, dim=1)).abs().max() <= ALLOWED
+
+
 def test_folding_alone_keeps_the_answers(susy: SuSy, tiles: Tensor, answers: Tensor) -> None:
     with torch.inference_mode():
         assert (fold(copy.deepcopy(susy))(tiles) - answers).abs().max() <= ALLOWED

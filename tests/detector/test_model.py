@@ -1,3 +1,5 @@
+import copy
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -81,6 +83,15 @@ def test_a_tile_gets_the_same_answer_alone_and_in_a_batch(susy: SuSy, tiles: Ten
 def test_smaller_tiles_and_other_numbers_of_classes_work() -> None:
     with torch.inference_mode():
         assert SuSy(2).eval()(torch.rand(3, 3, 32, 32)).shape == (3, 2)
+
+
+def test_the_temperature_divides_the_logits_and_training_does_not_see_it(susy: SuSy, tiles: Tensor) -> None:
+    warm = copy.deepcopy(susy)
+    warm.temperature = 2.5
+    with torch.inference_mode():
+        logits = susy.logits(tiles[:3])
+        assert torch.equal(warm.logits(tiles[:3]), logits)
+        assert torch.allclose(warm(tiles[:3]), torch.softmax(logits / 2.5, dim=1))
 
 
 def test_training_sees_logits_and_dropout(susy: SuSy, tiles: Tensor, answers: Tensor) -> None:

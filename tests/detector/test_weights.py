@@ -1,3 +1,4 @@
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,46 @@ def test_the_digest_is_of_names_classes_and_values_alone(susy: SuSy, tmp_path: P
         tmp_path / "c", susy, name="tried", version="1", classes=CLASSES[::-1], provenance={"where": "here"}
     )
     assert renamed.sha256 != here.sha256
+
+
+def test_the_temperature_comes_back_and_is_part_of_the_digest_when_it_is_not_one(susy: SuSy, tmp_path: Path) -> None:
+    plain = saved(tmp_path / "plain", susy)
+    warm = copy.deepcopy(susy)
+    warm.temperature = 1.7
+    info = saved(tmp_path / "warm", warm)
+    model, loaded = load_weights(tmp_path / "warm")
+    assert loaded == info
+    assert model.temperature == info.temperature == 1.7
+    assert info.sha256 != plain.sha256
+    assert load_weights(tmp_path / "plain")[0].temperature == 1
+
+
+def test_a_file_from_before_there_was_a_temperature_keeps_its_digest(file: Path, tmp_path: Path) -> None:
+    old = rewritten(file, tmp_path / "old", lambda _, metadata: metadata.pop("temperature"))
+    assert load_weights(old)[1] == load_weights(file)[1]
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_temperature_that_is_none_is_neither_written_nor_read(
+    temperature: float, file: Path, susy: SuSy, tmp_path: Path
+) -> None:
+    model = copy.deepcopy(susy)
+    model.temperature = temperature
+    with pytest.raises(SetupError, match="is not a finite number above 0"):
+        saved(tmp_path / "written", model)
+    assert list(tmp_path.iterdir()) == []
+
+    def spoil(_: dict[str, Tensor], metadata: dict[str, str]) -> None:
+        metadata["temperature"] = repr(temperature)
+
+    assert "not a finite number above 0" in refusal(rewritten(file, tmp_path / "spoiled", spoil))
+
+
+def test_another_temperature_is_noticed(file: Path, tmp_path: Path) -> None:
+    def warm(_: dict[str, Tensor], metadata: dict[str, str]) -> None:
+        metadata["temperature"] = "1.5"
+
+    assert "was altered" in refusal(rewritten(file, tmp_path / "warmed", warm))
 
 
 def test_a_value_that_overflows_half_precision_is_not_written(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def info(
     path: Annotated[Path | None, typer.Argument(help="A weights file; the configured one when absent.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Print name, classes, parameters, digest and provenance."""
+    """Print name, classes, parameters, temperature, digest and provenance."""
     from worker.cli.check import with_some_weights
     from worker.detector.locate import weights_path
     from worker.detector.weights import load_weights
@@ -62,6 +62,7 @@ def info(
         "version": weights.version,
         "classes": list(weights.classes),
         "parameters": weights.parameters,
+        "temperature": weights.temperature,
         "sha256": weights.sha256,
         "provenance": dict(weights.provenance),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,10 +31,13 @@ class WeightsInfo:
     classes: tuple[str, ...]
     """Class names by index; index 0 is the authentic class."""
     sha256: str
-    """Digest of the class names and the tensors (names, types, shapes, bytes), checked at every load."""
+    """Digest of the class names, the tensors (names, types, shapes, bytes) and a temperature other than 1,
+    checked at every load."""
     parameters: int
     provenance: Mapping[str, Any]
     """Where the weights come from: source file and its hash, or training data, recipe and metrics."""
+    temperature: float = 1.0
+    """What logits are divided by before softmax; see `SuSy.temperature`."""
 
     @property
     def is_demo(self) -> bool:
@@ -51,9 +55,9 @@ def save_weights(
     provenance: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
 ) -> WeightsInfo:
-    """Write `model` to `path` (atomically) with its metadata; `dtype` float16 halves the file.
+    """Write `model` and its temperature to `path` (atomically) with its metadata; `dtype` float16 halves the file.
 
-    Raises `SetupError` when a value is not finite in `dtype`, or the file cannot be written.
+    Raises `SetupError` when a value is not finite in `dtype`, the temperature is none, or the file cannot be written.
     """
     tensors = {
         key: tensor.detach().cpu().to(dtype).contiguous()
@@ -62,13 +66,16 @@ def save_weights(
     }
     if overflowing := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise invalid(path, f"was not written: {overflowing[0]} is not finite as {dtype}")
-    digest = _digest(tensors, classes)
+    if not _is_temperature(model.temperature):
+        raise invalid(path, f"was not written: temperature {model.temperature} is not a finite number above 0")
+    digest = _digest(tensors, classes, model.temperature)
     metadata = {
         "format": FORMAT,
         "name": name,
         "version": version,
         "classes": json.dumps(list(classes)),
         "sha256": digest,
+        "temperature": repr(float(model.temperature)),
         "provenance": json.dumps(dict(provenance), sort_keys=True),
     }
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
@@ -81,7 +88,9 @@ def save_weights(
             partial.unlink(missing_ok=True)
     except (SafetensorError, OSError) as error:
         raise invalid(path, f"cannot be written ({error})") from error
-    return WeightsInfo(name, version, tuple(classes), digest, count_parameters(model), dict(provenance))
+    return WeightsInfo(
+        name, version, tuple(classes), digest, count_parameters(model), dict(provenance), float(model.temperature)
+    )
 
 
 def load_weights(path: Path, *, sha256: str | None = None) -> tuple[SuSy, WeightsInfo]:
@@ -109,16 +118,22 @@ def load_weights(path: Path, *, sha256: str | None = None) -> tuple[SuSy, Weight
             sha256=metadata["sha256"],
             parameters=0,
             provenance=json.loads(metadata["provenance"]),
+            temperature=float(metadata.get("temperature", 1)),  # files from before it was fitted lack it
         )
     except (KeyError, ValueError, TypeError) as error:
         raise invalid(path, f"has damaged metadata ({error}); fetch it again") from error
-    if _digest(tensors, info.classes) != info.sha256:
-        raise invalid(path, "has other tensors or classes than its digest says; it was altered, fetch it again")
+    if not _is_temperature(info.temperature):
+        raise invalid(path, f"has temperature {info.temperature}, not a finite number above 0; fetch it again")
+    if _digest(tensors, info.classes, info.temperature) != info.sha256:
+        raise invalid(
+            path, "has other tensors, classes or temperature than its digest says; it was altered, fetch it again"
+        )
     if sha256 is not None and info.sha256 != sha256.lower():
         raise invalid(path, f"has digest {info.sha256}, not the {sha256.lower()} asked for")
 
     model = SuSy(len(info.classes))
     fill(model, tensors, of=str(path))
+    model.temperature = info.temperature
     return model.eval(), replace(info, parameters=count_parameters(model))
 
 
@@ -147,10 +162,16 @@ def invalid(what: Path | str, why: str) -> SetupError:
     return SetupError(ErrorCode.WEIGHTS_INVALID, f"weights file {what} {why}")
 
 
-def _digest(tensors: Mapping[str, Tensor], classes: Sequence[str]) -> str:
+def _is_temperature(number: float) -> bool:
+    return math.isfinite(number) and number > 0
+
+
+def _digest(tensors: Mapping[str, Tensor], classes: Sequence[str], temperature: float) -> str:
     digest = hashlib.sha256(json.dumps(list(classes)).encode() + b"\n")  # the same tensors under other names say else
     for key in sorted(tensors):
         tensor = tensors[key].contiguous()
         digest.update(f"{key} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.numpy().tobytes())
+    if temperature != 1:  # files from before there was one keep their digest
+        digest.update(f"temperature {float(temperature)!r}\n".encode())
     return digest.hexdigest()
