@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 SPLITS = ("train", "val", "test")
+SPELLINGS = {**{split: split for split in SPLITS}, "validation": "val"}
+"""What folders, manifests and file names may call a split."""
 
 
 class Source(Protocol):

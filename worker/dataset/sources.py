@@ -1,4 +1,4 @@
-"""Where the bytes of images lie: files."""
+"""Where the bytes of images lie: in files of their own."""
 
 from __future__ import annotations
 
@@ -19,18 +19,24 @@ class FileSource:
         try:
             return self.path.read_bytes()
         except OSError as error:
-            raise self._refused(error) from error
+            raise _refused(self.path, error) from error
 
     def fingerprint(self) -> str:
         """Size and time of the last change."""
-        try:
-            status = self.path.stat()
-        except OSError as error:
-            raise self._refused(error) from error
-        return f"{status.st_size} {status.st_mtime_ns}"
+        return file_fingerprint(self.path)
 
-    def _refused(self, error: OSError) -> SetupError:
-        return SetupError(
-            ErrorCode.DATA_INVALID,
-            f"{self.path} cannot be read ({error.strerror}); restore the file or remove it from the data set",
-        )
+
+def file_fingerprint(path: Path) -> str:
+    """Size and time of the last change; raises `SetupError` (`data_invalid`) when there is no such file."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise _refused(path, error) from error
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _refused(path: Path, error: OSError) -> SetupError:
+    return SetupError(
+        ErrorCode.DATA_INVALID,
+        f"{path} cannot be read ({error.strerror}); restore the file or remove it from the data set",
+    )
