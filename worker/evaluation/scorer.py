@@ -36,8 +36,8 @@ class Scorer:
     """The digest that a weights file carries, or that of the TorchScript file's bytes."""
     temperature: float
     """What logits are divided by before softmax; 1 for a TorchScript program."""
-    calibrated_here: bool
-    """Whether a temperature can be stored in the file: true of weights files, false of TorchScript."""
+    stores_temperature: bool
+    """Whether the file can carry a temperature: a weights file can, a TorchScript program cannot."""
     device: torch.device
     network: Callable[[Tensor], Tensor]
     """uint8 [N, 3, 224, 224] on `device` → logits float32 [N, C]."""
@@ -106,8 +106,7 @@ def _own(path: Path, device: torch.device, classes: Sequence[str] | None) -> Sco
     def network(tiles: Tensor) -> Tensor:
         return prepared.logits(tiles.to(dtype).div_(255)).float()
 
-    temperature = float(getattr(model, "temperature", 1.0))
-    return Scorer(info.name, info.classes, info.sha256, temperature, True, device, network)
+    return Scorer(info.name, info.classes, info.sha256, model.temperature, True, device, network)
 
 
 def _torchscript(path: Path, device: torch.device, classes: Sequence[str] | None) -> Scorer:

@@ -1,0 +1,110 @@
+"""What figures are computed from: one row a patch, or one row an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.dataset.entry import Entry
+from worker.evaluation.scorer import softmax
+from worker.evaluation.scoring import Scores
+from worker.evaluation.truth import Truth
+from worker.policy.decide import aggregate
+from worker.policy.policy import Aggregation, Rule
+
+
+class DetectorRule(StrEnum):
+    """The model card's two detectors: how class probabilities become one score in 0..1."""
+
+    MOST_PROBABLE = "most-probable"
+    """Synthetic if a synthetic class is the most probable; the score is p(top) / (p(top) + p(authentic))."""
+    SYNTHETIC_SUM = "synthetic-sum"
+    """All synthetic classes together against the authentic one; the score is 1 − p(authentic)."""
+
+    @property
+    def rule(self) -> Rule:
+        """The same rule in a policy."""
+        return Rule.ARGMAX if self is DetectorRule.MOST_PROBABLE else Rule.SUM
+
+
+class Level(StrEnum):
+    """What one row is."""
+
+    PATCH = "patch"
+    """One tile, as the card's tables count."""
+    IMAGE = "image"
+    """One image, its tiles aggregated, as a worker decides."""
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """N rows of one level."""
+
+    level: Level
+    probabilities: NDArray[np.float64]
+    """[N, C] class probabilities."""
+    scores: NDArray[np.float64]
+    """[N] the rule's score in 0..1; called synthetic from a threshold on."""
+    synthetic: NDArray[np.bool_]
+    """[N] whether it is synthetic in truth."""
+    index: NDArray[np.int64]
+    """[N] its true class, or −1 when that is not among the weights'."""
+    pictures: NDArray[np.int64]
+    """[N] which picture it shows: what is resampled."""
+    entries: tuple[Entry, ...]
+    """[N] the image it is, or is of."""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def answers(self) -> NDArray[np.int64]:
+        """[N] the most probable class."""
+        return np.asarray(self.probabilities.argmax(axis=1))
+
+
+def items(
+    scores: Scores, truth: Mapping[str, Truth], *, temperature: float, rule: DetectorRule, how: Aggregation
+) -> dict[Level, Items]:
+    """Both levels of one variant's scores."""
+    patches = softmax(scores.logits, temperature).astype(np.float64)
+    starts = np.searchsorted(scores.image, np.arange(1, len(scores.entries)))
+    images = np.array([aggregate(tiles, how) for tiles in np.split(patches, starts)] if scores.entries else [])
+    of_patches = tuple(scores.entries[number] for number in scores.image.tolist())
+    return {
+        Level.PATCH: _items(Level.PATCH, patches, of_patches, truth, rule),
+        Level.IMAGE: _items(Level.IMAGE, images.reshape(-1, patches.shape[1]), scores.entries, truth, rule),
+    }
+
+
+def evidence(probabilities: NDArray[np.float64], rule: DetectorRule) -> NDArray[np.float64]:
+    """`worker.policy.decide.evidence` of many distributions at once: [N, C] → [N]."""
+    authentic = probabilities[:, 0]
+    if rule is DetectorRule.SYNTHETIC_SUM:
+        return 1 - authentic
+    strongest = probabilities[:, 1:].max(axis=1)
+    return np.asarray(strongest / (strongest + authentic))
+
+
+def _items(
+    level: Level,
+    probabilities: NDArray[np.float64],
+    entries: Sequence[Entry],
+    truth: Mapping[str, Truth],
+    rule: DetectorRule,
+) -> Items:
+    of_entries = [truth[entry.label] for entry in entries]
+    numbers: dict[str, int] = {}
+    return Items(
+        level=level,
+        probabilities=probabilities,
+        scores=evidence(probabilities, rule),
+        synthetic=np.array([item.synthetic for item in of_entries], np.bool_),
+        index=np.array([-1 if item.index is None else item.index for item in of_entries], np.int64),
+        pictures=np.array([numbers.setdefault(entry.picture, len(numbers)) for entry in entries], np.int64),
+        entries=tuple(entries),
+    )

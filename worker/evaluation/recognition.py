@@ -1,0 +1,70 @@
+"""Which generator: the figures of the most probable class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from worker.evaluation.bootstrap import Bootstrap, Estimate, estimate
+from worker.evaluation.confusion import accuracies, f1s, macro_f1s, precisions, recalls
+from worker.evaluation.items import Items
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """How well one class is recognized."""
+
+    name: str
+    count: int
+    f1: Estimate
+    recall: Estimate
+    precision: Estimate
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """How well the most probable class is the true one, among items whose class is one of the weights'."""
+
+    count: int
+    f1_macro: Estimate
+    """The mean over the classes that are in the data."""
+    accuracy: Estimate
+    classes: tuple[ClassFigures, ...]
+    absent: tuple[str, ...]
+    """Classes of the weights that are not in the data."""
+
+
+def recognition(items: Items, classes: tuple[str, ...], bootstrap: Bootstrap) -> Recognition | None:
+    """None when no item's class is one of the weights'."""
+    from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
+
+    known = items.index >= 0
+    truth, answers = items.index[known], items.answers[known]
+    if not len(truth):
+        return None
+    _, pictures = np.unique(items.pictures[known], return_inverse=True)
+    matrices = bootstrap.tables(pictures, truth, answers, (len(classes), len(classes)))
+    present = np.unique(truth).tolist()
+    of_classes = zip(
+        present,
+        *precision_recall_fscore_support(truth, answers, labels=present, zero_division=0.0),
+        strict=True,
+    )
+    macro = f1_score(truth, answers, labels=present, average="macro", zero_division=0.0)
+    return Recognition(
+        count=len(truth),
+        f1_macro=estimate(float(macro), macro_f1s(matrices)),
+        accuracy=estimate(float(accuracy_score(truth, answers)), accuracies(matrices)),
+        classes=tuple(
+            ClassFigures(
+                classes[index],
+                int(count),
+                estimate(float(f1), f1s(matrices)[:, index]),
+                estimate(float(recall), recalls(matrices)[:, index]),
+                estimate(float(precision), precisions(matrices)[:, index]),
+            )
+            for index, precision, recall, f1, count in of_classes
+        ),
+        absent=tuple(name for index, name in enumerate(classes) if index not in present),
+    )
