@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from worker.cli import backlog, check, db, demo, doctor, policy, show, submit, train, up, weights, work
+from worker.cli import backlog, check, data, db, demo, doctor, policy, show, submit, train, up, weights, work
 from worker.errors import SetupError, SusyError
 from worker.log import configure_logging
 from worker.settings import LogFormat
@@ -28,6 +28,7 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("doctor")(doctor.doctor)
 app.add_typer(backlog.app, name="backlog")
+app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.add_typer(policy.app, name="policy")
 app.add_typer(db.app, name="db")

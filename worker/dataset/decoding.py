@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from worker.dataset.entry import Entry
 from worker.errors import ErrorCode, SetupError, SusyError
-from worker.intake.decode import Image, decode
+from worker.intake.decode import decode
 
 MAX_PIXELS = 100_000_000
 """Pixels of the largest image that is decoded: the default of `SUSY_MAX_PIXELS`."""
@@ -15,16 +15,12 @@ MAX_PIXELS = 100_000_000
 
 def pixels(entry: Entry) -> NDArray[np.uint8]:
     """The image upright, uint8 [H, W, 3], RGB. Raises `SetupError` (`data_invalid`) that names it."""
-    return decoded(entry, entry.read()).pixels
-
-
-def decoded(entry: Entry, content: bytes) -> Image:
-    """`content`, the bytes of `entry`, decoded. Raises `SetupError` (`data_invalid`) that names the image."""
+    content = entry.read()
     try:
-        return decode(content, MAX_PIXELS)
+        return decode(content, MAX_PIXELS).pixels
     except SusyError as error:
         raise SetupError(
             ErrorCode.DATA_INVALID,
-            f"{entry.name} cannot be decoded ({error.message}); fix the image or remove it: "
-            "`susy data inspect` lists all that are unreadable",
+            f"{entry.name} cannot be decoded ({error.message}); fix the image or remove it "
+            "(`susy data inspect` lists all that are unreadable)",
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,10 @@ class FileSource:
         except OSError as error:
             raise _refused(self.path, error) from error
 
+    def length(self) -> int:
+        """Bytes of the file."""
+        return _status(self.path).st_size
+
     def fingerprint(self) -> str:
         """Size and time of the last change."""
         return file_fingerprint(self.path)
@@ -28,11 +33,15 @@ class FileSource:
 
 def file_fingerprint(path: Path) -> str:
     """Size and time of the last change; raises `SetupError` (`data_invalid`) when there is no such file."""
+    status = _status(path)
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _status(path: Path) -> os.stat_result:
     try:
-        status = path.stat()
+        return path.stat()
     except OSError as error:
         raise _refused(path, error) from error
-    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _refused(path: Path, error: OSError) -> SetupError:

@@ -1,0 +1,108 @@
+"""`susy data`: look at labelled images before anything is trained or measured on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from worker.cli.output import error_document, out, print_json, table
+from worker.errors import ErrorCode, Permanent
+
+if TYPE_CHECKING:
+    from worker.dataset.inspect import Inspection
+
+app = typer.Typer(help="Data sets of labelled images.", no_args_is_help=True)
+
+_SHOWN = 10  # of each kind of finding that is no error; `--json` has all
+
+
+@app.callback()
+def data() -> None:
+    """Data sets of labelled images."""
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A folder, a manifest (.csv, .parquet) or Parquet files.")],
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Count, measure and compare all images; exit 1 if one is unreadable or lies in two splits."""
+    from worker.dataset.inspect import inspect as look_at
+    from worker.dataset.layouts import open_dataset
+
+    found = look_at(open_dataset(path))
+    failure = _failure(found)
+    if json:
+        print_json({**_document(found), **({"error": error_document(failure)} if failure else {})})
+        raise typer.Exit(1 if failure else 0)
+    _print(found)
+    if failure:
+        raise failure
+
+
+def _failure(found: Inspection) -> Permanent | None:
+    from worker.dataset.leakage import refusal
+
+    if found.leaks:
+        return Permanent(ErrorCode.DATA_INVALID, refusal(found.path, found.leaks))
+    if found.unreadable:
+        name, why = next(iter(found.unreadable.items()))
+        count = len(found.unreadable)
+        return Permanent(
+            ErrorCode.DATA_INVALID, why if count == 1 else f"{count} images are unreadable, the first {name}"
+        )
+    return None
+
+
+def _document(found: Inspection) -> dict[str, Any]:
+    return {
+        "path": str(found.path),
+        "counts": found.counts,
+        "formats": found.formats,
+        "sizes": dict(zip(("smallest", "median", "largest"), map(list, found.sizes), strict=False)),
+        "too_small": found.too_small,
+        "unreadable": [{"name": name, "message": message} for name, message in found.unreadable.items()],
+        "duplicates": found.duplicates,
+        "leaks": [
+            {
+                "shared": leak.shared,
+                "images": [{"name": entry.name, "split": entry.split} for entry in (leak.first, leak.second)],
+            }
+            for leak in found.leaks
+        ],
+        "classes_outside_train": found.outside_train,
+    }
+
+
+def _print(found: Inspection) -> None:
+    splits = list(next(iter(found.counts.values()), {}))
+    counts = table("class", *splits)
+    for name, by_split in found.counts.items():
+        counts.add_row(escape(name), *(str(by_split[split]) for split in splits))
+    counts.add_row("all", *(str(sum(by_split[split] for by_split in found.counts.values())) for split in splits))
+    out.print(counts)
+    if found.sizes:
+        smallest, median, largest = (f"{width} × {height}" for width, height in found.sizes)
+        out.print(f"sizes: {smallest} (smallest), {median} (median), {largest} (largest)")
+    out.print("formats: " + ", ".join(f"{name} {count}" for name, count in found.formats.items()))
+    _list("under 240 pixels on a side, no patch to train on", found.too_small)
+    _list("the same bytes within a split", (" = ".join(group) for group in found.duplicates))
+    _list("classes without images in train", found.outside_train)
+    _list("unreadable", (f"{name}: {why}" for name, why in found.unreadable.items()), shown=None)
+    _list("in two splits", map(str, found.leaks), shown=None)
+
+
+def _list(title: str, lines: Iterable[str], shown: int | None = _SHOWN) -> None:
+    """The lines under a title with their number; nothing where there are none."""
+    lines = list(lines)
+    if not lines:
+        return
+    out.print(f"{title}: {len(lines)}")
+    for line in lines[:shown]:
+        out.print(f"  {line}", markup=False)
+    if shown is not None and len(lines) > shown:
+        out.print(f"  … and {len(lines) - shown} more (--json lists all)")
