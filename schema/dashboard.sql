@@ -38,7 +38,11 @@ SELECT
     (
         SELECT r.decision FROM susy.reviews AS r
         WHERE r.check_id = c.id ORDER BY r.created_at DESC, r.id DESC LIMIT 1
-    ) AS review_decision
+    ) AS review_decision,
+    CASE WHEN v.generator IS NOT NULL THEN (
+        SELECT round(least(1, max(p.probability::double precision) / nullif(v.score, 0))::numeric, 4)::double precision
+        FROM jsonb_each_text(v.class_scores) AS p (class, probability) WHERE p.class <> s.classes[1]
+    ) END AS generator_confidence
 FROM susy.checks AS c
 LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
 LEFT JOIN susy.scans AS s ON s.id = v.scan_id;
@@ -57,7 +61,7 @@ COMMENT ON COLUMN dashboard.checks.finished_at IS 'When it became done, quaranti
 COMMENT ON COLUMN dashboard.checks.decision IS 'authentic, synthetic or inconclusive; null unless done.';
 COMMENT ON COLUMN dashboard.checks.score IS 'Probability that the image is synthetic, 0 to 1; null when no tile could be scored.';
 COMMENT ON COLUMN dashboard.checks.class_scores IS 'Probability of each class, as an object of name to number.';
-COMMENT ON COLUMN dashboard.checks.generator IS 'The most probable generator, when one leads clearly.';
+COMMENT ON COLUMN dashboard.checks.generator IS 'The most probable generator when one leads clearly, else unknown_generator; null when authentic or not scored.';
 COMMENT ON COLUMN dashboard.checks.reasons IS 'Why the decision is what it is, as words.';
 COMMENT ON COLUMN dashboard.checks.needs_review IS 'Whether the policy asks for a person''s look.';
 COMMENT ON COLUMN dashboard.checks.regions IS 'Synthetic-looking rectangles: an array of {x, y, width, height, score} in pixels.';
@@ -75,6 +79,7 @@ COMMENT ON COLUMN dashboard.checks.attributes IS 'The facts that were submitted 
 COMMENT ON COLUMN dashboard.checks.error_code IS 'Stable name of the latest failure; null once done.';
 COMMENT ON COLUMN dashboard.checks.error_message IS 'One line about the latest failure.';
 COMMENT ON COLUMN dashboard.checks.review_decision IS 'What the latest review decided; null without one.';
+COMMENT ON COLUMN dashboard.checks.generator_confidence IS 'Share of the synthetic probability that its most probable generator holds, 0 to 1; null without a generator.';
 
 CREATE VIEW dashboard.review_queue AS
 SELECT
@@ -92,9 +97,14 @@ SELECT
     v.regions,
     v.policy_name AS policy,
     v.policy_version,
-    c.attributes
+    c.attributes,
+    CASE WHEN v.generator IS NOT NULL THEN (
+        SELECT round(least(1, max(p.probability::double precision) / nullif(v.score, 0))::numeric, 4)::double precision
+        FROM jsonb_each_text(v.class_scores) AS p (class, probability) WHERE p.class <> s.classes[1]
+    ) END AS generator_confidence
 FROM susy.verdicts AS v
 JOIN susy.checks AS c ON c.id = v.check_id
+LEFT JOIN susy.scans AS s ON s.id = v.scan_id
 WHERE v.mode = 'live'
     AND v.needs_review
     AND v.reviewed_at IS NULL
@@ -111,12 +121,13 @@ COMMENT ON COLUMN dashboard.review_queue.created_at IS 'When the check was accep
 COMMENT ON COLUMN dashboard.review_queue.decided_at IS 'When the verdict was recorded; the queue''s order.';
 COMMENT ON COLUMN dashboard.review_queue.decision IS 'authentic, synthetic or inconclusive.';
 COMMENT ON COLUMN dashboard.review_queue.score IS 'Probability that the image is synthetic, 0 to 1; null when no tile could be scored.';
-COMMENT ON COLUMN dashboard.review_queue.generator IS 'The most probable generator, when one leads clearly.';
+COMMENT ON COLUMN dashboard.review_queue.generator IS 'The most probable generator when one leads clearly, else unknown_generator; null when authentic or not scored.';
 COMMENT ON COLUMN dashboard.review_queue.reasons IS 'Why the decision is what it is, as words.';
 COMMENT ON COLUMN dashboard.review_queue.regions IS 'Synthetic-looking rectangles: an array of {x, y, width, height, score} in pixels.';
 COMMENT ON COLUMN dashboard.review_queue.policy IS 'Name of the policy that decided.';
 COMMENT ON COLUMN dashboard.review_queue.policy_version IS 'Version of the policy that decided.';
 COMMENT ON COLUMN dashboard.review_queue.attributes IS 'The facts that were submitted with the check.';
+COMMENT ON COLUMN dashboard.review_queue.generator_confidence IS 'Share of the synthetic probability that its most probable generator holds, 0 to 1; null without a generator.';
 
 CREATE VIEW dashboard.maps AS
 SELECT v.check_id, s.width, s.height, s.map_png

@@ -9,6 +9,9 @@ from typing import Any
 from schema.scan import Scan
 from schema.states import Decision, Reason
 
+UNKNOWN_GENERATOR = "unknown_generator"
+"""The generator of an image of which the classes of the detector say none clearly: perhaps of one it never saw."""
+
 
 @dataclass(frozen=True)
 class Region:
@@ -39,13 +42,23 @@ class Verdict:
     """Probability that the image is synthetic: 1 − p(authentic), aggregated over the selected tiles;
     None when no tile could be scored."""
     class_scores: Mapping[str, float]
-    """Aggregated probability of each class; empty when no tile could be scored."""
+    """Aggregated probability of each class by index, the authentic one first; empty when no tile could be scored."""
     generator: str | None
-    """The most probable synthetic class, when the decision is not `authentic` and it leads clearly."""
+    """The most probable synthetic class when it leads clearly, else `UNKNOWN_GENERATOR`; None when the decision is
+    `authentic` or no tile could be scored."""
     reasons: tuple[Reason, ...]
     needs_review: bool
     regions: tuple[Region, ...]
     policy: PolicyVersion
+
+    @property
+    def generator_confidence(self) -> float | None:
+        """Share of the synthetic probability that its most probable class holds, 0..1: how sure the recognition is if
+        the image is synthetic at all. None without a generator; below the policy's share for an unknown one."""
+        if self.generator is None or not self.score:
+            return None
+        _authentic, *synthetic = self.class_scores.values()
+        return round(min(1.0, max(synthetic) / self.score), 4)
 
 
 def verdict_document(scan: Scan, verdict: Verdict) -> dict[str, Any]:
@@ -55,6 +68,7 @@ def verdict_document(scan: Scan, verdict: Verdict) -> dict[str, Any]:
         "score": verdict.score,
         "class_scores": dict(verdict.class_scores),
         "generator": verdict.generator,
+        "generator_confidence": verdict.generator_confidence,
         "reasons": [str(reason) for reason in verdict.reasons],
         "needs_review": verdict.needs_review,
         "width": scan.width,

@@ -49,8 +49,9 @@ def test_the_command_line_leads_to_a_verdict_and_shows_it(processes: Processes, 
     assert shown.returncode == 0, shown.stderr
     document = json.loads(shown.stdout)
     promised = {
-        "decision", "score", "class_scores", "generator", "reasons", "needs_review", "width", "height",
-        "content_sha256", "tiles", "regions", "policy", "model", "check_id", "state", "attempts", "error",
+        "decision", "score", "class_scores", "generator", "generator_confidence", "reasons", "needs_review",
+        "width", "height", "content_sha256", "tiles", "regions", "policy", "model",
+        "check_id", "state", "attempts", "error",
     }  # fmt: skip
     assert promised <= document.keys()
     assert (document["width"], document["height"], document["state"]) == (500, 300, "done")

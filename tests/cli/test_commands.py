@@ -16,8 +16,8 @@ from tests.support.workplace import images, random_weights
 __all__ = ["images", "random_weights"]
 
 PROMISED = {
-    "decision", "score", "class_scores", "generator", "reasons", "needs_review", "width", "height",
-    "content_sha256", "tiles", "regions", "policy", "model",
+    "decision", "score", "class_scores", "generator", "generator_confidence", "reasons", "needs_review",
+    "width", "height", "content_sha256", "tiles", "regions", "policy", "model",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from schema.maps import heatmap
 from schema.states import Decision, Reason
+from schema.verdict import UNKNOWN_GENERATOR
 from tests.support.scans import CLASSES, scan_of
 from worker.policy.decide import aggregate, decide, evidence, wants_map
 from worker.policy.policy import Aggregation, Localize, Policy, Rule
@@ -76,10 +77,26 @@ def test_demo_weights_are_named_in_every_verdict_and_always_reviewed() -> None:
         assert verdict.needs_review
 
 
-def test_a_generator_is_named_only_when_it_leads_clearly_and_the_image_is_not_authentic() -> None:
-    assert decide(scan_of([0.0] * 3), policy()).generator == "alpha"
-    assert decide(scan_of([0.0] * 3), policy(generator_share=0.8)).generator is None
-    assert decide(scan_of([0.99] * 3), policy()).generator is None
+@pytest.mark.parametrize("authentic", [0.0, 0.5])
+def test_a_generator_is_named_only_when_it_leads_clearly(authentic: float) -> None:
+    scan = scan_of([authentic] * 3)
+    named, unknown = decide(scan, policy()), decide(scan, policy(generator_share=0.8))
+    assert (named.generator, unknown.generator) == ("alpha", UNKNOWN_GENERATOR)
+    assert named.generator_confidence == unknown.generator_confidence == pytest.approx(0.75, abs=1e-3)
+
+
+def test_an_image_that_is_authentic_or_was_not_scored_has_no_generator() -> None:
+    for scan in (scan_of([0.99] * 3), scan_of([], width=223, height=900)):
+        verdict = decide(scan, policy(generator_share=0.8))
+        assert verdict.generator is None
+        assert verdict.generator_confidence is None
+
+
+def test_an_undecided_image_without_any_synthetic_probability_has_no_generator() -> None:
+    verdict = decide(scan_of([1.0] * 3, contrast=0), policy())
+    assert verdict.decision is Decision.INCONCLUSIVE
+    assert verdict.generator is None
+    assert verdict.generator_confidence is None
 
 
 @given(DISTRIBUTIONS, st.sampled_from(Aggregation))

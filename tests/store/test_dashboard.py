@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ def test_a_check_is_one_row_with_its_live_verdict(store: Store, read: Any, run: 
         "decision": "synthetic",
         "score": 0.1 + 0.2,
         "generator": "alpha",
+        "generator_confidence": 0.6667,
         "reasons": ["above_synthetic_at", "synthetic_region"],
         "needs_review": True,
         "policy": "default",
@@ -130,6 +132,26 @@ def test_a_check_is_one_row_with_its_live_verdict(store: Store, read: Any, run: 
     assert row["regions"][0]["score"] == 0.987654321
     [row] = read("SELECT * FROM dashboard.checks WHERE id = %s", waiting)
     assert (row["state"], row["policy"], row["decision"], row["model"]) == ("queued", "strict", None, None)
+
+
+def test_views_and_documents_are_as_sure_of_a_generator(store: Store, read: Any) -> None:
+    claims = [
+        done(store, verdict=replace(VERDICT, generator=generator, class_scores=scores, score=score))
+        for generator, score, scores in (
+            ("alpha", 0.3, {"authentic": 0.7, "alpha": 0.2, "beta": 0.1}),
+            ("unknown_generator", 0.9, {"authentic": 0.1, "alpha": 0.45, "beta": 0.45}),
+            (None, 0.02, {"authentic": 0.98, "alpha": 0.02, "beta": 0.0}),
+            (None, None, {}),
+        )
+    ]
+    for view in ("checks", "review_queue"):
+        rows = read(f"SELECT id, generator, generator_confidence FROM dashboard.{view}")
+        found = {row["id"]: (row["generator"], row["generator_confidence"]) for row in rows}
+        assert [found[claim.check_id] for claim in claims] == [
+            ("alpha", 0.6667), ("unknown_generator", 0.5), (None, None), (None, None),
+        ]  # fmt: skip
+    shown = [store.show(claim.check_id).verdict for claim in claims]
+    assert [verdict and verdict.generator_confidence for verdict in shown] == [0.6667, 0.5, None, None]
 
 
 def test_the_review_queue_holds_what_needs_a_look_and_has_none_oldest_first(store: Store, read: Any) -> None:

@@ -114,6 +114,17 @@ def test_downgrading_keeps_what_others_put_beside_the_views(database_url: str) -
     assert schemas(database_url) == {"public", "dashboard"}
 
 
+def test_going_one_version_back_restores_its_views_and_who_may_read_them(database_url: str) -> None:
+    before = described(database_url)
+    downgrade(database_url, "0002")
+    with psycopg.connect(database_url) as connection:
+        connection.execute("SET ROLE susy_dashboard")
+        columns = connection.execute("SELECT * FROM dashboard.checks LIMIT 0").description or []
+    assert [column.name for column in columns][-1] == "review_decision"
+    upgrade(database_url)
+    assert described(database_url) == before
+
+
 def test_upgrading_twice_changes_nothing(database_url: str) -> None:
     before = described(database_url)
     upgrade(database_url)

@@ -89,7 +89,13 @@ def _table(documents: list[dict[str, Any]]) -> Table:
                 document["path"],
                 coloured(document["decision"]),
                 shown_score(document["score"]),
-                document["generator"] or "",
+                _generator(document),
                 ", ".join(document["reasons"]),
             )
     return rows
+
+
+def _generator(document: dict[str, Any]) -> str:
+    """The generator as people read it, with how sure its recognition is."""
+    confidence = document["generator_confidence"]
+    return f"{document['generator']} ({confidence:.0%})" if confidence else ""

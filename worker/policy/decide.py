@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from schema.maps import heatmap
 from schema.scan import Scan
 from schema.states import Decision, Reason
-from schema.verdict import Region, Verdict
+from schema.verdict import UNKNOWN_GENERATOR, Region, Verdict
 from worker.policy.policy import Aggregation, Localize, Policy, Rule
 from worker.policy.regions import find_regions
 
@@ -98,7 +98,9 @@ def _decide(  # noqa: PLR0911 (one return a reason reads best)
 def _generator(distribution: NDArray[np.float64], classes: tuple[str, ...], share: float) -> str | None:
     synthetic = distribution[1:]
     leader = int(synthetic.argmax())
-    return classes[1 + leader] if synthetic[leader] >= share * synthetic.sum() and synthetic[leader] > 0 else None
+    if synthetic[leader] == 0:
+        return None
+    return classes[1 + leader] if synthetic[leader] >= share * synthetic.sum() else UNKNOWN_GENERATOR
 
 
 def _rounded(probability: float) -> float:

@@ -72,7 +72,8 @@ class Policy(BaseModel):
     region_at: Probability = 0.9
     """Where the map reaches this, it shows a region, and the image is not called authentic."""
     generator_share: Probability = 0.5
-    """A generator is named when it holds at least this share of the synthetic probability."""
+    """A generator is named when it holds at least this share of the synthetic probability; below it,
+    the generator is `unknown_generator`."""
     review: frozenset[Decision] = frozenset({Decision.SYNTHETIC, Decision.INCONCLUSIVE})
     """Decisions that a person looks at before anything happens."""
 
