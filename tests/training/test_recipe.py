@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,43 @@ MINIMAL = {"name": "small", "data": "images", "out": "runs/small", "classes": ["
 
 
 def test_a_recipe_without_more_than_names_is_the_model_card() -> None:
-    recipe = recipe_of(MINIMAL)
-    assert recipe == Recipe("small", Path("images"), Path("runs/small"), ("authentic", "generator"))
-    assert (recipe.patch, recipe.crop, recipe.patches_per_image) == (240, 224, 5)
-    assert (recipe.learning_rate, recipe.batch, recipe.epochs) == (1e-4, 128, 50)
-    assert (recipe.plateau_factor, recipe.plateau_patience, recipe.early_stopping) == (0.1, 4, 8)
+    assert asdict(recipe_of(MINIMAL)) == {
+        "name": "small",
+        "data": Path("images"),
+        "out": Path("runs/small"),
+        "classes": ("authentic", "generator"),
+        # arXiv 2409.14128 and the card
+        "patch": 240,
+        "patches_per_image": 5,
+        "crop": 224,
+        "crop_at": "center",
+        "batch": 128,
+        "epochs": 50,
+        "learning_rate": 1e-4,
+        "schedule": "plateau",
+        "plateau_factor": 0.1,
+        "plateau_patience": 4,
+        "early_stopping": 8,
+        "augment": ("flip", "tone", "gamma", "holes"),
+        "dropout": 0.5,
+        "precision": "float32",
+        # nothing the card does not have
+        "tiles_per_epoch": 0,
+        "shares": {},
+        "pairs": False,
+        "class_weights": "",
+        "encode": 0.0,
+        "prepared_start": False,
+        "start": None,
+        # the machine
+        "device": "auto",
+        "seed": 0,
+        "threads": 0,
+        "loaders": 0,
+        "checkpoint_every": 0,
+        "carbon": "",
+        "notes": "",
+    }
 
 
 @pytest.mark.parametrize(
@@ -33,7 +66,16 @@ def test_a_recipe_without_more_than_names_is_the_model_card() -> None:
         ("encode", 1.2),
         ("dropout", -0.1),
         ("augment", ["flip", "shear"]),
-        ("picture", "("),
+        ("pairs", "yes"),
+        ("precision", "float64"),
+        ("device", "tpu"),
+        ("carbon", "Spain"),
+        ("checkpoint_every", -1),
+        ("class_weights", "fair"),
+        ("class_weights", {"authentic": 1.0}),
+        ("class_weights", {"authentic": 1.0, "generator": 0.0}),
+        ("class_weights", {"authentic": True, "generator": 1.0}),
+        ("class_weights", 2),
         ("seed", -1),
         ("classes", ["authentic"]),
         ("classes", ["authentic", "authentic"]),
@@ -46,7 +88,7 @@ def test_a_recipe_without_more_than_names_is_the_model_card() -> None:
 def test_an_error_names_the_key(key: str, value: object) -> None:
     with pytest.raises(SetupError, match=f"`{key}`") as raised:
         recipe_of({**MINIMAL, key: value})
-    assert raised.value.code is ErrorCode.SETTINGS
+    assert raised.value.code is ErrorCode.RECIPE_INVALID
 
 
 @pytest.mark.parametrize("key", list(MINIMAL))
@@ -55,9 +97,18 @@ def test_a_missing_key_is_named(key: str) -> None:
         recipe_of({name: value for name, value in MINIMAL.items() if name != key})
 
 
-def test_shares_need_a_number_of_tiles() -> None:
+def test_shares_need_a_number_of_tiles_and_no_pairs() -> None:
+    shares = {"shares": {"authentic": 1, "generator": 1}}
     with pytest.raises(SetupError, match="`tiles_per_epoch`"):
-        recipe_of({**MINIMAL, "shares": {"authentic": 1, "generator": 1}})
+        recipe_of({**MINIMAL, **shares})
+    with pytest.raises(SetupError, match="`shares`"):
+        recipe_of({**MINIMAL, **shares, "tiles_per_epoch": 10, "pairs": True})
+
+
+def test_class_weights_are_a_word_or_a_table() -> None:
+    assert recipe_of({**MINIMAL, "class_weights": "balanced"}).class_weights == "balanced"
+    table = {"authentic": 2, "generator": 0.5}
+    assert recipe_of({**MINIMAL, "class_weights": table}).class_weights == table
 
 
 @pytest.mark.parametrize("content", [None, b"name = ", b"\xff"])
@@ -69,9 +120,10 @@ def test_an_unreadable_recipe_is_a_setup_error(tmp_path: Path, content: bytes | 
         read_recipe(file)
 
 
-def test_the_recipes_that_come_along_are_valid() -> None:
+def test_the_recipes_that_come_along_are_valid_and_the_cards_is_the_default() -> None:
     folder = Path(training.__file__).parent / "recipes"
-    files = sorted(folder.glob("*.toml"))
-    assert files
-    for file in files:
+    for file in folder.glob("*.toml"):
         assert read_recipe(file).classes[0] == "authentic"
+    card = read_recipe(folder / "card.toml")
+    assert card == Recipe(card.name, card.data, card.out, card.classes)
+    assert len(card.classes) == 6

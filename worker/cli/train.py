@@ -11,10 +11,10 @@ from worker.cli.output import out
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe file, like those in worker/training/recipes.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe file (TOML); docs/training.md lists its keys.")],
 ) -> None:
-    """Train SuSy by a recipe (TOML), and write one weights file; resumes after a kill."""
-    from worker.training.fit import fit
+    """Train SuSy by a recipe and write one weights file; a run that was stopped goes on where it was."""
+    from worker.training.loop import fit
     from worker.training.recipe import read_recipe
 
     out.print(str(fit(read_recipe(recipe))), markup=False)

@@ -1,1 +1,1 @@
-"""Training SuSy: patches, augmentations, the loop, and the data and evaluation of the demo weights."""
+"""Training SuSy: the recipe, batches of augmented patches, the loop and its checkpoints."""

@@ -1,111 +1,112 @@
-"""Batches of augmented tiles, prepared by one background thread while the network trains on the one before."""
+"""Batches of augmented tiles, prepared by background threads while the network trains on the ones before.
+
+Tiles stay uint8 until they are on the network's device: a quarter of the bytes to write and to send.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.detector.contrast import GLCM_DISTANCE
-from worker.training.augment import augment, encode_again
 from worker.dataset.patches import Patches
+from worker.detector.contrast import GLCM_DISTANCE
+from worker.training.augment import Pixels, augment, encode_again
+from worker.training.order import Order
 from worker.training.recipe import Recipe
 
 CONTRAST_TRIES = 3
 
-Batch = tuple[Tensor, Tensor]
-"""Tiles float32 [B, 3, crop, crop] in 0..1, channels last in memory, and labels int64 [B]."""
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One process's share of a step."""
+
+    tiles: Tensor
+    """uint8 [B, 3, crop, crop], channels last in memory."""
+    labels: Tensor
+    """int64 [B]."""
+    weights: Tensor
+    """float32 [B]: what each tile counts in the loss; they sum to 1 over all processes."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on `device`."""
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in (self.tiles, self.labels, self.weights)))
 
 
-def epoch_order(recipe: Recipe, patches: Patches, epoch: int) -> NDArray[np.int64]:
-    """What epoch `epoch` trains on, in order: int64 [tiles, 2] of patch and random seed.
+def training_batches(
+    recipe: Recipe,
+    patches: Patches,
+    steps: Sequence[Order],
+    *,
+    epoch: int,
+    class_weights: NDArray[np.float32],
+    rank: int = 0,
+    processes: int = 1,
+    loaders: int = 1,
+) -> Iterator[Batch]:
+    """What the process `rank` of `processes` trains on in the given steps of an epoch.
 
-    A shuffle of all patches, a draw by the recipe's shares, or, if the recipe names pictures, a draw of pictures
-    that each come in all classes, their tiles side by side and with one seed.
+    The same arguments give the same batches, whatever the number of `loaders`, the threads that prepare them.
     """
-    random = np.random.default_rng([recipe.seed, epoch])
-    if recipe.picture:
-        return _by_picture(recipe, patches, random)
-    labels = patches.labels
-    if not recipe.tiles_per_epoch:
-        order = random.permutation(len(labels))
-    elif not recipe.shares:
-        order = random.choice(len(labels), recipe.tiles_per_epoch)
-    else:
-        shares = np.array([recipe.shares[name] for name in recipe.classes])
-        each = (shares / shares.sum() / np.bincount(labels, minlength=len(shares)))[labels]
-        order = random.choice(len(labels), recipe.tiles_per_epoch, p=each / each.sum())
-    return np.stack([order, np.arange(len(order))], axis=1)
+
+    def prepare(step: Order) -> Batch:
+        counts = class_weights[patches.labels[step[:, 0]]]
+        mine = np.array_split(np.arange(len(step)), processes)[rank]
+        tiles = np.empty((len(mine), recipe.crop, recipe.crop, 3), np.uint8)
+        for tile, (index, seed) in zip(tiles, step[mine].tolist(), strict=True):
+            tile[:] = _training_tile(recipe, patches.pixels[index], np.random.default_rng([recipe.seed, epoch, seed]))
+        return Batch(
+            _channels_first(tiles),
+            torch.from_numpy(patches.labels[step[mine, 0]]),
+            torch.from_numpy((counts / counts.sum())[mine]),
+        )
+
+    with ThreadPoolExecutor(loaders, thread_name_prefix="loader") as pool:
+        ahead: deque[Future[Batch]] = deque()
+        try:
+            for step in steps:
+                ahead.append(pool.submit(prepare, step))
+                if len(ahead) > loaders:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
 
 
-def _by_picture(recipe: Recipe, patches: Patches, random: np.random.Generator) -> NDArray[np.int64]:
-    """Two authentic tiles and one of each other class per picture, from one place where there is such a patch."""
-    labels, pictures, corners = patches.labels, patches.pictures, patches.corners
-    slots = [0, *range(len(recipe.classes))]
-    authentic = np.flatnonzero(labels == 0)
-    order: list[tuple[int, int]] = []
-    for seed in range((recipe.tiles_per_epoch or len(labels)) // len(slots)):
-        first = random.choice(authentic)
-        same_picture = pictures == pictures[first]
-        same_place = same_picture & (corners == corners[first]).all(axis=1)
-        for label in slots:
-            of_class = labels == label
-            for candidates in (same_place & of_class, same_picture & of_class, of_class):
-                if candidates.any():
-                    order.append((int(random.choice(np.flatnonzero(candidates))), seed))
-                    break
-    return np.array(order, np.int64)
+def validation_batches(recipe: Recipe, patches: Patches, numbers: NDArray[np.int64], batch: int) -> Iterator[Tensor]:
+    """Tiles of the patches with these numbers, in order, cropped centrally: uint8 [B, 3, crop, crop]."""
+    for start in range(0, len(numbers), batch):
+        part = numbers[start : start + batch]
+        yield _channels_first(np.stack([center(patches.pixels[number], recipe.crop) for number in part]))
 
 
-def training_batches(recipe: Recipe, patches: Patches, epoch: int) -> Iterator[Batch]:
-    """The batches of one epoch; the same recipe and epoch give the same batches."""
-    order = epoch_order(recipe, patches, epoch)
-    parts = [order[start : start + recipe.batch] for start in range(0, len(order), recipe.batch)]
-    if len(parts) > 1 and len(parts[-1]) == 1:
-        parts.pop()  # batch normalization cannot train on a single tile
-
-    def prepare(number: int) -> Batch:
-        tiles = [
-            _training_tile(recipe, patches.pixels[index], np.random.default_rng([recipe.seed, epoch, seed]))
-            for index, seed in parts[number].tolist()
-        ]
-        return to_tensor(tiles), torch.from_numpy(patches.labels[parts[number][:, 0]])
-
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(prepare, 0)
-        for number in range(len(parts)):
-            batch = ahead.result()
-            if number + 1 < len(parts):
-                ahead = pool.submit(prepare, number + 1)
-            yield batch
+def scaled(tiles: Tensor) -> Tensor:
+    """What the network takes, float32 in 0..1, of tiles uint8."""
+    return tiles.float().div_(255)
 
 
-def validation_batches(recipe: Recipe, patches: Patches) -> Iterator[Batch]:
-    """All patches in order, cropped centrally, nothing changed."""
-    for start in range(0, len(patches), recipe.batch):
-        part = slice(start, start + recipe.batch)
-        tiles = [center(patch, recipe.crop) for patch in patches.pixels[part]]
-        yield to_tensor(tiles), torch.from_numpy(patches.labels[part])
-
-
-def center(patch: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def center(patch: Pixels, size: int) -> Pixels:
     """The central `size` × `size` pixels of a patch uint8 [H, W, 3]."""
     y, x = ((side - size) // 2 for side in patch.shape[:2])
     return patch[y : y + size, x : x + size]
 
 
-def to_tensor(tiles: list[NDArray[np.uint8]]) -> Tensor:
-    """Tiles uint8 [S, S, 3] → one float32 tensor [B, 3, S, S] in 0..1."""
-    # The stack is [B, S, S, 3]; seen as [B, 3, S, S] it already is in channels-last order.
-    return torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2).float() / 255
+def _channels_first(tiles: Pixels) -> Tensor:
+    """[B, S, S, 3] seen as [B, 3, S, S], which then already is in channels-last order."""
+    return torch.from_numpy(tiles).permute(0, 3, 1, 2)
 
 
-def _training_tile(recipe: Recipe, patch: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    if random.random() < recipe.encode:
+def _training_tile(recipe: Recipe, patch: Pixels, random: np.random.Generator) -> Pixels:
+    if recipe.encode and random.random() < recipe.encode:
         patch = encode_again(patch, random)
     if recipe.crop_at == "center":
         tile = center(patch, recipe.crop)
@@ -115,12 +116,12 @@ def _training_tile(recipe: Recipe, patch: NDArray[np.uint8], random: np.random.G
     return augment(tile, random, recipe.augment)
 
 
-def _anywhere(patch: NDArray[np.uint8], size: int, random: np.random.Generator) -> NDArray[np.uint8]:
+def _anywhere(patch: Pixels, size: int, random: np.random.Generator) -> Pixels:
     y, x = (int(random.integers(side - size + 1)) for side in patch.shape[:2])
     return patch[y : y + size, x : x + size]
 
 
-def _contrast(tile: NDArray[np.uint8]) -> float:
+def _contrast(tile: Pixels) -> float:
     """The GLCM contrast of the green channel: near enough to choose by."""
     green = tile[..., 1].astype(np.float32)
     return float(np.square(green[:, GLCM_DISTANCE:] - green[:, :-GLCM_DISTANCE]).mean())
