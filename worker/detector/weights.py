@@ -87,7 +87,9 @@ def save_weights(
         finally:
             partial.unlink(missing_ok=True)
     except (SafetensorError, OSError) as error:
-        raise invalid(path, f"cannot be written ({error})") from error
+        raise SetupError(
+            ErrorCode.DISK_FULL, f"weights file {path} cannot be written ({error}); free some space or name another"
+        ) from error
     return WeightsInfo(
         name, version, tuple(classes), digest, count_parameters(model), dict(provenance), float(model.temperature)
     )
