@@ -5,6 +5,9 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut, coffee
 
+from worker.dataset.geometry import Geometry
+from worker.dataset.layouts import open_dataset
+from worker.dataset.patches import Patches, cut_patches
 from worker.training.recipe import Recipe
 
 
@@ -46,3 +49,11 @@ def recipe(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 @pytest.fixture(scope="session")
 def photograph() -> np.ndarray:
     return astronaut()
+
+
+@pytest.fixture(scope="session")
+def patches(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Patches:
+    """The training patches: 24, of 8 images."""
+    entries = open_dataset(recipe.data).of("train")
+    geometry = Geometry(recipe.patch, recipe.patches_per_image)
+    return cut_patches(entries, recipe.classes, geometry, tmp_path_factory.mktemp("patches"))
