@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from worker.errors import ErrorCode, SetupError
+
+
+def need_extra() -> None:
+    """Raises `SetupError` (`missing_extra`) unless what computes and draws figures is installed."""
+    missing = [name for name in ("sklearn", "scipy", "matplotlib", "jinja2") if find_spec(name) is None]
+    if missing:
+        raise SetupError(
+            ErrorCode.MISSING_EXTRA,
+            f"evaluation and its reports need {', '.join(missing)}: pip install 'susy-worker[evaluate]'",
+        )
 
 
 def render(template_name: str, **context: Any) -> str:
@@ -13,12 +24,9 @@ def render(template_name: str, **context: Any) -> str:
     A template extends `base.html` and fills its blocks `title`, `header` and `content`.
     Raises `SetupError` (`missing_extra`) without Jinja.
     """
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError as error:
-        raise SetupError(
-            ErrorCode.MISSING_EXTRA, "reports need Jinja and matplotlib: pip install 'susy-worker[evaluate]'"
-        ) from error
+    need_extra()
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("worker.evaluation"),
         autoescape=True,
@@ -26,5 +34,4 @@ def render(template_name: str, **context: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f} %"
     return environment.get_template(template_name).render(**context)

@@ -6,7 +6,7 @@ import base64
 import io
 from typing import TYPE_CHECKING
 
-from worker.errors import ErrorCode, SetupError
+from worker.evaluation.html import need_extra
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -37,13 +37,10 @@ def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
 
     Raises `SetupError` (`missing_extra`) without matplotlib.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise SetupError(
-            ErrorCode.MISSING_EXTRA, "reports need Jinja and matplotlib: pip install 'susy-worker[evaluate]'"
-        ) from error
+    need_extra()
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     mpl.rcParams.update(_STYLE)  # type: ignore[arg-type] # figures take their look when axes are added
     return Figure(figsize=(width, height), layout="constrained")  # no pyplot: no window, no global list of figures
 

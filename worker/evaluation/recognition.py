@@ -68,3 +68,30 @@ def recognition(items: Items, classes: tuple[str, ...], bootstrap: Bootstrap) ->
         ),
         absent=tuple(name for index, name in enumerate(classes) if index not in present),
     )
+
+
+@dataclass(frozen=True)
+class AnswerTable:
+    """The confusion matrix: which class was the most probable for the items of each true class or label."""
+
+    rows: tuple[str, ...]
+    """True classes that are in the data, then the labels that are no class of the weights."""
+    columns: tuple[str, ...]
+    """The weights' classes."""
+    counts: tuple[tuple[int, ...], ...]
+
+
+def answer_table(items: Items, classes: tuple[str, ...]) -> AnswerTable:
+    """The confusion matrix of all items, also of those whose label counts in detection alone."""
+    from sklearn.metrics import confusion_matrix
+
+    truth = [
+        entry.label if index < 0 else classes[index]
+        for entry, index in zip(items.entries, items.index.tolist(), strict=True)
+    ]
+    if not truth:
+        return AnswerTable((), classes, ())
+    names = [*classes, *sorted(set(truth) - set(classes))]
+    counts = confusion_matrix(truth, [classes[answer] for answer in items.answers.tolist()], labels=names)
+    rows = {name: row[: len(classes)] for name, row in zip(names, counts.tolist(), strict=True) if name in set(truth)}
+    return AnswerTable(tuple(rows), classes, tuple(tuple(row) for row in rows.values()))

@@ -1,0 +1,103 @@
+"""What an evaluation is asked, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from worker.dataset.entry import Dataset, Entry
+from worker.evaluation.bootstrap import Bootstrap, Estimate
+from worker.evaluation.calibration import Calibration
+from worker.evaluation.items import DetectorRule, Items, Level
+from worker.evaluation.recalls import Recall
+from worker.evaluation.recognition import AnswerTable, Recognition
+from worker.evaluation.scorer import Scorer
+from worker.evaluation.scoring import Treatment, Unreadable
+from worker.evaluation.truth import Truth
+from worker.evaluation.variants import Variant
+from worker.policy.policy import Aggregation
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is evaluated, and how."""
+
+    split: str = "test"
+    treatment: Treatment = field(default_factory=Treatment)
+    rule: DetectorRule = DetectorRule.SYNTHETIC_SUM
+    aggregate: Aggregation = Aggregation.MEAN
+    authentic: tuple[str, ...] = ()
+    """Labels that count in detection alone, as authentic."""
+    synthetic: tuple[str, ...] = ()
+    alias: Mapping[str, str] = field(default_factory=dict)
+    """Labels that are classes of the weights under another name, label → class."""
+    bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    skip_unreadable: bool = False
+
+
+@dataclass(frozen=True)
+class AtThreshold:
+    """Detection at one threshold."""
+
+    threshold: float
+    chosen_on: str | None
+    """The split on which it gave the highest accuracy; None for the fixed one."""
+    figures: dict[str, Estimate]
+
+
+@dataclass(frozen=True)
+class LevelFigures:
+    """All figures of one variant, a row being a patch or an image."""
+
+    count: int
+    authentic: int
+    synthetic: int
+    pictures: int
+    at_half: AtThreshold
+    at_best: AtThreshold | None
+    """None where no threshold could be chosen: only one kind is there."""
+    areas: dict[str, Estimate]
+    recognition: Recognition | None
+    answers: AnswerTable
+    recalls: tuple[Recall, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class VariantResult:
+    """One variant: its figures and the rows they come from."""
+
+    variant: Variant
+    scored: int
+    too_small: tuple[Entry, ...]
+    levels: dict[Level, LevelFigures]
+    items: dict[Level, Items]
+
+
+@dataclass(frozen=True)
+class CalibrationRow:
+    """Calibration on the evaluated split at one temperature."""
+
+    what: str
+    result: Calibration
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Everything the tables and the report are made of."""
+
+    dataset: Dataset
+    scorer: Scorer
+    options: Options
+    truth: dict[str, Truth]
+    validated: bool
+    """Whether best thresholds were chosen on the validation split."""
+    variants: tuple[VariantResult, ...]
+    unreadable: tuple[Unreadable, ...]
+    calibration: tuple[CalibrationRow, ...]
+    calibration_note: str
+    """Why no temperature was fitted; empty when one was."""
+
+    @property
+    def plain(self) -> VariantResult:
+        """The originals, or the first variant when those were left out."""
+        return next((result for result in self.variants if result.variant is Variant.ORIGINAL), self.variants[0])
