@@ -42,7 +42,8 @@ def _open_split(path: Path, folder: Path) -> Iterator[Entry]:
 
 
 def _entries(path: Path, folder: Path, label: str, split: str) -> Iterator[Entry]:
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+    # Not `is_file`: a link that leads nowhere is an image that is missing, and must be heard of.
+    files = sorted(file for file in folder.rglob("*") if not file.is_dir() and not file.name.startswith("."))
     if not files:
         raise SetupError(ErrorCode.DATA_INVALID, f"{folder} is empty; add images or remove the folder")
     for file in files:

@@ -88,7 +88,7 @@ def _column(file: Path, features: Any, kind: str) -> str:
     if len(names) != 1:
         raise SetupError(
             ErrorCode.DATA_INVALID,
-            f"{file} has {len(names) or 'no'} column{'s' * (len(names) != 1)} of the feature {kind}, and needs one; "
+            f"{file} has {len(names)} columns of the feature {kind}, and needs one; "
             "write it with the datasets library, or list the images in a manifest",
         )
     return str(names[0])
