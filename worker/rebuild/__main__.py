@@ -7,6 +7,10 @@ from typing import Annotated
 
 import typer
 
+from worker.cli.evaluate import watching
+
+PAGE = Path("docs/demo-weights.md")
+
 app = typer.Typer(help="The data set, the samples and the figures of the demo weights.", no_args_is_help=True)
 
 Photographs = Annotated[Path, typer.Option("--photographs", help="Where the photographs are, or are fetched to.")]
@@ -34,6 +38,49 @@ def samples(
     from worker.rebuild.samples import make_samples
 
     make_samples(fetch(photographs), out)
+
+
+@app.command()
+def weights(
+    data: Annotated[Path, typer.Option(help="The data set, made by the command `data`.")],
+    trained: Annotated[Path, typer.Option(help="What `susy train` made.")],
+    out: Annotated[Path, typer.Option(help="Folder for the finished weights and the report.")] = Path("runs/demo"),
+    bundle: Annotated[
+        bool, typer.Option("--bundle", help="Make them the bundled weights, with their figures.")
+    ] = False,
+) -> None:
+    """Halve, calibrate and evaluate trained weights, and compare them with the bundled ones' published figures."""
+    from worker.cli.output import out as console
+    from worker.cli.output import progress_bar, table
+    from worker.demo.paths import DEMO_WEIGHTS
+    from worker.evaluation.report import report
+    from worker.rebuild import finish
+    from worker.rebuild.figures_table import compared, insert
+
+    finished = out / "demo-weights.safetensors"
+    finish.halve(trained, finished)
+    images = finish.open_rebuilt(data)
+    with progress_bar() as bar:
+        watch = watching(bar)
+        finish.fit_temperature(finished, images, watch)
+        known, held_out = finish.evaluations(finished, images, watch)
+    (out / "evaluation.html").write_text(report(known), encoding="utf-8")
+    found = finish.figures(known, held_out, finish.mapped(finished, data))
+    if bundle:
+        finish.publish(finished, DEMO_WEIGHTS, found)
+        insert(PAGE, found)
+
+    rows = table("images", "figure", "published", "95 % interval", "here", "")
+    pairs = compared(found, finish.published_figures(DEMO_WEIGHTS))
+    for then, now, inside in pairs:
+        interval = f"{then.low:.3f}–{then.high:.3f}"
+        mark = "[green]inside[/]" if inside else "[red]outside[/]"
+        rows.add_row(then.images, then.name, f"{then.value:.3f}", interval, f"{now.value:.3f}", mark)
+    console.print(rows)
+    outside = sum(not inside for _, _, inside in pairs)
+    console.print(f"{len(pairs) - outside} of {len(pairs)} figures lie in the published interval")
+    if outside or not pairs:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +90,6 @@ class Workshop:
     plan: Plan
     enlargers: Mapping[str, Enlarger]
 
-    @classmethod
-    def open(cls, out: Path, plan: Plan) -> Workshop:
-        # One thread each: the photographs are shared out among processes.
-        return cls(out, plan, {network.name: Enlarger(network, threads=1) for network in (*TRAINED, *HELD_OUT)})
-
 
 def build(
     roots: Sequence[Path],
@@ -113,11 +108,11 @@ def build(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         Progress(*columns, TimeRemainingColumn()) as progress,
-        ProcessPoolExecutor(processes or os.cpu_count(), initializer=_open_workshop, initargs=(out, plan)) as pool,
+        ProcessPoolExecutor(processes or os.cpu_count()) as pool,
     ):
         task = progress.add_task("rebuilding photographs", total=len(jobs))
         made = []
-        for one in pool.map(_make, jobs):
+        for one in pool.map(partial(_make, out, plan), jobs):
             made.append(one)
             progress.advance(task)
     _write_table(out / "composites.csv", Composite, [line for _, composites in made for line in composites])
@@ -126,23 +121,18 @@ def build(
     return manifest
 
 
-_workshop: Workshop
-"""Of this process; set when a worker process of `build` starts, because loaded networks do not travel."""
-
-
-def _open_workshop(out: Path, plan: Plan) -> None:
-    global _workshop
-    _workshop = Workshop.open(out, plan)
-
-
-def _make(job: tuple[Photograph, Path]) -> tuple[list[Row], list[Composite]]:
+def _make(out: Path, plan: Plan, job: tuple[Photograph, Path]) -> tuple[list[Row], list[Composite]]:
     photograph, file = job
+    shop = _workshop(out, plan)
     with Image.open(file) as opened:
         picture = opened.convert("RGB")
-    return (
-        list(_images(_workshop, photograph, picture, file)),
-        list(_composites(_workshop, photograph, picture)),
-    )
+    return list(_images(shop, photograph, picture, file)), list(_composites(shop, photograph, picture))
+
+
+@cache
+def _workshop(out: Path, plan: Plan) -> Workshop:
+    """Of this process: loaded networks do not travel. One thread each, since photographs are shared among processes."""
+    return Workshop(out, plan, {network.name: Enlarger(network, threads=1) for network in (*TRAINED, *HELD_OUT)})
 
 
 def _images(shop: Workshop, photograph: Photograph, picture: Image.Image, file: Path) -> Iterator[Row]:

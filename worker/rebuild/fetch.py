@@ -38,7 +38,9 @@ def _unpack(package: str, folder: Path) -> None:
         subprocess.run(["dpkg-deb", "--extract", str(archive), str(partial)], check=True, capture_output=True)
         archive.unlink()
     except (OSError, subprocess.CalledProcessError, ValueError) as error:
-        why = error.stderr.decode(errors="replace").strip() if isinstance(error, subprocess.CalledProcessError) else error
+        why = (
+            error.stderr.decode(errors="replace").strip() if isinstance(error, subprocess.CalledProcessError) else error
+        )
         raise SetupError(
             ErrorCode.DATA_INVALID,
             f"Debian's package {package} could not be fetched ({why}); unpack it under {folder / package} by hand",
