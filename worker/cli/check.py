@@ -22,7 +22,7 @@ def check(
 ) -> None:
     """Check images here and now, and print what a worker would have decided."""
     settings = with_some_weights(load_settings())
-    files = [file for path in paths for file in _files(path)]
+    files = [file for path in paths for file in files_in(path)]
     documents: list[dict[str, Any]] = []
     with progress_bar() as bar:
         for document in bar.track(_examined(files, settings), total=len(files), description="checking"):
@@ -48,7 +48,8 @@ def with_some_weights(settings: Settings) -> Settings:
     return settings
 
 
-def _files(path: Path) -> Iterator[Path]:
+def files_in(path: Path) -> Iterator[Path]:
+    """Every file of a folder, sorted; anything else is taken as a file."""
     if path.is_dir():
         yield from sorted(child for child in path.rglob("*") if child.is_file())
     else:

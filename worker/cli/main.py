@@ -6,7 +6,22 @@ import sys
 
 import typer
 
-from worker.cli import backlog, check, data, db, demo, doctor, policy, show, submit, train, up, weights, work
+from worker.cli import (
+    backlog,
+    check,
+    data,
+    db,
+    demo,
+    doctor,
+    policy,
+    show,
+    stability,
+    submit,
+    train,
+    up,
+    weights,
+    work,
+)
 from worker.errors import SetupError, SusyError
 from worker.log import configure_logging
 from worker.settings import LogFormat
@@ -26,6 +41,7 @@ app.command("reconciler")(work.reconciler)
 app.command("up")(up.up)
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
+app.command("stability")(stability.stability)
 app.command("doctor")(doctor.doctor)
 app.add_typer(backlog.app, name="backlog")
 app.add_typer(data.app, name="data")

@@ -1,0 +1,98 @@
+"""`susy stability`: how far scores move when images are saved again, resized or cropped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli.check import files_in, with_some_weights
+from worker.cli.evaluate import split_names
+from worker.cli.output import notes, out, print_json, progress_bar, table
+from worker.errors import ErrorCode, SetupError
+from worker.settings import load_settings
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from worker.evaluation.stability_summary import Summary
+
+
+def stability(
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    weights: Annotated[
+        str | None, typer.Option(help="A weights file or TorchScript program, or `demo`; the configured one if absent.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class names of a TorchScript program, in order, the authentic one first: a,b.")
+    ] = None,
+    policy: Annotated[Path | None, typer.Option(help="A policy file; the configured one if absent.")] = None,
+    folder: Annotated[
+        Path, typer.Option("--out", help="Folder for report.html, stability.json and scores.csv.")
+    ] = Path("stability"),
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+) -> None:
+    """Judge each image as it is and altered, and report how much the verdict depends on it."""
+    from worker.evaluation.files import need_folder
+    from worker.evaluation.html import need_extra
+    from worker.evaluation.stability import Judge, Trace, open_network, trace_all
+    from worker.evaluation.stability_report import stability_document, write_report
+    from worker.evaluation.stability_summary import summarize
+    from worker.policy.policy import load_policies
+
+    need_extra()
+    overrides = {"weights": weights, "policy": policy}
+    settings = with_some_weights(load_settings(**{key: value for key, value in overrides.items() if value is not None}))
+    files = [file for path in images for file in files_in(path)]
+    if not files:
+        raise SetupError(ErrorCode.DATA_INVALID, f"{', '.join(map(str, images))} holds no image; name another folder")
+    need_folder(folder)
+    traces, unreadable = [], 0
+    with open_network(settings, None if classes is None else split_names(classes)) as scorer:
+        chosen = load_policies(settings.policy, settings.policies).default
+        judge = Judge(scorer, chosen, settings.grid, settings.max_bytes, settings.max_pixels)
+        with progress_bar() as bar:
+            found = trace_all(files, judge, settings.concurrency)
+            for trace in bar.track(found, total=len(files), description="altering and judging"):
+                if isinstance(trace, Trace):
+                    traces.append(trace)
+                else:
+                    unreadable += 1
+                    notes.print(f"skipped {trace.path}: {trace.error}", markup=False)
+        summary = summarize(traces, unreadable)
+        page = write_report(folder, summary, traces, judge)
+        if json:
+            print_json(stability_document(summary, judge))
+    if not json:
+        out.print(_table(summary))
+        out.print(_in_words(summary))
+    notes.print(f"curves and pictures: {page}", markup=False)
+    if unreadable:
+        raise typer.Exit(1)
+
+
+def _table(summary: Summary) -> Table:
+    rows = table("alteration", "compared", "not scored", "score moves", "5–95 %", "flips", "changes")
+    for effect in summary.effects:
+        if effect.move is None:
+            rows.add_row(str(effect.alteration), "0", str(effect.not_scored or ""), "", "", "", "")
+            continue
+        rows.add_row(
+            str(effect.alteration),
+            str(effect.compared),
+            str(effect.not_scored or ""),
+            f"{effect.move.median:+.3f}",
+            f"{effect.move.low:+.3f} … {effect.move.high:+.3f}",
+            f"{effect.flips / effect.compared:.1%}",
+            f"{effect.changes / effect.compared:.1%}",
+        )
+    return rows
+
+
+def _in_words(summary: Summary) -> str:
+    too_small = f" {summary.not_scored} too small to score." if summary.not_scored else ""
+    return (
+        f"{summary.scored} images:{too_small} the decision flips between authentic and synthetic somewhere for "
+        f"{summary.flipped}, changes at all for {summary.changed}."
+    )
