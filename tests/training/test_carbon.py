@@ -43,7 +43,7 @@ def test_nothing_is_measured_unless_asked_for() -> None:
 
 
 def test_an_unknown_country_is_named() -> None:
-    with pytest.raises(SetupError, match="`carbon`.*'XXX'") as raised, metered("XXX"):
+    with pytest.raises(SetupError, match=r"`carbon`.*'XXX'") as raised, metered("XXX"):
         pass
     assert raised.value.code is ErrorCode.RECIPE_INVALID
 

@@ -59,7 +59,7 @@ def test_what_a_killed_process_left_half_written_is_removed(started: Recipe) -> 
 @pytest.mark.parametrize("change", [{"learning_rate": 1e-3}, {"batch": 4}, {"seed": 9}, {"augment": ("flip",)}])
 def test_another_recipe_does_not_continue_a_run(started: Recipe, change: dict[str, object]) -> None:
     save_checkpoint(started, "data", STATE)
-    with pytest.raises(SetupError, match="another recipe.*`out`") as raised:
+    with pytest.raises(SetupError, match=r"another recipe.*`out`") as raised:
         load_checkpoint(replace(started, **change), "data")
     assert raised.value.code is ErrorCode.RECIPE_INVALID
 

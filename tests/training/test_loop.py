@@ -177,7 +177,7 @@ def test_a_loss_that_is_no_number_ends_training_and_names_the_rate(finished: Rec
     start = tmp_path / "overflowing.safetensors"
     save_weights(start, model, name="overflowing", version="1", classes=info.classes, provenance={})
     wild = replace(finished, out=tmp_path / "run", start=start)
-    with pytest.raises(SetupError, match="`learning_rate`.*lower it"):
+    with pytest.raises(SetupError, match=r"`learning_rate`.*lower it"):
         fit(wild)
     assert not checkpoint_file(wild).exists()
 
@@ -192,7 +192,7 @@ def test_training_can_start_from_weights(finished: Recipe, tmp_path: Path) -> No
 
 def test_weights_of_other_classes_are_no_start(finished: Recipe, tmp_path: Path) -> None:
     start = finished.out / "weights.safetensors"
-    with pytest.raises(SetupError, match="`start`.*authentic, enlarged.*enlarged, authentic") as raised:
+    with pytest.raises(SetupError, match=r"`start`.*authentic, enlarged.*enlarged, authentic") as raised:
         fit(replace(finished, start=start, out=tmp_path, classes=("enlarged", "authentic")))
     assert raised.value.code is ErrorCode.RECIPE_INVALID
 
@@ -223,7 +223,7 @@ def test_mixed_precision_trains_on_a_cpu_too(finished: Recipe, tmp_path: Path) -
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_asked_for_and_not_there_is_said(finished: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="`device` cuda: this machine has 0 CUDA device.*cpu") as raised:
+    with pytest.raises(SetupError, match=r"`device` cuda: this machine has 0 CUDA device.*cpu") as raised:
         fit(replace(finished, out=tmp_path, device="cuda"))
     assert raised.value.code is ErrorCode.DEVICE_UNAVAILABLE
 
