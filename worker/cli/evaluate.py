@@ -16,7 +16,7 @@ from worker.cli.check import with_some_weights
 from worker.cli.output import notes, out, print_json, progress_bar, table
 from worker.errors import ErrorCode, SetupError
 from worker.policy.policy import Aggregation
-from worker.settings import load_settings
+from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from worker.evaluation.results import Evaluation
@@ -120,8 +120,17 @@ def scorer_of(weights: Path | None, classes: str | None) -> Scorer:
     from worker.evaluation.scorer import open_scorer
 
     settings = load_settings()
+    limit_threads(settings)
     path = weights or weights_path(with_some_weights(settings))
     return open_scorer(path, settings.device, None if classes is None else split_names(classes))
+
+
+def limit_threads(settings: Settings) -> None:
+    """Let the network use as many CPU threads as SUSY_THREADS says."""
+    import torch
+
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
 
 
 def watching(bar: Progress) -> Callable[[str, int], Callable[[], object]]:

@@ -8,11 +8,13 @@ import typer
 
 from worker.cli import (
     backlog,
+    calibrate,
     check,
     data,
     db,
     demo,
     doctor,
+    evaluate,
     policy,
     show,
     stability,
@@ -42,6 +44,8 @@ app.command("up")(up.up)
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("stability")(stability.stability)
+app.command("evaluate")(evaluate.evaluate)
+app.command("calibrate")(calibrate.calibrate)
 app.command("doctor")(doctor.doctor)
 app.add_typer(backlog.app, name="backlog")
 app.add_typer(data.app, name="data")

@@ -56,26 +56,24 @@ class Bootstrap:
 
 
 def estimate(value: float | None, resampled: NDArray[np.float64]) -> Estimate:
-    """`value` with the 2.5th and 97.5th percentile of `resampled` [B]; resamples without the figure are left out."""
+    """`value` with the 2.5th and 97.5th percentile of `resampled` [B]; resamples without the figure are left out.
+
+    Where all resamples agree there is no interval: what never varied here may vary elsewhere.
+    """
     known = resampled[np.isfinite(resampled)]
-    if value is None or not len(known):
+    if value is None or not len(known) or known.min() == known.max():
         return Estimate(value)
     low, high = np.percentile(known, [2.5, 97.5])
     return Estimate(value, float(low), float(high))
 
 
-def rate(hits: int, count: int, pictures: int, resampled: NDArray[np.float64]) -> Estimate:
-    """A share of items with its interval, widened where none or all of them hit.
+def share(value: float, resampled: NDArray[np.float64], pictures: int) -> Estimate:
+    """A share of items that show so many `pictures`, with its interval, widened where it is 0 or 1.
 
-    No resample of hits alone has a miss, so the bootstrap would claim certainty. There the end comes from the exact
-    binomial interval (Clopper and Pearson 1934), as if each picture had been one item.
+    No resample of hits alone has a miss, so the bootstrap would claim certainty. There the other end comes from the
+    exact binomial interval (Clopper and Pearson 1934), as if each picture had been one item.
     """
-    if not count:
-        return Estimate(None)
-    found = estimate(hits / count, resampled)
+    if 0 < value < 1 or not len(resampled):
+        return estimate(value, resampled)
     unseen = 1 - 0.025 ** (1 / pictures)
-    if hits == 0:
-        return Estimate(0.0, 0.0, unseen)
-    if hits == count:
-        return Estimate(1.0, 1 - unseen, 1.0)
-    return found
+    return Estimate(0.0, 0.0, unseen) if value == 0 else Estimate(1.0, 1 - unseen, 1.0)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.evaluation.bootstrap import Bootstrap, Estimate, estimate
+from worker.evaluation.bootstrap import Bootstrap, Estimate, estimate, share
 from worker.evaluation.confusion import Matrices, accuracies, f1s, precisions, recalls
 from worker.evaluation.items import Items
 
@@ -23,6 +23,8 @@ class Figure:
     """scikit-learn's, of true classes [N] and answers [N]."""
     of_matrices: Callable[[Matrices], NDArray[np.float64]]
     """Of confusion matrices [B, 2, 2] → [B]; NaN where it does not exist."""
+    among: Callable[[NDArray[np.bool_], NDArray[np.bool_]], NDArray[np.bool_]] | None = None
+    """Of a figure that is a share: among which items, of true classes [N] and answers [N]."""
 
 
 def detection_figures() -> dict[str, Figure]:
@@ -34,18 +36,21 @@ def detection_figures() -> dict[str, Figure]:
         "f1": Figure(f1, lambda matrices: f1s(matrices)[..., 1]),
         "f1_macro": Figure(partial(f1, average="macro", labels=[False, True]), lambda matrices: f1s(matrices).mean(-1)),
         "f1_authentic": Figure(partial(f1, pos_label=False), lambda matrices: f1s(matrices)[..., 0]),
-        "accuracy": Figure(metrics.accuracy_score, accuracies),
+        "accuracy": Figure(metrics.accuracy_score, accuracies, lambda truth, _: np.ones_like(truth)),
         "balanced_accuracy": Figure(
             partial(metrics.recall_score, average="macro", labels=[False, True], zero_division=0.0),
             lambda matrices: recalls(matrices).mean(axis=-1),
         ),
         "precision": Figure(
-            partial(metrics.precision_score, zero_division=0.0), lambda matrices: precisions(matrices)[..., 1]
+            partial(metrics.precision_score, zero_division=0.0),
+            lambda matrices: precisions(matrices)[..., 1],
+            lambda _, called: called,
         ),
-        "recall": Figure(metrics.recall_score, lambda matrices: recalls(matrices)[..., 1]),
+        "recall": Figure(metrics.recall_score, lambda matrices: recalls(matrices)[..., 1], lambda truth, _: truth),
         "false_positive_rate": Figure(
             lambda truth, called: 1 - metrics.recall_score(truth, called, pos_label=False),
             lambda matrices: 1 - recalls(matrices)[..., 0],
+            lambda truth, _: ~truth,
         ),
     }
 
@@ -67,11 +72,17 @@ def detection(items: Items, threshold: float, bootstrap: Bootstrap) -> dict[str,
         | (set() if authentic else _NEED_AUTHENTIC)
     )
     return {
-        name: Estimate(None)
-        if name in impossible or not len(items)
-        else estimate(float(figure.of_answers(items.synthetic, called)), figure.of_matrices(matrices))
+        name: Estimate(None) if name in impossible or not len(items) else _estimate(figure, items, called, matrices)
         for name, figure in detection_figures().items()
     }
+
+
+def _estimate(figure: Figure, items: Items, called: NDArray[np.bool_], matrices: Matrices) -> Estimate:
+    value, resampled = float(figure.of_answers(items.synthetic, called)), figure.of_matrices(matrices)
+    among = figure.among(items.synthetic, called) if figure.among else np.zeros_like(called)
+    if not among.any():
+        return estimate(value, resampled)
+    return share(value, resampled, len(np.unique(items.pictures[among])))
 
 
 def areas(items: Items, bootstrap: Bootstrap) -> dict[str, Estimate]:

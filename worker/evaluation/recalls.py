@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.evaluation.bootstrap import Bootstrap, Estimate, rate
+from worker.evaluation.bootstrap import Bootstrap, Estimate, share
 from worker.evaluation.items import Items
 
 
@@ -41,8 +41,8 @@ def recalls_by_dataset(items: Items, half: float, best: float | None, bootstrap:
     places = {name: place for place, name in enumerate(names)}
     rows = np.array([places[origin] for origin in origins], np.int64)
     mixed = {dataset for kind, dataset, _ in names if kind}
-    at_half = _shares(items, rows, len(names), half, bootstrap)
-    at_best = None if best is None else _shares(items, rows, len(names), best, bootstrap)
+    at_half = _recalls(items, rows, len(names), half, bootstrap)
+    at_best = None if best is None else _recalls(items, rows, len(names), best, bootstrap)
     return tuple(
         Recall(
             dataset=dataset,
@@ -64,23 +64,18 @@ def complement(share: Estimate) -> Estimate:
     return Estimate(value, low, high)
 
 
-def _shares(
+def _recalls(
     items: Items, rows: NDArray[np.int64], count: int, threshold: float, bootstrap: Bootstrap
 ) -> list[Estimate]:
     right = (items.scores >= threshold) == items.synthetic
     tables = bootstrap.tables(items.pictures, rows, right.astype(np.int64), (count, 2))
     return [
-        rate(
-            int(right[rows == row].sum()),
-            int((rows == row).sum()),
-            len(np.unique(items.pictures[rows == row])),
-            _shares_of_resamples(tables[:, row]),
-        )
+        share(float(right[rows == row].mean()), _shares(tables[:, row]), len(np.unique(items.pictures[rows == row])))
         for row in range(count)
     ]
 
 
-def _shares_of_resamples(tables: NDArray[np.float64]) -> NDArray[np.float64]:
+def _shares(tables: NDArray[np.float64]) -> NDArray[np.float64]:
     """[B, 2] counts of wrong and right → [B]; NaN for a resample without items."""
     counts = tables.sum(axis=1)
     return np.where(counts > 0, tables[:, 1] / np.maximum(counts, 1), np.nan)

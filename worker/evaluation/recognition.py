@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worker.evaluation.bootstrap import Bootstrap, Estimate, estimate
+from worker.evaluation.bootstrap import Bootstrap, Estimate, estimate, share
 from worker.evaluation.confusion import accuracies, f1s, macro_f1s, precisions, recalls
 from worker.evaluation.items import Items
 
@@ -61,8 +61,10 @@ def recognition(items: Items, classes: tuple[str, ...], bootstrap: Bootstrap) ->
                 classes[index],
                 int(count),
                 estimate(float(f1), f1s(matrices)[:, index]),
-                estimate(float(recall), recalls(matrices)[:, index]),
-                estimate(float(precision), precisions(matrices)[:, index]),
+                share(float(recall), recalls(matrices)[:, index], len(np.unique(pictures[truth == index]))),
+                share(float(precision), precisions(matrices)[:, index], len(np.unique(pictures[answers == index])))
+                if (answers == index).any()
+                else Estimate(None),
             )
             for index, precision, recall, f1, count in of_classes
         ),

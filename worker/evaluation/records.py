@@ -24,7 +24,7 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
             "temperature": scorer.temperature,
         },
         "data": {
-            "name": evaluation.dataset.path.name,
+            "name": evaluation.name,
             "split": options.split,
             "images": len(evaluation.dataset.of(options.split)),
             "labels": {label: asdict(truth) for label, truth in evaluation.truth.items()},

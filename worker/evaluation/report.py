@@ -58,7 +58,7 @@ def _facts(evaluation: Evaluation) -> dict[str, str]:
         "digest": scorer.sha256,
         "classes": ", ".join(scorer.classes),
         "temperature": f"{scorer.temperature:.4g}",
-        "data": f"{evaluation.dataset.path.name}, split {options.split}: {len(images):,} images, "
+        "data": f"{evaluation.name}, split {options.split}: {len(images):,} images, "
         f"{len({entry.picture for entry in images}):,} pictures",
         "labels": ", ".join(_label(evaluation, label) for label in sorted({entry.label for entry in images})),
         "tiles": "all" if treatment.patches is None else f"the {treatment.patches} of highest contrast",

@@ -98,6 +98,12 @@ class Evaluation:
     """Why no temperature was fitted; empty when one was."""
 
     @property
+    def name(self) -> str:
+        """Of the data set: its folder's, or the manifest's own when that has a name."""
+        path = self.dataset.path.resolve()
+        return path.parent.name if path.stem == "manifest" else path.name
+
+    @property
     def plain(self) -> VariantResult:
         """The originals, or the first variant when those were left out."""
         return next((result for result in self.variants if result.variant is Variant.ORIGINAL), self.variants[0])

@@ -53,8 +53,8 @@ def detection(evaluation: Evaluation) -> Sheet:
         for name, level, figures in _each(evaluation)
     )
     note = (
-        "F1 counts synthetic as positive; macro is its mean with the F1 of authentic. False positives: authentic called "
-        f"synthetic. {_intervals(evaluation)}"
+        "F1 counts synthetic as positive; macro is its mean with the F1 of authentic. False positives: authentic "
+        f"called synthetic. {_intervals(evaluation)}"
     )
     columns = ("variant", "per", "n", *_DETECTION.values(), "ROC AUC")
     return Sheet("Detection at threshold 0.5", columns, rows, note)

@@ -1,0 +1,124 @@
+"""`susy calibrate`: a temperature for a weights file, and the thresholds that follow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worker.cli.evaluate import (
+    AggregateOption,
+    Alias,
+    Authentic,
+    Data,
+    RuleName,
+    RuleOption,
+    SkipUnreadable,
+    Synthetic,
+    limit_threads,
+    print_sheet,
+    read_alias,
+    watching,
+)
+from worker.cli.output import notes, out, print_json, progress_bar
+from worker.policy.policy import Aggregation
+from worker.settings import load_settings
+
+if TYPE_CHECKING:
+    from worker.detector.weights import WeightsInfo
+    from worker.evaluation.calibrate import Fitted
+
+
+def calibrate(
+    data: Data,
+    weights: Annotated[Path, typer.Option(help="The weights file to calibrate (.safetensors).")],
+    to: Annotated[Path, typer.Option(help="The calibrated weights file to write.")],
+    split: Annotated[str, typer.Option(help="The split to fit on: images that were not trained on.")] = "val",
+    rule: RuleOption = RuleName.SYNTHETIC_SUM,
+    aggregate: AggregateOption = Aggregation.MEAN,
+    authentic: Authentic = None,
+    synthetic: Synthetic = None,
+    alias: Alias = None,
+    skip_unreadable: SkipUnreadable = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """Fit a temperature on validation images, write it into a weights file, and suggest score thresholds."""
+    from worker.dataset.layouts import open_dataset
+    from worker.evaluation.calibrate import calibrate as run
+    from worker.evaluation.calibrate import write_calibrated
+    from worker.evaluation.html import need_extra
+    from worker.evaluation.items import DetectorRule
+    from worker.evaluation.results import Options
+    from worker.evaluation.scorer import open_scorer
+
+    need_extra()
+    options = Options(
+        split=split,
+        rule=DetectorRule(rule.value),
+        aggregate=aggregate,
+        authentic=tuple(authentic or ()),
+        synthetic=tuple(synthetic or ()),
+        alias=read_alias(alias or []),
+        skip_unreadable=skip_unreadable,
+    )
+    settings = load_settings()
+    limit_threads(settings)
+    scorer = open_scorer(weights, settings.device)
+    with progress_bar() as bar:
+        fitted = run(open_dataset(data), scorer, options, watching(bar))
+    info = write_calibrated(weights, to, fitted, data=data.name)
+    if json:
+        print_json(_document(fitted, info, to))
+    else:
+        _print(fitted)
+    notes.print(f"calibrated weights: {to} (digest {info.sha256[:12]})", markup=False)
+
+
+def _print(fitted: Fitted) -> None:
+    from worker.evaluation.sheets import Sheet
+
+    out.print(f"temperature {fitted.temperature:.4f}")
+    calibration = tuple(
+        (
+            of.split,
+            f"{of.after.count:,}",
+            f"{of.before.expected_error:.4f} → {of.after.expected_error:.4f}",
+            f"{of.before.negative_log_likelihood:.4f} → {of.after.negative_log_likelihood:.4f}",
+        )
+        for of in fitted.splits
+    )
+    print_sheet(
+        Sheet(
+            "Calibration, before → after",
+            ("split", "patches", "expected calibration error", "negative log-likelihood"),
+            calibration,
+            f"Fitted on {fitted.splits[0].split}; what it is worth shows on images it was not fitted on.",
+        )
+    )
+
+    suggestions = tuple(
+        (
+            f"{of.rate:.1%}",
+            of.why if of.threshold is None else f"{of.threshold:.4f}",
+            "" if of.threshold is None else f"{of.false_positives:,} of {of.images:,}",
+            f"{of.images:,}",
+            f"{of.pictures:,}",
+        )
+        for of in fitted.suggestions
+    )
+    print_sheet(
+        Sheet(
+            f"Thresholds suggested by {fitted.splits[0].split}",
+            ("false positives at most", "synthetic from", "here", "authentic images", "pictures"),
+            suggestions,
+            "Scores of images at the new temperature. A suggestion, not a decision: thresholds live in policy files "
+            "(synthetic_at), and hold for images like these alone.",
+        )
+    )
+
+
+def _document(fitted: Fitted, info: WeightsInfo, to: Path) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(fitted), "weights": {"path": str(to), "name": info.name, "sha256": info.sha256}}

@@ -1,0 +1,117 @@
+"""Fitting a temperature on validation images, and the score thresholds that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from worker.dataset.entry import Dataset
+from worker.detector.weights import WeightsInfo, load_weights, save_weights
+from worker.errors import ErrorCode, SetupError
+from worker.evaluation.calibration import Calibration, calibration, fit_temperature
+from worker.evaluation.evaluate import Watch, classified, need_split, truth_of, unwatched
+from worker.evaluation.items import Level, items
+from worker.evaluation.results import Options
+from worker.evaluation.scorer import Scorer
+from worker.evaluation.scoring import Scores, score
+from worker.evaluation.thresholds import SUGGESTED_RATES, Suggestion, suggest
+from worker.evaluation.variants import Variant
+
+TEST = "test"
+
+
+@dataclass(frozen=True)
+class BeforeAfter:
+    """Calibration of one split's patches with the temperature that was, and with the fitted one."""
+
+    split: str
+    before: Calibration
+    after: Calibration
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A temperature, what it changes, and thresholds of image scores at it."""
+
+    temperature: float
+    splits: tuple[BeforeAfter, ...]
+    """The split it was fitted on, and test, if there is one."""
+    suggestions: tuple[Suggestion, ...]
+    """From the authentic images of the split it was fitted on."""
+
+
+def calibrate(dataset: Dataset, scorer: Scorer, options: Options, watch: Watch = unwatched) -> Fitted:
+    """Fit the temperature of a weights file on `options.split`; `options.treatment.variants` are the originals.
+
+    Raises `SetupError`: `weights_invalid` for a TorchScript program, which cannot carry a temperature; `data_invalid`
+    for a split without images or from which no temperature follows.
+    """
+    if not scorer.stores_temperature:
+        raise SetupError(
+            ErrorCode.WEIGHTS_INVALID,
+            f"{scorer.name} is a TorchScript program, which cannot carry a temperature; turn SuSy as released into a "
+            "weights file with `susy weights import` first",
+        )
+    names = dict.fromkeys((options.split, TEST))
+    present = {name: entries for name in names if (entries := dataset.of(name))}
+    need_split(dataset, options.split)
+    truth = truth_of(tuple(entry for entries in present.values() for entry in entries), scorer, options)
+
+    def scored(name: str) -> Scores:
+        advance = watch(f"scoring {name}", len(present[name]))
+        return score(
+            present[name], scorer, options.treatment, skip_unreadable=options.skip_unreadable, advance=advance
+        ).variants[Variant.ORIGINAL]
+
+    fitting = scored(options.split)
+    temperature = fit_temperature(*classified(fitting, truth))
+    of_splits = {name: fitting if name == options.split else scored(name) for name in present}
+    known = {name: classified(scores, truth) for name, scores in of_splits.items()}
+    rows = items(fitting, truth, temperature=temperature, rule=options.rule, how=options.aggregate)[Level.IMAGE]
+    return Fitted(
+        temperature,
+        tuple(
+            BeforeAfter(
+                name, calibration(logits, classes, scorer.temperature), calibration(logits, classes, temperature)
+            )
+            for name, (logits, classes) in known.items()
+            if len(classes)
+        ),
+        tuple(suggest(rows, rate) for rate in SUGGESTED_RATES),
+    )
+
+
+def write_calibrated(source: Path, target: Path, fitted: Fitted, data: str) -> WeightsInfo:
+    """The weights of `source` with the fitted temperature, as `target`, which may be `source` itself.
+
+    What was fitted on what is added to the provenance. Raises `SetupError` (`weights_invalid`).
+    """
+    model, info = load_weights(source)
+    model.temperature = fitted.temperature
+    fit = fitted.splits[0]
+    calibrated = {
+        "data": data,
+        "split": fit.split,
+        "patches": fit.after.count,
+        "expected_calibration_error": [round(fit.before.expected_error, 6), round(fit.after.expected_error, 6)],
+        "uncalibrated_sha256": info.sha256,
+    }
+    return save_weights(
+        target,
+        model,
+        name=info.name,
+        version=info.version,
+        classes=info.classes,
+        provenance={**info.provenance, "calibration": calibrated},
+        dtype=stored_dtype(source),
+    )
+
+
+def stored_dtype(path: Path) -> torch.dtype:
+    """The type of the numbers in a weights file: float32, or float16 in a halved one."""
+    with safe_open(path, framework="pt") as file:
+        dtype: torch.dtype = file.get_tensor(next(iter(file.keys()))).dtype
+    return dtype
