@@ -49,7 +49,7 @@ def draw_effects(summary: Summary) -> Markup:
     below.tick_params(axis="x", rotation=90, labelsize=8)
     for family in FAMILIES:
         own = places[[alteration.family is family for alteration in ALTERATIONS]]
-        above.text(own.mean(), 1.02, family.title, transform=above.get_xaxis_transform(), ha="center", fontsize=8.5)
+        above.text(own.mean(), 1.02, family.name, transform=above.get_xaxis_transform(), ha="center", fontsize=8.5)
     for axes in (above, below):
         axes.grid(visible=False, axis="x")
     return svg_or_png(figure, "How far the score moves and how often the decision changes, by alteration")
@@ -61,12 +61,12 @@ def _curves(family: Family, traces: Sequence[Trace], policy: Policy) -> Markup:
     settings = sorted((*family.settings, family.as_is))
     lines = _lines(family, settings, traces)
     for index in np.unique(np.linspace(0, len(traces) - 1, MOST_LINES).round().astype(int)) if traces else ():
-        axes.plot(lines[index], color=_COLOURS[traces[index].as_is.decision], linewidth=0.7, alpha=0.35)
+        axes.plot(*_joined(lines[index]), color=_COLOURS[traces[index].as_is.decision], linewidth=0.7, alpha=0.35)
     for decision, colour in _COLOURS.items():
         own = lines[[trace.as_is.decision is decision for trace in traces]]
         if len(own):
             label = f"{decision} ({len(own)})"
-            axes.plot(_medians(own), color=colour, linewidth=2.8, marker="o", markersize=4, label=label)
+            axes.plot(*_joined(_medians(own)), color=colour, linewidth=2.8, marker="o", markersize=4, label=label)
     if policy.rule is Rule.SUM:  # by the other rule, thresholds lie on another scale than the score
         for threshold in (policy.authentic_below, policy.synthetic_at):
             axes.axhline(threshold, color="#222222", linewidth=0.9, linestyle=(0, (4, 3)))
@@ -88,6 +88,12 @@ def _lines(family: Family, settings: Sequence[float], traces: Sequence[Trace]) -
 def _medians(lines: NDArray[np.float64]) -> NDArray[np.float64]:
     """Median of each column, NaN where no image was scored."""
     return np.array([np.median(scored) if len(scored := column[np.isfinite(column)]) else np.nan for column in lines.T])
+
+
+def _joined(line: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Where `line` has values, and these: so that a plot bridges the settings that do not apply."""
+    places = np.flatnonzero(np.isfinite(line))
+    return places, line[places]
 
 
 def _places() -> NDArray[np.float64]:
