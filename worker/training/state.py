@@ -119,8 +119,8 @@ def new_run(recipe: Recipe, team: Team) -> Run:
     model = _model(recipe)
     model.dropout.p = recipe.dropout
     model = synchronized(model, team).to(team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    # Weight decay stays 0: the card trains without.
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
+    # Weight decay stays 0: the card trains without. Fused, a step of Adam reads and writes each number once.
+    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
     scheduler: ReduceLROnPlateau | CosineAnnealingLR
     if recipe.schedule == "plateau":
         scheduler = ReduceLROnPlateau(optimizer, factor=recipe.plateau_factor, patience=recipe.plateau_patience)
