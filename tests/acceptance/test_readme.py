@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from PIL import Image
 
 from worker.demo.paths import SAMPLES
 from worker.policy.policy import load_policy
@@ -55,7 +56,7 @@ def up(folder: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("up")
 def test_the_examples_work_in_the_order_they_are_written(folder: Path) -> None:
-    check_block, submit_block = examples("sh")
+    check_block, submit_block, _ = examples("sh")
     for block in (check_block, submit_block):
         result = _run("bash", "-euo", "pipefail", "-c", block, folder=folder)
         assert result.returncode == 0, result.stderr + result.stdout
@@ -76,6 +77,19 @@ def test_the_examples_work_in_the_order_they_are_written(folder: Path) -> None:
     with psycopg.connect(url[1]) as connection:
         rows = connection.execute(query).fetchall()  # type: ignore[arg-type]
     assert {row[0] for row in rows} == {"upload-1", "upload-2"}
+
+
+def test_the_examples_of_judging_work_on_a_labelled_folder(folder: Path) -> None:
+    for sample, label in (("photo.jpg", "authentic"), ("rebuilt-mountains.jpg", "realcugan-se")):
+        target = folder / "labelled" / label / "test"
+        target.mkdir(parents=True)
+        with Image.open(folder / sample if sample == "photo.jpg" else SAMPLES / sample) as opened:
+            opened.crop((300, 300, 780, 780)).save(target / "crop.png")
+    judge_block = examples("sh")[2]
+    result = _run("bash", "-euo", "pipefail", "-c", judge_block, folder=folder)
+    assert result.returncode == 0, result.stderr + result.stdout
+    for page in ("evaluation/report.html", "stability/report.html"):
+        assert (folder / page).stat().st_size > 10_000
 
 
 def test_the_example_policy_is_valid(tmp_path: Path) -> None:
