@@ -13,7 +13,7 @@ from worker.detector.weights import load_weights
 from worker.training.loop import fit
 from worker.training.recipe import Recipe
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 
 def _normalize_by_halves(norm: nn.BatchNorm2d, tiles: Tensor) -> Tensor:
@@ -33,13 +33,13 @@ def _normalize_by_halves(norm: nn.BatchNorm2d, tiles: Tensor) -> Tensor:
 def test_two_processes_train_as_one_does_on_the_same_batches(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Losses within 0.01 % of each other, weights within 1e-4: sums of floats in another order, over nine steps.
+    """Losses within 0.01 % of each other, weights within 1e-4: sums of floats in another order, over six steps.
 
     A batch of seven does not divide by two. Dropout is off, as each process draws its own.
     """
-    together, alone, whole = (
-        replace(recipe, out=tmp_path / name, batch=7, dropout=0.0, class_weights="balanced", device="cpu")
-        for name in ("together", "alone", "whole")
+    together, alone = (
+        replace(recipe, out=tmp_path / name, batch=7, epochs=2, dropout=0.0, class_weights="balanced", device="cpu")
+        for name in ("together", "alone")
     )
     output = finish(
         start("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "worker.training",
@@ -47,12 +47,11 @@ def test_two_processes_train_as_one_does_on_the_same_batches(
     )  # fmt: skip
     assert output.count("epoch 1:") == 1  # one process speaks
 
-    fit(whole)
     monkeypatch.setattr(nn.BatchNorm2d, "forward", _normalize_by_halves)
     fit(alone)
 
     ours, theirs = curve(together.out), curve(alone.out)
-    assert len(ours) == len(theirs) == 3
+    assert len(ours) == len(theirs) == 2
     for one, other in zip(ours, theirs, strict=True):
         for key in ("train_loss", "loss", "train_accuracy", "accuracy", "detection_f1"):
             assert float(one[key]) == pytest.approx(float(other[key]), rel=1e-4), key
@@ -60,10 +59,6 @@ def test_two_processes_train_as_one_does_on_the_same_batches(
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(tensor, single.state_dict()[name], rtol=1e-3, atol=1e-4, msg=name)
     assert info.provenance["training"]["processes"] == 2
-    # Normalizing by the whole batch is another computation: near, but not the same.
-    losses = [[float(row["train_loss"]) for row in curve(run.out)] for run in (together, whole)]
-    assert losses[0] == pytest.approx(losses[1], rel=0.15)
-    assert losses[0] != pytest.approx(losses[1], rel=1e-4)
 
 
 def test_an_error_of_one_process_ends_all_with_its_message(recipe: Recipe, tmp_path: Path) -> None:
