@@ -1,6 +1,8 @@
 import hashlib
 import io
+import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +14,7 @@ import torch
 from PIL import Image
 
 from tests.support.hub import COMMIT, Hub, serve
+from tests.support.released import random_susy, save_released
 from worker.detector.hub import pull
 from worker.detector.model import SuSy
 from worker.detector.release import RELEASE, Golden, Release
@@ -78,6 +81,13 @@ def test_pulled_weights_are_the_released_ones_and_say_where_they_come_from(
         assert torch.equal(model(tiles), answers)
 
 
+def test_a_pinned_digest_is_compared_and_recorded(tmp_path: Path, hub: Hub, release: Release) -> None:
+    digest = hashlib.sha256(hub.files["SuSy.pt"]).hexdigest()
+    info = pull(tmp_path / "susy.safetensors", endpoint=hub.endpoint, release=replace(release, sha256=digest))
+    assert info.provenance["source_sha256_expected"] == digest
+    assert info.provenance["source_sha256_pinned"] is True
+
+
 def test_no_token_of_the_user_is_sent(
     tmp_path: Path, hub: Hub, release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,7 +117,9 @@ def test_bytes_of_another_digest_than_the_hub_announces_are_refused(tmp_path: Pa
     altered = bytearray(hub.files["SuSy.pt"])
     altered[20_000_000] ^= 1
     hub.served["SuSy.pt"] = bytes(altered)
-    message = refusal(tmp_path / "susy.safetensors", hub, release)
+    pinned = replace(release, sha256=hashlib.sha256(hub.files["SuSy.pt"]).hexdigest())
+    message = refusal(tmp_path / "susy.safetensors", hub, pinned)
+    assert "nothing of it was run" in message
     assert hashlib.sha256(altered).hexdigest() in message
     assert hashlib.sha256(hub.files["SuSy.pt"]).hexdigest() in message
 
@@ -143,6 +155,60 @@ def test_another_golden_answer_is_refused_with_the_difference(tmp_path: Path, hu
     assert "published answer: they differ by" in refusal(
         tmp_path / "susy.safetensors", hub, replace(release, golden=golden)
     )
+
+
+@pytest.mark.parametrize(("shift", "accepted"), [(4e-4, True), (6e-4, False)])
+def test_the_golden_answer_may_differ_by_the_published_tolerance_and_no_more(
+    shift: float, accepted: bool, tmp_path: Path, hub: Hub, release: Release
+) -> None:
+    assert release.golden
+    first, *others = release.golden.probabilities
+    shifted = replace(release, golden=replace(release.golden, probabilities=(first + shift, *others)))
+    target = tmp_path / "susy.safetensors"
+    if accepted:
+        info = pull(target, endpoint=hub.endpoint, release=shifted)
+        assert info.provenance["golden_difference"] == pytest.approx(shift, abs=1e-5)
+    else:
+        assert "they differ by 0.0006, allowed 0.0005" in refusal(target, hub, shifted)
+
+
+def test_the_command_pulls_from_the_server_of_the_environment_and_says_what_it_does(
+    tmp_path: Path, patch: bytes, tiles: torch.Tensor
+) -> None:
+    assert RELEASE.golden
+    golden = random_susy(seed=3)
+    pixels = np.asarray(Image.open(io.BytesIO(patch)), np.float32) / 255
+    with torch.inference_mode():  # give this patch the answer that the real weights give the real one
+        logits = golden.logits(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]
+        golden.fc3.bias += torch.tensor(RELEASE.golden.probabilities).log() - logits
+    save_released(tmp_path / "SuSy.pt", golden)
+    files = {RELEASE.filename: (tmp_path / "SuSy.pt").read_bytes(), RELEASE.golden.filename: patch}
+    target = tmp_path / "data" / "susy-worker" / "susy.safetensors"
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("SUSY_", "HF_"))}
+    with serve(Hub(RELEASE.repo, files)) as hub:
+        result = subprocess.run(
+            [sys.executable, "-m", "worker", "weights", "pull"],
+            env=clean | {"HF_ENDPOINT": hub.endpoint, "XDG_DATA_HOME": str(tmp_path / "data"), "HOME": str(tmp_path)},
+            cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False,
+        )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    model, info = load_weights(target)
+    assert info.sha256 in result.stdout
+    assert "asking 127.0.0.1 for SuSy.pt of HPAI-BSC/SuSy at 54d4d55" in result.stderr
+    assert info.provenance["golden_difference"] < 1e-6
+    with torch.inference_mode():
+        assert torch.equal(model(tiles), golden(tiles))
+
+
+def test_the_command_refuses_another_network_in_one_line(tmp_path: Path, hub: Hub) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "worker", "weights", "pull", "--to", "susy.safetensors"],
+        env=os.environ | {"HF_ENDPOINT": hub.endpoint},
+        cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "do not give its published answer" in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "susy.safetensors").exists()
 
 
 def test_a_server_that_is_down_is_named_in_one_line_without_its_password(tmp_path: Path, release: Release) -> None:

@@ -130,7 +130,7 @@ def _refused(why: str) -> SetupError:
 
 def _hub_library() -> Any:
     try:
-        import huggingface_hub
+        import huggingface_hub.constants  # the package alone loads its parts only when it knows them
     except ImportError as error:
         raise SetupError(
             ErrorCode.MISSING_EXTRA, "fetching weights needs huggingface_hub: pip install 'susy-worker[hub]'"
