@@ -113,7 +113,6 @@ def test_the_command_names_what_it_skips_and_reports_the_rest(random_weights: Pa
     ("arguments", "word"),
     [
         (("empty",), "holds no image"),
-        (("empty", "--weights", "nowhere.safetensors"), "holds no image"),
         (("a.png", "--weights", "nowhere.safetensors"), "nowhere.safetensors"),
         (("a.png", "--weights", "demo", "--policy", "nowhere.toml"), "nowhere.toml"),
         (("a.png", "--out", "a.png"), "cannot be a folder"),
