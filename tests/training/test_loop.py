@@ -228,6 +228,12 @@ def test_a_gpu_asked_for_and_not_there_is_said(finished: Recipe, tmp_path: Path)
     assert raised.value.code is ErrorCode.DEVICE_UNAVAILABLE
 
 
+def test_a_file_in_the_way_of_the_output_is_said(finished: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SetupError, match=r"`out` .*name another"):
+        fit(replace(finished, out=tmp_path / "file"))
+
+
 def test_without_tensorboard_it_is_said_once_and_the_table_is_written(
     finished: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,10 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe file (TOML); docs/training.md lists its keys.")],
 ) -> None:
     """Train SuSy by a recipe and write one weights file; a run that was stopped goes on where it was."""
-    from worker.training.loop import fit
     from worker.training.recipe import read_recipe
 
-    out.print(str(fit(read_recipe(recipe))), markup=False)
+    checked = read_recipe(recipe)  # before PyTorch is loaded, which takes longer
+
+    from worker.training.loop import fit
+
+    out.print(str(fit(checked)), markup=False)

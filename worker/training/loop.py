@@ -46,7 +46,7 @@ def fit(recipe: Recipe) -> Path:
         torch.set_num_threads(recipe.threads)
     with join(recipe.device) as team:
         terminal = Terminal(speaks=team.leads)
-        recipe.out.mkdir(parents=True, exist_ok=True)
+        _make_folder(recipe)
         data = load_data(recipe, team)
         _say_what_is_left_out(data, terminal)
         session = _begin(recipe, data, team, terminal)
@@ -60,6 +60,13 @@ def fit(recipe: Recipe) -> Path:
         if team.leads:
             _complete_provenance(session)
         return recipe.out / WEIGHTS
+
+
+def _make_folder(recipe: Recipe) -> None:
+    try:
+        recipe.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        refuse("out", f"{recipe.out} is no folder to write to ({error.strerror}); name another")
 
 
 def _begin(recipe: Recipe, data: Data, team: Team, terminal: Terminal) -> Session:
