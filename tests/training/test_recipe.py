@@ -38,6 +38,7 @@ def test_a_recipe_without_more_than_names_is_the_model_card() -> None:
         "class_weights": "",
         "encode": 0.0,
         "prepared_start": False,
+        "frozen_statistics": False,
         "start": None,
         # the machine
         "device": "auto",

@@ -75,6 +75,10 @@ class Recipe:
     """Dropout of the network's MLP while training."""
     prepared_start: bool = False
     """Begin from prepared instead of random weights; see `worker.training.initial`. Not in the card."""
+    frozen_statistics: bool = False
+    """Keep the means and variances that batch normalization has in `start`, and normalize by them while training, too.
+    Few pictures in a batch say little of all pictures, and with `pairs` a network could compare the tiles of a batch
+    instead of looking at each. Not in the card."""
     start: Path | None = None
     """Weights file to start from; none starts from random numbers."""
     precision: str = "float32"

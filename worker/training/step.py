@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from worker.training.batches import Batch, scaled
@@ -25,6 +25,8 @@ def train(
     What happened is counted in `run.progress` at every checkpoint and at the end.
     """
     run.network.train()
+    if recipe.frozen_statistics:
+        _freeze_statistics(run.model)
     sums = torch.zeros(3, dtype=torch.float64, device=team.device)
     for batch in batches:
         _seed(recipe.seed, run.epochs, run.progress.step, team.rank)
@@ -56,6 +58,12 @@ def _step(recipe: Recipe, run: Run, team: Team, batch: Batch) -> tuple[Tensor, T
     run.scaler.step(run.optimizer)
     run.scaler.update()
     return loss.detach(), (logits.detach().argmax(dim=1) == batch.labels).sum()
+
+
+def _freeze_statistics(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 def _seed(*position: int) -> None:
