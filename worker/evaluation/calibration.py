@@ -73,8 +73,8 @@ def calibration(logits: NDArray[np.float32], truth: NDArray[np.int64], temperatu
 def fit_temperature(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
     """The temperature of the lowest negative log-likelihood, between 0.02 and 50.
 
-    Raises `SetupError` (`data_invalid`) when there is none in that range: the items are all classified rightly, so
-    that ever more confidence would fit better, or are too few or too wrong for any.
+    Raises `SetupError` (`data_invalid`) when there is none: every item is classified rightly, so that ever more
+    confidence would fit better, or the logits say nothing of the classes, so that ever less would.
     """
     from scipy.optimize import minimize_scalar
 
@@ -82,18 +82,23 @@ def fit_temperature(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> fl
         raise SetupError(
             ErrorCode.DATA_INVALID, "no image of a class of the weights to fit the temperature on; label some"
         )
+    if (logits.argmax(axis=1) == truth).all():
+        raise _unfit(len(truth), "not one is classified wrongly")
     low, high = math.log(LOWEST), math.log(HIGHEST)
     found = minimize_scalar(
         lambda exponent: _loss(logits, truth, math.exp(exponent)), bounds=(low, high), options={"xatol": 1e-5}
     )
     if not low + 0.01 < float(found.x) < high - 0.01:
-        raise SetupError(
-            ErrorCode.DATA_INVALID,
-            f"the {len(truth)} tiles fit no temperature between {LOWEST:g} and {HIGHEST:g}: "
-            + ("none is classified wrongly; " if found.x < 0 else "they say nothing of their classes; ")
-            + "fit on more images that were not trained on",
-        )
+        raise _unfit(len(truth), "their logits say nothing of their classes" if found.x > 0 else "hardly any is wrong")
     return math.exp(float(found.x))
+
+
+def _unfit(count: int, why: str) -> SetupError:
+    return SetupError(
+        ErrorCode.DATA_INVALID,
+        f"the {count} tiles fit no temperature between {LOWEST:g} and {HIGHEST:g}: {why}; fit on more images that were "
+        "not trained on",
+    )
 
 
 def _loss(logits: NDArray[np.float32], truth: NDArray[np.int64], temperature: float) -> float:

@@ -66,7 +66,7 @@ def suggest(items: Items, rate: float) -> Suggestion:
         why = f"needs authentic images of at least {math.ceil(1 / rate - 1e-9):,} pictures, there are {pictures:,}"
         return Suggestion(rate, None, 0, len(scores), pictures, why)
     allowed = math.floor(rate * len(scores) + 1e-9)
-    threshold = round((math.floor(float(scores[allowed]) / _STEP) + 1) * _STEP, 4)
+    threshold = round((math.floor(float(scores[allowed]) / _STEP + 1e-9) + 1) * _STEP, 4)
     if threshold > 1:
         return Suggestion(rate, None, 0, len(scores), pictures, "more authentic images than that score 1")
     return Suggestion(rate, threshold, int((scores >= threshold).sum()), len(scores), pictures)
