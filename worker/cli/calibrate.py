@@ -46,13 +46,14 @@ def calibrate(
     """Fit a temperature on validation images, write it into a weights file, and suggest score thresholds."""
     from worker.dataset.layouts import open_dataset
     from worker.evaluation.calibrate import calibrate as run
-    from worker.evaluation.calibrate import write_calibrated
+    from worker.evaluation.calibrate import need_weights_file, write_calibrated
     from worker.evaluation.html import need_extra
     from worker.evaluation.items import DetectorRule
     from worker.evaluation.results import Options
     from worker.evaluation.scorer import open_scorer
 
     need_extra()
+    need_weights_file(weights)
     options = Options(
         split=split,
         rule=DetectorRule(rule.value),

@@ -50,11 +50,7 @@ def calibrate(dataset: Dataset, scorer: Scorer, options: Options, watch: Watch =
     for a split without images or from which no temperature follows.
     """
     if not scorer.stores_temperature:
-        raise SetupError(
-            ErrorCode.WEIGHTS_INVALID,
-            f"{scorer.name} is a TorchScript program, which cannot carry a temperature; turn SuSy as released into a "
-            "weights file with `susy weights import` first",
-        )
+        raise _no_weights_file(scorer.name)
     names = dict.fromkeys((options.split, TEST))
     present = {name: entries for name in names if (entries := dataset.of(name))}
     need_split(dataset, options.split)
@@ -107,6 +103,20 @@ def write_calibrated(source: Path, target: Path, fitted: Fitted, data: str) -> W
         classes=info.classes,
         provenance={**info.provenance, "calibration": calibrated},
         dtype=stored_dtype(source),
+    )
+
+
+def need_weights_file(path: Path) -> None:
+    """Raises `SetupError` (`weights_invalid`) unless `path` is of the kind that can carry a temperature."""
+    if path.suffix != ".safetensors":
+        raise _no_weights_file(str(path))
+
+
+def _no_weights_file(name: str) -> SetupError:
+    return SetupError(
+        ErrorCode.WEIGHTS_INVALID,
+        f"{name} is a TorchScript program, which cannot carry a temperature; turn SuSy as released into a weights file "
+        "with `susy weights import` first",
     )
 
 
