@@ -10,6 +10,8 @@ from typing import Any
 
 from worker.training.recipe import Recipe
 
+PATIENCE = 800
+"""Seconds; a busy machine takes minutes to load PyTorch."""
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
@@ -18,7 +20,7 @@ def write_recipe(recipe: Recipe) -> Path:
     """The recipe as a TOML file beside its output."""
     recipe.out.mkdir(parents=True, exist_ok=True)
     path = recipe.out / "recipe.toml"
-    values = {key: value for key, value in asdict(recipe).items() if value is not None and not isinstance(value, dict)}
+    values = {key: value for key, value in asdict(recipe).items() if value is not None and value != {}}
     path.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in values.items()))
     return path
 
@@ -37,7 +39,11 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> str:
     """What it printed; fails with that if it did not end well."""
-    output, _ = process.communicate(timeout=300)
+    try:
+        output, _ = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        kill(process)
+        raise
     assert process.returncode == 0, output
     return output
 
@@ -59,4 +65,6 @@ def _toml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
     return repr(value) if isinstance(value, int | float) else f'"{value}"'

@@ -117,12 +117,11 @@ def trainable(model: SuSy, team: Team) -> nn.Module:
     if team.size == 1:
         return logits
     devices = [team.device] if team.device.type == "cuda" else None
-    # Running means are not sent around at every step; `share_statistics` does, before they are used.
-    return DistributedDataParallel(logits, device_ids=devices, broadcast_buffers=False)
+    return DistributedDataParallel(logits, device_ids=devices)
 
 
 def share_statistics(model: SuSy, team: Team) -> None:
-    """Give all processes the running means and variances of the first."""
+    """Give all processes the running means and variances of the first, which differ by the last step."""
     if team.size > 1:
         for buffer in model.buffers():
             distributed.broadcast(buffer, src=0)
