@@ -98,14 +98,29 @@ def test_the_ends_of_the_scale_are_exact(gray: NDArray[np.uint8], expected: floa
     assert tile_contrasts(gray, coverage_grid(TILE, TILE)).tolist() == [expected]
 
 
-def test_the_largest_sums_are_exact_at_the_largest_size() -> None:
-    gray = np.tile((np.arange(263) // 5 % 2 * 255).astype(np.uint8), (263, 1))
+@pytest.mark.parametrize("size", [TILE, 1000])
+def test_the_largest_sums_are_exact(size: int) -> None:
+    gray = np.tile((np.arange(size) // 5 % 2 * 255).astype(np.uint8), (size, 1))
     gray[0, 0] = 1
-    pairs = 263 * 258
+    pairs = size * (size - 5)
     grid = np.zeros((1, 2), np.int32)
-    assert tile_contrasts(gray, grid, size=263)[0] == (pairs * 255**2 - 255**2 + 254**2) / pairs
-    with pytest.raises(ValueError, match="6 to 263, not 264"):
-        tile_contrasts(np.zeros((264, 264), np.uint8), grid, size=264)
+    assert tile_contrasts(gray, grid, size=size)[0] == (pairs * 255**2 - 255**2 + 254**2) / pairs
+
+
+def test_a_tile_too_narrow_for_a_pair_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be 6 to"):
+        tile_contrasts(np.zeros((5, 5), np.uint8), np.zeros((1, 2), np.int32), size=5)
+
+
+def test_what_lies_beside_a_tile_does_not_count() -> None:
+    gray = np.random.default_rng(0).integers(0, 256, (TILE + 40, TILE + 30), dtype=np.uint8)
+    expected = glcm_contrast(gray[7 : 7 + TILE, 11 : 11 + TILE])
+    grid = np.array([[11, 7]], np.int32)
+    assert tile_contrasts(gray, grid)[0] == pytest.approx(expected, rel=1e-9)
+    other = gray.copy()
+    other[:7], other[7 + TILE :], other[:, :11], other[:, 11 + TILE :] = 0, 255, 255, 0
+    assert tile_contrasts(other, grid)[0] == tile_contrasts(gray, grid)[0]
+    assert tile_contrasts(np.asfortranarray(gray), grid)[0] == tile_contrasts(gray, grid)[0]
 
 
 @pytest.mark.parametrize("grid_of", [reference_grid, coverage_grid])
