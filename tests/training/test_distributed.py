@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.training.commands import PATIENCE, curve, finish, start, write_recipe
-from tests.training.one_step import gradients_of
+from tests.training.descent import descend
 from worker.detector.weights import load_weights
+from worker.training.distributed import Team
 from worker.training.loop import fit
 from worker.training.recipe import Recipe
+from worker.training.state import new_run
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
@@ -35,33 +37,42 @@ def _normalize_by_halves(norm: nn.BatchNorm2d, tiles: Tensor) -> Tensor:
 
 @pytest.fixture
 def together(recipe: Recipe, tmp_path: Path) -> Recipe:
-    """A batch of seven does not divide by two. Dropout is off, as each process draws its own."""
+    """Three steps an epoch, of seven tiles, which do not divide by two. Dropout is off: each process draws its own."""
     unequal = {"authentic": 1.0, "enlarged": 3.0}
     return replace(
-        recipe, out=tmp_path / "together", batch=7, epochs=2, dropout=0.0, class_weights=unequal, device="cpu"
+        recipe,
+        out=tmp_path / "together",
+        batch=7,
+        tiles_per_epoch=21,
+        epochs=2,
+        dropout=0.0,
+        class_weights=unequal,
+        device="cpu",
     )
 
 
-def test_the_gradients_of_two_processes_are_those_of_one_on_the_same_batch(
+def test_two_processes_take_the_same_steps_as_one_on_the_same_batches(
     together: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within a hundred-thousandth of each tensor's largest."""
-    finish(start(*TORCHRUN, "-m", "tests.training.one_step", write_recipe(together)))
-    first, second = (torch.load(together.out / f"gradients-{rank}.pt", weights_only=True) for rank in range(2))
+    """Three steps: the loss within a hundred-thousandth, weights and gradients within a thousandth of each tensor's
+    largest."""
+    finish(start(*TORCHRUN, "-m", "tests.training.descent", write_recipe(together), "3"))
+    first, second = (torch.load(together.out / f"left-{rank}.pt", weights_only=True) for rank in range(2))
     monkeypatch.setattr(nn.BatchNorm2d, "forward", _normalize_by_halves)
-    alone = gradients_of(replace(together, out=tmp_path / "alone"))
-    assert len(alone) > 100
+    alone = descend(replace(together, out=tmp_path / "alone"), 3)
+    assert len(alone) > 200
     for name, expected in alone.items():
         assert torch.equal(first[name], second[name]), name
-        tolerance = 1e-5 * float(expected.abs().max())
+        tolerance = (1e-5 if name == "loss" else 1e-3) * float(expected.abs().max())
         torch.testing.assert_close(first[name], expected, rtol=0, atol=tolerance, msg=name)
 
 
 def test_two_processes_train_as_one_does_on_the_same_batches(
     together: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Losses within 1 %. Adam divides small gradients by themselves, so that in the first steps it makes much of the
-    last bits, which depend on the order of additions; the test above shows that nothing else differs."""
+    """Losses within 0.1 %, weights within a tenth of the way they went. Adam's first steps make much of the last bits,
+    which depend on the order of additions: it divides a gradient by itself. The test above shows that nothing else
+    differs."""
     output = finish(start(*TORCHRUN, "-m", "worker.training", write_recipe(together)))
     assert output.count("epoch 1:") == 1  # one process speaks
 
@@ -73,11 +84,12 @@ def test_two_processes_train_as_one_does_on_the_same_batches(
     assert len(ours) == len(theirs) == 2
     for one, other in zip(ours, theirs, strict=True):
         for key in ("train_loss", "loss"):
-            assert float(one[key]) == pytest.approx(float(other[key]), rel=0.01), key
+            assert float(one[key]) == pytest.approx(float(other[key]), rel=0.001), key
     (model, info), (single, _) = (load_weights(run.out / "weights.safetensors") for run in (together, alone))
-    for name, tensor in model.state_dict().items():
-        steps = 3 * together.epochs * together.learning_rate  # how far Adam can have moved a weight, at most about
-        torch.testing.assert_close(tensor, single.state_dict()[name], rtol=0.01, atol=steps, msg=name)
+    begun = new_run(alone, Team(torch.device("cpu"))).model
+    ends = (model, single, begun)
+    ours_end, theirs_end, start_point = (torch.cat([of.flatten() for of in end.parameters()]) for end in ends)
+    assert float((ours_end - theirs_end).norm() / (theirs_end - start_point).norm()) < 0.1
     assert info.provenance["training"]["processes"] == 2
 
 
