@@ -96,6 +96,7 @@ def test_weights_info_prints_name_classes_parameters_digest_and_provenance(rando
         (("show", "00000000-0000-0000-0000-000000000000"), "SUSY_DATABASE_URL"),
         (("db", "upgrade"), "SUSY_DATABASE_URL"),
         (("train", "nowhere.toml"), "nowhere.toml"),
+        (("stability", "a.png", "--weights", "nowhere.safetensors"), "nowhere.safetensors"),
     ],
 )
 def test_a_wrong_setup_is_one_line_on_stderr_and_exit_2(images: Path, arguments: tuple[str, ...], word: str) -> None:

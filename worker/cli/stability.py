@@ -48,9 +48,9 @@ def stability(
     if not files:
         raise SetupError(ErrorCode.DATA_INVALID, f"{', '.join(map(str, images))} holds no image; name another folder")
     need_folder(folder)
+    chosen = load_policies(settings.policy, settings.policies).default
     traces, unreadable = [], 0
     with open_network(settings, None if classes is None else split_names(classes)) as scorer:
-        chosen = load_policies(settings.policy, settings.policies).default
         judge = Judge(scorer, chosen, settings.grid, settings.max_bytes, settings.max_pixels)
         with progress_bar() as bar:
             found = trace_all(files, judge, settings.concurrency)
@@ -91,8 +91,8 @@ def _table(summary: Summary) -> Table:
 
 
 def _in_words(summary: Summary) -> str:
-    too_small = f" {summary.not_scored} too small to score." if summary.not_scored else ""
+    too_small = f", {summary.not_scored} too small" if summary.not_scored else ""
     return (
-        f"{summary.scored} images:{too_small} the decision flips between authentic and synthetic somewhere for "
+        f"{summary.scored} scored{too_small}. The decision flips between authentic and synthetic somewhere for "
         f"{summary.flipped}, changes at all for {summary.changed}."
     )

@@ -87,13 +87,15 @@ def is_change(before: Look, after: Look | None) -> bool:
 
 def moves(traces: Sequence[Trace]) -> NDArray[np.float64]:
     """Score altered minus score as it is, float64 [images, alterations]; NaN where there is nothing to compare."""
-    return scores(traces) - np.array([[trace.as_is.score] for trace in traces], np.float64).reshape(-1, 1)
+    return scores(traces) - np.array([[trace.as_is.score] for trace in traces], np.float64)
 
 
 def scores(traces: Sequence[Trace]) -> NDArray[np.float64]:
     """Scores of altered images, float64 [images, alterations]; NaN where not applied or not scored."""
+    if not traces:
+        return np.empty((0, len(ALTERATIONS)))
     rows = [[np.nan if look is None or look.score is None else look.score for look in t.altered] for t in traces]
-    return np.array(rows, np.float64).reshape(len(traces), -1)
+    return np.array(rows, np.float64)
 
 
 def summarize(traces: Sequence[Trace], unreadable: int, alterations: Sequence[Alteration] = ALTERATIONS) -> Summary:
