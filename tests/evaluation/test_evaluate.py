@@ -97,6 +97,7 @@ def test_thresholds_are_chosen_on_validation_images_when_there_are_some(whole: E
     assert best is not None
     assert there is not None
     assert (best.chosen_on, best.threshold) == ("val", there.threshold)
+    assert "10 scored, 0 under 224 px, 0 unreadable" in sheets.best_thresholds(whole).note
     assert "optimistic" not in sheets.best_thresholds(whole).note
     assert there.chosen_on == "val"
     assert "the very images of val" in sheets.best_thresholds(alone).note

@@ -86,13 +86,22 @@ def _print(fitted: Fitted) -> None:
             f"{of.after.count:,}",
             f"{of.before.expected_error:.4f} → {of.after.expected_error:.4f}",
             f"{of.before.negative_log_likelihood:.4f} → {of.after.negative_log_likelihood:.4f}",
+            f"{of.too_small:,}",
+            f"{of.unreadable:,}",
         )
         for of in fitted.splits
     )
     print_sheet(
         Sheet(
             "Calibration, before → after",
-            ("split", "patches", "expected calibration error", "negative log-likelihood"),
+            (
+                "split",
+                "patches",
+                "expected calibration error",
+                "negative log-likelihood",
+                "images under 224 px",
+                "unreadable",
+            ),
             calibration,
             f"Fitted on {fitted.splits[0].split}; what it is worth shows on images it was not fitted on.",
         )

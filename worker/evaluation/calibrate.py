@@ -16,8 +16,9 @@ from worker.evaluation.evaluate import Watch, classified, need_split, truth_of, 
 from worker.evaluation.items import Level, items
 from worker.evaluation.results import Options
 from worker.evaluation.scorer import Scorer
-from worker.evaluation.scoring import Scores, score
+from worker.evaluation.scoring import Scored, score
 from worker.evaluation.thresholds import SUGGESTED_RATES, Suggestion, suggest
+from worker.evaluation.truth import Truth
 from worker.evaluation.variants import Variant
 
 TEST = "test"
@@ -30,6 +31,10 @@ class BeforeAfter:
     split: str
     before: Calibration
     after: Calibration
+    too_small: int
+    """Images under 224 px, which are not scored."""
+    unreadable: int
+    """Images that were skipped."""
 
 
 @dataclass(frozen=True)
@@ -56,27 +61,39 @@ def calibrate(dataset: Dataset, scorer: Scorer, options: Options, watch: Watch =
     need_split(dataset, options.split)
     truth = truth_of(tuple(entry for entries in present.values() for entry in entries), scorer, options)
 
-    def scored(name: str) -> Scores:
+    def scored(name: str) -> Scored:
         advance = watch(f"scoring {name}", len(present[name]))
-        return score(
-            present[name], scorer, options.treatment, skip_unreadable=options.skip_unreadable, advance=advance
-        ).variants[Variant.ORIGINAL]
+        return score(present[name], scorer, options.treatment, skip_unreadable=options.skip_unreadable, advance=advance)
 
     fitting = scored(options.split)
-    temperature = fit_temperature(*classified(fitting, truth))
+    originals = fitting.variants[Variant.ORIGINAL]
+    temperature = fit_temperature(*classified(originals, truth))
     of_splits = {name: fitting if name == options.split else scored(name) for name in present}
-    known = {name: classified(scores, truth) for name, scores in of_splits.items()}
-    rows = items(fitting, truth, temperature=temperature, rule=options.rule, how=options.aggregate)[Level.IMAGE]
+    rows = items(originals, truth, temperature=temperature, rule=options.rule, how=options.aggregate)[Level.IMAGE]
     return Fitted(
         temperature,
         tuple(
-            BeforeAfter(
-                name, calibration(logits, classes, scorer.temperature), calibration(logits, classes, temperature)
-            )
-            for name, (logits, classes) in known.items()
-            if len(classes)
+            found
+            for name, of in of_splits.items()
+            if (found := _before_after(name, of, truth, scorer.temperature, temperature))
         ),
         tuple(suggest(rows, rate) for rate in SUGGESTED_RATES),
+    )
+
+
+def _before_after(
+    split: str, scored: Scored, truth: dict[str, Truth], before: float, after: float
+) -> BeforeAfter | None:
+    originals = scored.variants[Variant.ORIGINAL]
+    logits, classes = classified(originals, truth)
+    if not len(classes):
+        return None
+    return BeforeAfter(
+        split,
+        calibration(logits, classes, before),
+        calibration(logits, classes, after),
+        len(originals.too_small),
+        len(scored.unreadable),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from schema.scan import TILE
 from worker.dataset.entry import Dataset, Entry
 from worker.errors import ErrorCode, SetupError
 from worker.evaluation.bootstrap import Bootstrap
@@ -17,7 +18,7 @@ from worker.evaluation.recalls import recalls_by_dataset
 from worker.evaluation.recognition import answer_table, recognition
 from worker.evaluation.results import AtThreshold, CalibrationRow, Evaluation, LevelFigures, Options, VariantResult
 from worker.evaluation.scorer import Scorer
-from worker.evaluation.scoring import Scores, Treatment, score
+from worker.evaluation.scoring import Scored, Scores, Treatment, score
 from worker.evaluation.thresholds import HALF, best_threshold
 from worker.evaluation.truth import Truth, read_truth
 from worker.evaluation.variants import Variant
@@ -48,14 +49,26 @@ def evaluate(
     truth = truth_of((*entries, *others), scorer, options)
     advance = watch(f"scoring {options.split}", len(entries))
     scored = score(entries, scorer, options.treatment, skip_unreadable=options.skip_unreadable, advance=advance)
-    validation = _validation(others, scorer, options, watch) if others else None
+    checked = _validation(others, scorer, options, watch) if others else None
+    validation = checked.variants[Variant.ORIGINAL] if checked else None
 
     thresholds = _thresholds(validation, truth, scorer, options)
     variants = tuple(
         _result(variant, scores, truth, scorer, options, thresholds) for variant, scores in scored.variants.items()
     )
     rows, note = _calibrations(scored.variants.get(Variant.ORIGINAL), validation, truth, scorer, options)
-    return Evaluation(dataset, scorer, options, truth, thresholds is not None, variants, scored.unreadable, rows, note)
+    return Evaluation(
+        dataset,
+        scorer,
+        options,
+        truth,
+        thresholds is not None,
+        _note(checked) if checked else "",
+        variants,
+        scored.unreadable,
+        rows,
+        note,
+    )
 
 
 def need_split(dataset: Dataset, split: str) -> tuple[Entry, ...]:
@@ -87,11 +100,18 @@ def classified(scores: Scores, truth: Mapping[str, Truth]) -> tuple[NDArray[np.f
     return scores.logits[classes >= 0], classes[classes >= 0]
 
 
-def _validation(entries: tuple[Entry, ...], scorer: Scorer, options: Options, watch: Watch) -> Scores:
+def _validation(entries: tuple[Entry, ...], scorer: Scorer, options: Options, watch: Watch) -> Scored:
     treatment = Treatment(patches=options.treatment.patches)
     advance = watch(f"scoring {VALIDATION}, to choose thresholds", len(entries))
-    scored = score(entries, scorer, treatment, skip_unreadable=options.skip_unreadable, advance=advance)
-    return scored.variants[Variant.ORIGINAL]
+    return score(entries, scorer, treatment, skip_unreadable=options.skip_unreadable, advance=advance)
+
+
+def _note(scored: Scored) -> str:
+    originals = scored.variants[Variant.ORIGINAL]
+    return (
+        f"{len(originals.entries):,} scored, {len(originals.too_small):,} under {TILE} px, "
+        f"{len(scored.unreadable):,} unreadable"
+    )
 
 
 def _rows(scores: Scores, truth: Mapping[str, Truth], scorer: Scorer, options: Options) -> dict[Level, Items]:

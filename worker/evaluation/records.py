@@ -37,6 +37,7 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
         },
         "variants": {str(result.variant): _variant(evaluation, result) for result in evaluation.variants},
         "unreadable": [{"name": item.entry.name, "why": item.why} for item in evaluation.unreadable],
+        "validation": evaluation.validation_note,
         "calibration": [{"what": row.what, **asdict(row.result)} for row in evaluation.calibration],
         "calibration_note": evaluation.calibration_note,
     }

@@ -91,6 +91,8 @@ class Evaluation:
     truth: dict[str, Truth]
     validated: bool
     """Whether best thresholds were chosen on the validation split."""
+    validation_note: str
+    """How many validation images were scored and not scored; empty without any."""
     variants: tuple[VariantResult, ...]
     unreadable: tuple[Unreadable, ...]
     calibration: tuple[CalibrationRow, ...]

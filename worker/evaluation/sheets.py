@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from worker.evaluation.bootstrap import Estimate
 from worker.evaluation.items import Level
+from worker.evaluation.recalls import complement
 from worker.evaluation.recognition import AnswerTable
 from worker.evaluation.results import Evaluation, LevelFigures
 
@@ -81,7 +82,8 @@ def best_thresholds(evaluation: Evaluation) -> Sheet:
             rows.append((name, level, str(best.chosen_on), f"{best.threshold:.4f}", *shown_figures))
     split = evaluation.options.split
     note = (
-        "Chosen for the highest accuracy on the validation split's originals, applied to the images here."
+        f"Chosen for the highest accuracy on the originals of the validation split ({evaluation.validation_note}), "
+        "applied to the images here."
         if evaluation.validated
         else f"Chosen for the highest accuracy on the very images of {split} it is applied to: optimistic. A val split "
         "beside it would be used instead."
@@ -128,12 +130,20 @@ def recalls(evaluation: Evaluation) -> Sheet:
 def false_positives(evaluation: Evaluation) -> Sheet:
     """How many images of authentic-only data sets are called synthetic, in every variant."""
     rows = [
-        (name, level, row.dataset, f"{row.count:,}", f"{row.pictures:,}", shown(row.false_positive_rate))
+        (
+            name,
+            level,
+            row.dataset,
+            f"{row.count:,}",
+            f"{row.pictures:,}",
+            shown(row.false_positive_rate),
+            "–" if row.at_best is None else shown(complement(row.at_best)),
+        )
         for name, level, figures in _each(evaluation)
         for row in figures.recalls
         if row.authentic_only
     ]
-    columns = ("variant", "per", "data set", "n", "pictures", "called synthetic at 0.5")
+    columns = ("variant", "per", "data set", "n", "pictures", "called synthetic at 0.5", "at best threshold")
     return Sheet("False positives on data sets of authentic images alone", columns, tuple(rows))
 
 
