@@ -88,7 +88,7 @@ def test_two_processes_train_as_one_does_on_the_same_batches(
     (model, info), (single, _) = (load_weights(run.out / "weights.safetensors") for run in (together, alone))
     begun = new_run(alone, Team(torch.device("cpu"))).model
     ends = (model, single, begun)
-    ours_end, theirs_end, start_point = (torch.cat([of.flatten() for of in end.parameters()]) for end in ends)
+    ours_end, theirs_end, start_point = (torch.cat([of.detach().flatten() for of in end.parameters()]) for end in ends)
     assert float((ours_end - theirs_end).norm() / (theirs_end - start_point).norm()) < 0.1
     assert info.provenance["training"]["processes"] == 2
 
