@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from worker.cli.evaluate import watching
 
 PAGE = Path("docs/demo-weights.md")
 
@@ -50,8 +49,10 @@ def weights(
     ] = False,
 ) -> None:
     """Halve, calibrate and evaluate trained weights, and compare them with the bundled ones' published figures."""
-    from worker.cli.output import out as console
-    from worker.cli.output import progress_bar, table
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
     from worker.demo.paths import DEMO_WEIGHTS
     from worker.evaluation.report import report
     from worker.rebuild import finish
@@ -60,8 +61,12 @@ def weights(
     finished = out / "demo-weights.safetensors"
     finish.halve(trained, finished)
     images = finish.open_rebuilt(data)
-    with progress_bar() as bar:
-        watch = watching(bar)
+    with Progress() as bar:
+
+        def watch(what: str, count: int) -> Callable[[], object]:
+            task = bar.add_task(what, total=count)
+            return lambda: bar.advance(task)
+
         finish.fit_temperature(finished, images, watch)
         known, held_out = finish.evaluations(finished, images, watch)
     (out / "evaluation.html").write_text(report(known), encoding="utf-8")
@@ -70,12 +75,13 @@ def weights(
         finish.publish(finished, DEMO_WEIGHTS, found)
         insert(PAGE, found)
 
-    rows = table("images", "figure", "published", "95 % interval", "here", "")
+    rows = Table("images", "figure", "published", "95 % interval", "here", "", box=None)
     pairs = compared(found, finish.published_figures(DEMO_WEIGHTS))
     for then, now, inside in pairs:
         interval = f"{then.low:.3f}–{then.high:.3f}"
         mark = "[green]inside[/]" if inside else "[red]outside[/]"
         rows.add_row(then.images, then.name, f"{then.value:.3f}", interval, f"{now.value:.3f}", mark)
+    console = Console()
     console.print(rows)
     outside = sum(not inside for _, _, inside in pairs)
     console.print(f"{len(pairs) - outside} of {len(pairs)} figures lie in the published interval")
