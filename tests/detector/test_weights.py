@@ -47,6 +47,11 @@ def refusal(path: Path, sha256: str | None = None) -> str:
     return caught.value.message
 
 
+def test_a_worker_under_another_user_may_read_what_was_written(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "ordinary").write_bytes(b"")
+    assert file.stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
 def test_weights_come_back_bit_for_bit(file: Path, susy: SuSy) -> None:
     model, info = load_weights(file)
     assert not model.training

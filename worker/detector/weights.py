@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from worker.detector.model import SuSy
@@ -82,7 +82,8 @@ def save_weights(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            save_file(tensors, partial, metadata)
+            # Not `save_file`: the file it makes is its owner's alone, and a worker often runs as another user.
+            partial.write_bytes(save(tensors, metadata))
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

@@ -29,7 +29,7 @@ def compared(here: Sequence[Figure], published: Sequence[Figure]) -> list[tuple[
     """Each published figure, the same one here, and whether that lies in the published interval."""
     ours = {(figure.images, figure.name): figure for figure in here}
     return [
-        (then, now, then.low <= round(now.value, 4) <= then.high)
+        (then, now, then.low <= now.value <= then.high)
         for then in published
         if (now := ours.get((then.images, then.name)))
     ]

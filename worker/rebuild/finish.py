@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -95,7 +94,7 @@ def publish(weights: Path, target: Path, published: list[Figure]) -> None:
         name=info.name,
         version=info.version,
         classes=info.classes,
-        provenance={**info.provenance, "evaluation": [_plain(figure) for figure in published]},
+        provenance={**info.provenance, "evaluation": [asdict(figure) for figure in published]},
         dtype=torch.float16,
     )
 
@@ -165,9 +164,8 @@ def _share_found(ious: NDArray[np.float64]) -> float:
 
 
 def _figure(images: str, name: str, found: Estimate, count: int) -> Figure:
-    value, low, high = (np.nan if end is None else end for end in (found.value, found.low, found.high))
-    return Figure(str(images), name, value, low, high, count)
-
-
-def _plain(figure: Figure) -> dict[str, Any]:
-    return {**vars(figure), **{key: round(getattr(figure, key), 4) for key in ("value", "low", "high")}}
+    if found.value is None:
+        raise ValueError(f"{images} has no image to compute {name} from")
+    # Where no resample differs, the interval is the value.
+    low, high = (found.value if end is None else end for end in (found.low, found.high))
+    return Figure(str(images), name, *(round(end, 4) for end in (found.value, low, high)), count)
