@@ -168,4 +168,5 @@ def _figure(images: str, name: str, found: Estimate, count: int) -> Figure:
         raise ValueError(f"{images} has no image to compute {name} from")
     # Where no resample differs, the interval is the value.
     low, high = (found.value if end is None else end for end in (found.low, found.high))
-    return Figure(str(images), name, *(round(end, 4) for end in (found.value, low, high)), count)
+    value, low, high = (round(end, 4) for end in (found.value, low, high))
+    return Figure(str(images), name, value, low, high, count)
