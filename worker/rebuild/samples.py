@@ -9,10 +9,12 @@ import io
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
 
+from worker.rebuild.build import build
 from worker.rebuild.networks import TRAINED, Enlarger
 from worker.rebuild.photographs import PHOTOGRAPHS
 from worker.rebuild.treatments import rebuild
@@ -26,6 +28,11 @@ REBUILT = {
     "rebuilt-nuthatch.jpg": ("kleiber", (1600, 896), "realesr-animevideov3"),
 }
 """Sample → photograph, size in pixels, network."""
+CROPS = {
+    "rebuilt-dragonfly-1.jpg": ("realesrgan-x4plus-anime", "dragonfly", 0),
+    "rebuilt-dragonfly-2.png": ("realcugan-se", "dragonfly", 0),
+}
+"""Sample → network, photograph and number of the crop: images of the test split."""
 COMPOSITE = ("composite-dragonfly.jpg", "dragonfly", (2112, 1584), (896, 448, 672, 672), "realcugan-se")
 """Sample, photograph, size, rebuilt region (x, y, width, height), network."""
 TOO_SMALL = ("too-small.png", "picture-0b", 180)
@@ -42,6 +49,13 @@ def make_samples(roots: Sequence[Path], out: Path) -> None:
     for name, (photograph, size, network) in REBUILT.items():
         picture = _picture(photograph, roots, size)
         rebuild(picture, _enlarger(network), random).save(out / name, quality=QUALITY)
+
+    with TemporaryDirectory() as folder:
+        shown = [photograph for photograph in PHOTOGRAPHS if photograph.name in {name for _, name, _ in CROPS.values()}]
+        build(roots, Path(folder), photographs=shown)
+        for name, (network, photograph, number) in CROPS.items():
+            (image,) = (Path(folder) / network / "test").glob(f"{photograph}-{number:02}.*")
+            shutil.copyfile(image, out / name)
 
     name, photograph, size, (x, y, width, height), network = COMPOSITE
     picture = _picture(photograph, roots, size)
