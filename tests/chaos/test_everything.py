@@ -109,8 +109,8 @@ def test_after_kill_9_of_everything_the_next_start_recovers_by_itself(up: Up) ->
 
 def test_a_worker_whose_susy_up_was_killed_does_not_live_on(up: Up) -> None:
     process = up.start()
-    (worker,) = [one for one in up.family if "--attended" in one.cmdline()]
     eventually(lambda: "ready" in up.log(), 90, up.log)
+    (worker,) = [one for one in up.family if "--attended" in one.cmdline()]
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     eventually(lambda: not _lives(worker), 60, up.log)

@@ -33,7 +33,7 @@ class TcpProxy:
         return self._now(lambda: [pair.hang_up() for pair in list(self._pairs)])
 
     def close(self) -> None:
-        self._now(lambda: [self._server.close(), *[pair.hang_up() for pair in list(self._pairs)]])
+        asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
@@ -46,6 +46,16 @@ class TcpProxy:
 
     def _call(self, coroutine: Callable[[], object]) -> asyncio.Server:
         return asyncio.run_coroutine_threadsafe(coroutine(), self._loop).result(10)  # type: ignore[arg-type]
+
+    async def _shut(self) -> None:
+        self._server.close()
+        for pair in list(self._pairs):
+            pair.hang_up()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)  # sockets close in the loop's next turn
 
     async def _listen(self) -> asyncio.Server:
         return await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -61,7 +71,8 @@ class TcpProxy:
         try:
             await asyncio.gather(pair.pass_on(reader, there[1]), pair.pass_on(there[0], writer))
         finally:
-            self._pairs.discard(pair)
+            if not pair.silent:  # a silent one keeps its sockets, until the proxy closes
+                self._pairs.discard(pair)
 
 
 class _Pair:
