@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from safetensors import safe_open
-
 from worker.dataset.entry import Dataset
-from worker.detector.weights import WeightsInfo, load_weights, save_weights
+from worker.detector.rewrite import rewrite_weights
+from worker.detector.weights import WeightsInfo, load_weights
 from worker.errors import ErrorCode, SetupError
 from worker.evaluation.calibration import Calibration, calibration, fit_temperature
 from worker.evaluation.evaluate import Watch, classified, need_split, truth_of, unwatched
@@ -102,8 +100,7 @@ def write_calibrated(source: Path, target: Path, fitted: Fitted, data: str) -> W
 
     What was fitted on what is added to the provenance. Raises `SetupError` (`weights_invalid`).
     """
-    model, info = load_weights(source)
-    model.temperature = fitted.temperature
+    _, info = load_weights(source)
     fit = fitted.splits[0]
     calibrated = {
         "data": data,
@@ -112,15 +109,7 @@ def write_calibrated(source: Path, target: Path, fitted: Fitted, data: str) -> W
         "expected_calibration_error": [round(fit.before.expected_error, 6), round(fit.after.expected_error, 6)],
         "uncalibrated_sha256": info.sha256,
     }
-    return save_weights(
-        target,
-        model,
-        name=info.name,
-        version=info.version,
-        classes=info.classes,
-        provenance={**info.provenance, "calibration": calibrated},
-        dtype=stored_dtype(source),
-    )
+    return rewrite_weights(source, target, {"calibration": calibrated}, temperature=fitted.temperature)
 
 
 def need_weights_file(path: Path) -> None:
@@ -135,10 +124,3 @@ def _no_weights_file(name: str) -> SetupError:
         f"{name} is a TorchScript program, which cannot carry a temperature; turn SuSy as released into a weights file "
         "with `susy weights import` first",
     )
-
-
-def stored_dtype(path: Path) -> torch.dtype:
-    """The type of the numbers in a weights file: float32, or float16 in a halved one."""
-    with safe_open(path, framework="pt") as file:
-        dtype: torch.dtype = file.get_tensor(next(iter(file.keys()))).dtype
-    return dtype

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from worker.dataset.entry import Dataset
 from worker.dataset.layouts import open_dataset
 from worker.detector.detector import Detector
-from worker.detector.weights import load_weights, save_weights
+from worker.detector.rewrite import rewrite_weights
+from worker.detector.weights import load_weights
 from worker.evaluation.bootstrap import Bootstrap, Estimate, estimate
 from worker.evaluation.calibrate import calibrate, write_calibrated
 from worker.evaluation.evaluate import Watch, evaluate, unwatched
@@ -43,16 +44,7 @@ class Figure:
 
 def halve(trained: Path, target: Path) -> None:
     """Write trained weights as `target`: float16, marked as demo weights."""
-    model, info = load_weights(trained)
-    save_weights(
-        target,
-        model,
-        name=info.name,
-        version=info.version,
-        classes=info.classes,
-        provenance={**info.provenance, "demo": True},
-        dtype=torch.float16,
-    )
+    rewrite_weights(trained, target, {"demo": True}, dtype=torch.float16)
 
 
 def fit_temperature(weights: Path, data: Dataset, watch: Watch = unwatched) -> None:
@@ -87,16 +79,7 @@ def mapped(weights: Path, data: Path) -> list[Overlap]:
 
 def publish(weights: Path, target: Path, published: list[Figure]) -> None:
     """Write `weights` as `target`, with the figures in its provenance."""
-    model, info = load_weights(weights)
-    save_weights(
-        target,
-        model,
-        name=info.name,
-        version=info.version,
-        classes=info.classes,
-        provenance={**info.provenance, "evaluation": [asdict(figure) for figure in published]},
-        dtype=torch.float16,
-    )
+    rewrite_weights(weights, target, {"evaluation": [asdict(figure) for figure in published]})
 
 
 def published_figures(weights: Path) -> list[Figure]:
