@@ -95,7 +95,9 @@ def test_training_refuses_one_picture_in_two_splits_however_it_is_encoded(
 
 def test_a_missing_split_or_class_is_named_with_the_remedy(make_folder: MakeFolder) -> None:
     folder = make_folder(splits=("train", "test"))
-    with pytest.raises(SetupError, match="has no image in the split val, only in test, train; add some"):
+    with pytest.raises(
+        SetupError, match=r"has no image in the split val; there is test \(\d+\), train \(\d+\): add some"
+    ):
         need_splits(open_dataset(folder), ("train", "val"))
     for label in ("authentic", "dull"):
         (folder / label / "test").rename(folder / label / "val")

@@ -79,7 +79,7 @@ def test_evaluate_prints_tables_and_saves_report_figures_and_scores(
 def test_evaluate_prints_one_object_when_asked_for_json(images: Path, program: Path, tmp_path: Path) -> None:
     result = susy(
         "evaluate", images, "--weights", program, "--classes", ",".join(TINTS), "--bootstrap", "0", "--json",
-        "--rule", "most-probable", "--patches", "all", folder=tmp_path,
+        "--rule", "argmax", "--patches", "all", folder=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     (line,) = result.stdout.splitlines()
@@ -92,7 +92,7 @@ def test_evaluate_prints_one_object_when_asked_for_json(images: Path, program: P
     [
         (["--variants", "original,webp"], "--variants webp: it is one of original, jpeg, downscaled, down_up"),
         (["--patches", "0"], "--patches 0: write a number from 1 on, or all"),
-        (["--split", "train"], "no image in split train; there is test (9), val (9)"),
+        (["--split", "train"], "no image in the split train; there is test (9), val (9)"),
         (["--alias", "green"], "--alias green: write LABEL=CLASS"),
         (["--synthetic", "odd"], "no image is labelled odd"),
         (["--classes", "authentic,green"], "--classes names 2 classes"),

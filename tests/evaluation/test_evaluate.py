@@ -139,7 +139,7 @@ def test_a_data_set_of_authentic_images_alone_has_a_false_positive_rate(tint: Sc
 
 
 def test_a_split_without_images_is_named_with_those_there_are(tint: Scorer) -> None:
-    with pytest.raises(SetupError, match=r"no image in split test; there is train \(2\)") as caught:
+    with pytest.raises(SetupError, match=r"no image in the split test; there is train \(2\)") as caught:
         evaluate(dataset(*tinted_entries("train", wrong=2, count=0)), tint, QUICK)
     assert caught.value.code is ErrorCode.DATA_INVALID
 

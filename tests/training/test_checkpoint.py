@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from worker.errors import ErrorCode, SetupError
-from worker.training.checkpoint import checkpoint_file, load_checkpoint, remove_partial_files, save_checkpoint
+from worker.files import remove_partial_files
+from worker.training.checkpoint import checkpoint_file, load_checkpoint, save_checkpoint
 from worker.training.recipe import Recipe
 
 STATE = {"numbers": torch.arange(100_000), "epochs": 3}

@@ -12,17 +12,15 @@ from worker.cli.evaluate import (
     Alias,
     Authentic,
     Data,
-    RuleName,
     RuleOption,
     SkipUnreadable,
     Synthetic,
     limit_threads,
     print_sheet,
     read_alias,
-    watching,
 )
 from worker.cli.output import notes, out, print_json, progress_bar
-from worker.policy.policy import Aggregation
+from worker.policy.policy import Aggregation, Rule
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ def calibrate(
     weights: Annotated[Path, typer.Option(help="The weights file to calibrate (.safetensors).")],
     to: Annotated[Path, typer.Option(help="The calibrated weights file to write.")],
     split: Annotated[str, typer.Option(help="The split to fit on: images that were not trained on.")] = "val",
-    rule: RuleOption = RuleName.SYNTHETIC_SUM,
+    rule: RuleOption = Rule.SUM,
     aggregate: AggregateOption = Aggregation.MEAN,
     authentic: Authentic = None,
     synthetic: Synthetic = None,
@@ -47,8 +45,8 @@ def calibrate(
     from worker.dataset.layouts import open_dataset
     from worker.evaluation.calibrate import calibrate as run
     from worker.evaluation.calibrate import need_weights_file, write_calibrated
+    from worker.evaluation.evaluate import watching
     from worker.evaluation.html import need_extra
-    from worker.evaluation.items import DetectorRule
     from worker.evaluation.results import Options
     from worker.evaluation.scorer import open_scorer
 
@@ -56,7 +54,7 @@ def calibrate(
     need_weights_file(weights)
     options = Options(
         split=split,
-        rule=DetectorRule(rule.value),
+        rule=rule,
         aggregate=aggregate,
         authentic=tuple(authentic or ()),
         synthetic=tuple(synthetic or ()),

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json as text_of
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.markup import escape
-from rich.progress import Progress
 
 from worker.cli.check import with_some_weights
 from worker.cli.output import notes, out, print_json, progress_bar, table
 from worker.errors import ErrorCode, SetupError
-from worker.policy.policy import Aggregation
+from worker.files import write_whole
+from worker.policy.policy import Aggregation, Rule
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -28,13 +27,6 @@ Choice = TypeVar("Choice", bound=StrEnum)
 _NARROW = 150  # columns; below, an interval goes under its figure
 
 
-class RuleName(StrEnum):
-    """The card's two detectors."""
-
-    MOST_PROBABLE = "most-probable"
-    SYNTHETIC_SUM = "synthetic-sum"
-
-
 Data = Annotated[
     Path, typer.Argument(help="A folder per class with train, val and test; a manifest; or a Parquet data set.")
 ]
@@ -45,7 +37,7 @@ Classes = Annotated[
     str | None,
     typer.Option(help="Class names of a TorchScript program, in order, the authentic one first: authentic,a,b."),
 ]
-RuleOption = Annotated[RuleName, typer.Option(help="The detector's rule.")]
+RuleOption = Annotated[Rule, typer.Option(help="The detector's rule.")]
 AggregateOption = Annotated[Aggregation, typer.Option(help="How an image's tiles become one answer.")]
 Authentic = Annotated[list[str] | None, typer.Option(help="A label counted as authentic, in detection alone.")]
 Synthetic = Annotated[list[str] | None, typer.Option(help="A label counted as synthetic, in detection alone.")]
@@ -65,7 +57,7 @@ def evaluate(
     scale: Annotated[float, typer.Option(min=0.01, max=0.99, help="Of both sides, in downscaled and down_up.")] = 0.5,
     resample: Annotated[str, typer.Option(help="box, bilinear, bicubic or lanczos, when scaling.")] = "bicubic",
     patches: Annotated[str, typer.Option(help="How many tiles of highest contrast are scored, or all.")] = "5",
-    rule: RuleOption = RuleName.SYNTHETIC_SUM,
+    rule: RuleOption = Rule.SUM,
     aggregate: AggregateOption = Aggregation.MEAN,
     authentic: Authentic = None,
     synthetic: Synthetic = None,
@@ -82,9 +74,9 @@ def evaluate(
     from worker.dataset.layouts import open_dataset
     from worker.evaluation.bootstrap import Bootstrap
     from worker.evaluation.evaluate import evaluate as run
+    from worker.evaluation.evaluate import watching
     from worker.evaluation.files import need_folder
     from worker.evaluation.html import need_extra
-    from worker.evaluation.items import DetectorRule
     from worker.evaluation.results import Options
     from worker.evaluation.scoring import Treatment
     from worker.evaluation.variants import Alterations, Filter, Variant
@@ -97,7 +89,7 @@ def evaluate(
             Alterations(quality, scale, one_of(Filter, resample, "--resample")),
             _patches(patches),
         ),
-        rule=DetectorRule(rule.value),
+        rule=rule,
         aggregate=aggregate,
         authentic=tuple(authentic or ()),
         synthetic=tuple(synthetic or ()),
@@ -131,16 +123,6 @@ def limit_threads(settings: Settings) -> None:
 
     if settings.threads:
         torch.set_num_threads(settings.threads)
-
-
-def watching(bar: Progress) -> Callable[[str, int], Callable[[], object]]:
-    """Shows on `bar` how far scoring is."""
-
-    def watch(what: str, count: int) -> Callable[[], object]:
-        task = bar.add_task(what, total=count)
-        return lambda: bar.advance(task)
-
-    return watch
 
 
 def print_sheet(sheet: Sheet) -> None:
@@ -185,13 +167,13 @@ def _patches(text: str) -> int | None:
 
 
 def _save(found: Evaluation, folder: Path) -> None:
-    from worker.evaluation.files import write_text
     from worker.evaluation.records import document, images_csv
     from worker.evaluation.report import report
 
-    write_text(folder / "evaluation.json", text_of.dumps(document(found), ensure_ascii=False, indent=1) + "\n")
-    write_text(folder / "images.csv", images_csv(found))
-    write_text(folder / "report.html", report(found))
+    text = text_of.dumps(document(found), ensure_ascii=False, indent=1) + "\n"
+    write_whole(folder / "evaluation.json", text.encode())
+    write_whole(folder / "images.csv", images_csv(found).encode())
+    write_whole(folder / "report.html", report(found).encode())
 
 
 def _print(found: Evaluation, *, json: bool) -> None:

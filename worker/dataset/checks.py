@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from worker.dataset.entry import Dataset
@@ -10,13 +11,13 @@ from worker.errors import ErrorCode, SetupError
 
 def need_splits(dataset: Dataset, splits: Sequence[str]) -> None:
     """Raise `SetupError` (`data_invalid`) unless each of `splits` has images."""
-    present = {entry.split for entry in dataset}
+    counts = Counter(entry.split for entry in dataset)
     for split in splits:
-        if split not in present:
+        if not counts[split]:
+            there = ", ".join(f"{name} ({counts[name]})" for name in sorted(counts)) or "no image at all"
             raise SetupError(
                 ErrorCode.DATA_INVALID,
-                f"{dataset.path} has no image in the split {split}, only in {', '.join(sorted(present)) or 'none'}; "
-                "add some",
+                f"{dataset.path} has no image in the split {split}; there is {there}: add some, or choose another",
             )
 
 

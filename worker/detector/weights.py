@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from worker.detector.model import SuSy
 from worker.errors import ErrorCode, SetupError
+from worker.files import write_whole
 
 FORMAT = "susy-worker/weights/1"
 
@@ -78,19 +78,8 @@ def save_weights(
         "temperature": repr(float(model.temperature)),
         "provenance": json.dumps(dict(provenance), sort_keys=True),
     }
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # Not `save_file`: the file it makes is its owner's alone, and a worker often runs as another user.
-            partial.write_bytes(save(tensors, metadata))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except (SafetensorError, OSError) as error:
-        raise SetupError(
-            ErrorCode.DISK_FULL, f"weights file {path} cannot be written ({error}); free some space or name another"
-        ) from error
+    # Not `save_file`: the file it makes is its owner's alone, and a worker often runs as another user.
+    write_whole(path, save(tensors, metadata))
     return WeightsInfo(
         name, version, tuple(classes), digest, count_parameters(model), dict(provenance), float(model.temperature)
     )

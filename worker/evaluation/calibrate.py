@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker.dataset.checks import need_splits
 from worker.dataset.entry import Dataset
 from worker.detector.rewrite import rewrite_weights
 from worker.detector.weights import WeightsInfo, load_weights
 from worker.errors import ErrorCode, SetupError
 from worker.evaluation.calibration import Calibration, calibration, fit_temperature
-from worker.evaluation.evaluate import Watch, classified, need_split, truth_of, unwatched
+from worker.evaluation.evaluate import Watch, classified, truth_of, unwatched
 from worker.evaluation.items import Level, items
 from worker.evaluation.results import Options
 from worker.evaluation.scorer import Scorer
@@ -56,7 +57,7 @@ def calibrate(dataset: Dataset, scorer: Scorer, options: Options, watch: Watch =
         raise _no_weights_file(scorer.name)
     names = dict.fromkeys((options.split, TEST))
     present = {name: entries for name in names if (entries := dataset.of(name))}
-    need_split(dataset, options.split)
+    need_splits(dataset, (options.split,))
     truth = truth_of(tuple(entry for entries in present.values() for entry in entries), scorer, options)
 
     def scored(name: str) -> Scored:

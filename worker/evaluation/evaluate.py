@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.progress import Progress
 
 from schema.scan import TILE
+from worker.dataset.checks import need_splits
 from worker.dataset.entry import Dataset, Entry
-from worker.errors import ErrorCode, SetupError
+from worker.errors import SetupError
 from worker.evaluation.bootstrap import Bootstrap
 from worker.evaluation.calibration import calibration, fit_temperature
 from worker.evaluation.detection import areas, detection
@@ -33,6 +35,16 @@ def unwatched(_what: str, _count: int) -> Callable[[], object]:
     return lambda: None
 
 
+def watching(bar: Progress) -> Watch:
+    """Shows on `bar` how far scoring is."""
+
+    def watch(what: str, count: int) -> Callable[[], object]:
+        task = bar.add_task(what, total=count)
+        return lambda: bar.advance(task)
+
+    return watch
+
+
 def evaluate(
     dataset: Dataset,
     scorer: Scorer,
@@ -44,7 +56,8 @@ def evaluate(
     Raises `SetupError` (`data_invalid`) for a split without images, labels that mean nothing to the weights, and an
     unreadable image unless those are skipped.
     """
-    entries = need_split(dataset, options.split)
+    need_splits(dataset, (options.split,))
+    entries = dataset.of(options.split)
     others = () if options.split == VALIDATION else dataset.of(VALIDATION)
     truth = truth_of((*entries, *others), scorer, options)
     advance = watch(f"scoring {options.split}", len(entries))
@@ -68,17 +81,6 @@ def evaluate(
         scored.unreadable,
         rows,
         note,
-    )
-
-
-def need_split(dataset: Dataset, split: str) -> tuple[Entry, ...]:
-    """The images of a split; raises `SetupError` (`data_invalid`) when there is none."""
-    if entries := dataset.of(split):
-        return entries
-    counts = {name: len(dataset.of(name)) for name in sorted({entry.split for entry in dataset})}
-    there = ", ".join(f"{name} ({count})" for name, count in counts.items()) or "no image at all"
-    raise SetupError(
-        ErrorCode.DATA_INVALID, f"{dataset.path} has no image in split {split}; there is {there}: choose with --split"
     )
 
 

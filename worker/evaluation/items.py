@@ -13,22 +13,8 @@ from worker.dataset.entry import Entry
 from worker.evaluation.scorer import softmax
 from worker.evaluation.scoring import Scores
 from worker.evaluation.truth import Truth
-from worker.policy.decide import aggregate
+from worker.policy.decide import aggregate, evidence
 from worker.policy.policy import Aggregation, Rule
-
-
-class DetectorRule(StrEnum):
-    """The model card's two detectors: how class probabilities become one score in 0..1."""
-
-    MOST_PROBABLE = "most-probable"
-    """Synthetic if a synthetic class is the most probable; the score is p(top) / (p(top) + p(authentic))."""
-    SYNTHETIC_SUM = "synthetic-sum"
-    """All synthetic classes together against the authentic one; the score is 1 − p(authentic)."""
-
-    @property
-    def rule(self) -> Rule:
-        """The same rule in a policy."""
-        return Rule.ARGMAX if self is DetectorRule.MOST_PROBABLE else Rule.SUM
 
 
 class Level(StrEnum):
@@ -68,7 +54,7 @@ class Items:
 
 
 def items(
-    scores: Scores, truth: Mapping[str, Truth], *, temperature: float, rule: DetectorRule, how: Aggregation
+    scores: Scores, truth: Mapping[str, Truth], *, temperature: float, rule: Rule, how: Aggregation
 ) -> dict[Level, Items]:
     """Both levels of one variant's scores."""
     patches = softmax(scores.logits, temperature).astype(np.float64)
@@ -81,21 +67,12 @@ def items(
     }
 
 
-def evidence(probabilities: NDArray[np.float64], rule: DetectorRule) -> NDArray[np.float64]:
-    """`worker.policy.decide.evidence` of many distributions at once: [N, C] → [N]."""
-    authentic = probabilities[:, 0]
-    if rule is DetectorRule.SYNTHETIC_SUM:
-        return 1 - authentic
-    strongest = probabilities[:, 1:].max(axis=1)
-    return np.asarray(strongest / (strongest + authentic))
-
-
 def _items(
     level: Level,
     probabilities: NDArray[np.float64],
     entries: Sequence[Entry],
     truth: Mapping[str, Truth],
-    rule: DetectorRule,
+    rule: Rule,
 ) -> Items:
     of_entries = [truth[entry.label] for entry in entries]
     numbers: dict[str, int] = {}

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from worker.dataset.entry import Dataset, Entry
 from worker.evaluation.bootstrap import Bootstrap, Estimate
 from worker.evaluation.calibration import Calibration
-from worker.evaluation.items import DetectorRule, Items, Level
+from worker.evaluation.items import Items, Level
 from worker.evaluation.recalls import Recall
 from worker.evaluation.recognition import AnswerTable, Recognition
 from worker.evaluation.scorer import Scorer
 from worker.evaluation.scoring import Treatment, Unreadable
 from worker.evaluation.truth import Truth
 from worker.evaluation.variants import Variant
-from worker.policy.policy import Aggregation
+from worker.policy.policy import Aggregation, Rule
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Options:
 
     split: str = "test"
     treatment: Treatment = field(default_factory=Treatment)
-    rule: DetectorRule = DetectorRule.SYNTHETIC_SUM
+    rule: Rule = Rule.SUM
     aggregate: Aggregation = Aggregation.MEAN
     authentic: tuple[str, ...] = ()
     """Labels that count in detection alone, as authentic."""

@@ -15,12 +15,12 @@ import numpy as np
 from PIL import Image as Pillow
 
 from schema.scan import ModelIdentity
-from worker.evaluation.files import write_text
 from worker.evaluation.html import render
 from worker.evaluation.stability import Judge, Trace
 from worker.evaluation.stability_alterations import ALTERATIONS
 from worker.evaluation.stability_plots import MOST_LINES, draw_curves, draw_effects
 from worker.evaluation.stability_summary import Summary, is_change, is_flip, moves, summary_document
+from worker.files import write_whole
 from worker.intake.decode import decode
 
 MOST_CARDS = 12
@@ -71,9 +71,9 @@ def write_report(folder: Path, summary: Summary, traces: Sequence[Trace], judge:
         cards=worst_cards(scored, judge),
         most_lines=MOST_LINES,
     )
-    write_text(folder / "stability.json", json.dumps(stability_document(summary, judge), indent=2) + "\n")
-    write_text(folder / "scores.csv", _table(traces))
-    write_text(folder / "report.html", page)
+    write_whole(folder / "stability.json", (json.dumps(stability_document(summary, judge), indent=2) + "\n").encode())
+    write_whole(folder / "scores.csv", _table(traces).encode())
+    write_whole(folder / "report.html", page.encode())
     return folder / "report.html"
 
 

@@ -62,13 +62,13 @@ def aggregate(tiles: NDArray[np.float64], how: Aggregation) -> NDArray[np.float6
     return np.asarray(by_score[middle].mean(axis=0))
 
 
-def evidence(distribution: NDArray[np.float64], rule: Rule) -> float:
-    """The number in 0..1 that the thresholds look at; see `Rule`."""
-    authentic = float(distribution[0])
+def evidence(distributions: NDArray[np.float64], rule: Rule) -> NDArray[np.float64]:
+    """The number in 0..1 that the thresholds look at, of one distribution [C] or of many [..., C]; see `Rule`."""
+    authentic = distributions[..., 0]
     if rule is Rule.SUM:
-        return 1 - authentic
-    strongest = float(distribution[1:].max())
-    return strongest / (strongest + authentic)
+        return np.asarray(1 - authentic)
+    strongest = distributions[..., 1:].max(axis=-1)
+    return np.asarray(strongest / (strongest + authentic))
 
 
 def _decide(  # noqa: PLR0911 (one return a reason reads best)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +53,7 @@ def weights(
     from rich.table import Table
 
     from worker.demo.paths import DEMO_WEIGHTS
+    from worker.evaluation.evaluate import watching
     from worker.evaluation.report import report
     from worker.rebuild import finish
     from worker.rebuild.figures_table import compared, insert
@@ -62,11 +62,7 @@ def weights(
     finish.halve(trained, finished)
     images = finish.open_rebuilt(data)
     with Progress() as bar:
-
-        def watch(what: str, count: int) -> Callable[[], object]:
-            task = bar.add_task(what, total=count)
-            return lambda: bar.advance(task)
-
+        watch = watching(bar)
         finish.fit_temperature(finished, images, watch)
         known, held_out = finish.evaluations(finished, images, watch)
     (out / "evaluation.html").write_text(report(known), encoding="utf-8")

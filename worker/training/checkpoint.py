@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 
 from worker.errors import ErrorCode, SetupError
+from worker.files import write_whole
 from worker.training.recipe import Recipe
 
 FORMAT = 1
@@ -64,35 +64,6 @@ def load_checkpoint(recipe: Recipe, data: str) -> dict[str, Any] | None:
     if made_of != data:
         raise _unusable(path, "is of other data; restore the data, or name another folder as `out`")
     return state
-
-
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that it is there whole or not at all, and a file that was there before is kept until then.
-
-    Raises `SetupError` (`disk_full`) naming the file.
-    """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        try:
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        kept = "the one before is kept" if path.exists() else "nothing was kept"
-        raise SetupError(
-            ErrorCode.DISK_FULL,
-            f"{path} could not be written ({error.strerror}), {kept}; free some space and start again",
-        ) from error
-
-
-def remove_partial_files(folder: Path) -> None:
-    """Remove what a process that was killed while writing left behind."""
-    for partial in folder.glob("*.partial"):
-        partial.unlink(missing_ok=True)
 
 
 def digest(recipe: Recipe) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from worker.training.checkpoint import write_whole
+from worker.files import write_whole
 from worker.training.epoch import Epoch
 
 if TYPE_CHECKING:

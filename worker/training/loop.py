@@ -17,9 +17,10 @@ import torch
 
 from worker.detector.model import SuSy
 from worker.detector.weights import load_weights, save_weights
+from worker.files import remove_partial_files
 from worker.training.batches import training_batches
 from worker.training.carbon import Reading, metered
-from worker.training.checkpoint import load_checkpoint, remove_partial_files, save_checkpoint
+from worker.training.checkpoint import load_checkpoint, save_checkpoint
 from worker.training.data import Data, load_data
 from worker.training.distributed import Team, join, share_statistics
 from worker.training.epoch import Epoch
