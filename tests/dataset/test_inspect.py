@@ -149,4 +149,7 @@ def test_the_command_lists_unreadable_images_and_fails(make_folder: MakeFolder) 
     assert result.exit_code == 1
     document = json.loads(result.stdout)
     assert [one["name"] for one in document["unreadable"]] == ["dull/train/0.png", "dull/train/1.png"]
-    assert "2 images are unreadable" in document["error"]["message"]
+    assert "2 images are unreadable, the first dull/train/0.png" in document["error"]["message"]
+    (folder / "dull" / "train" / "0.png").unlink()
+    result = CliRunner().invoke(app, ["data", "inspect", str(folder), "--json"])
+    assert "1 image is unreadable, the first dull/train/1.png" in json.loads(result.stdout)["error"]["message"]

@@ -51,9 +51,9 @@ def _failure(found: Inspection) -> Permanent | None:
         return Permanent(ErrorCode.DATA_INVALID, refusal(found.path, found.leaks))
     if found.unreadable:
         name, why = next(iter(found.unreadable.items()))
-        count = len(found.unreadable)
+        count = "1 image is" if len(found.unreadable) == 1 else f"{len(found.unreadable)} images are"
         return Permanent(
-            ErrorCode.DATA_INVALID, why if count == 1 else f"{count} images are unreadable, the first {name}"
+            ErrorCode.DATA_INVALID, f"{count} unreadable, the first {name} ({why}); fix or remove what is listed"
         )
     return None
 
