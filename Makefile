@@ -26,12 +26,12 @@ chaos-mutations: $(VENV)/.dev
 
 # The bundled weights once more, from photographs to figures, compared with the published ones: docs/demo-weights.md.
 demo-weights: data/rebuilt/manifest.csv
-	$(BIN)/susy train worker/training/recipes/demo-1.toml
-	$(BIN)/susy train worker/training/recipes/demo-2.toml
-	$(BIN)/python -m worker.rebuild weights --data data/rebuilt --trained runs/demo-2/weights.safetensors
+	$(BIN)/susy train tools/demo_weights/recipes/demo-1.toml
+	$(BIN)/susy train tools/demo_weights/recipes/demo-2.toml
+	$(BIN)/python -m tools.demo_weights weights --data data/rebuilt --trained runs/demo-2/weights.safetensors
 
 data/rebuilt/manifest.csv: | $(VENV)/.rebuild
-	$(BIN)/python -m worker.rebuild data --photographs data/photographs --out data/rebuilt
+	$(BIN)/python -m tools.demo_weights data --photographs data/photographs --out data/rebuilt
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -139,7 +139,7 @@ def measure_worker(running: Servers, checks: int) -> None:
     configure_logging(settings)
     stopped = threading.Event()
     with (
-        Store(settings.need_database_url(), pool_size=2) as store,
+        Store(settings.require_database_url(), pool_size=2) as store,
         Publisher(settings) as publisher,
         redis.Redis.from_url(running.redis_url) as client,
         subprocess.Popen(
@@ -150,14 +150,14 @@ def measure_worker(running: Servers, checks: int) -> None:
         reconciler.start()
         try:
             process = psutil.Process(worker.pid)
-            work(client, settings.need_database_url(), 200)  # imports, prepared statements, pools
+            work(client, settings.require_database_url(), 200)  # imports, prepared statements, pools
             idle = cpu(process), time.monotonic()
             time.sleep(10)
             idle_rate = (cpu(process) - idle[0]) / (time.monotonic() - idle[1])
             costs = []
             for _ in range(5):
                 before, started = cpu(process), time.monotonic()
-                work(client, settings.need_database_url(), checks // 5)
+                work(client, settings.require_database_url(), checks // 5)
                 spent = cpu(process) - before - idle_rate * (time.monotonic() - started)
                 costs.append(spent / (checks // 5))
         finally:

@@ -24,11 +24,11 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
-from worker.dataset.decoding import pixels
-from worker.dataset.entry import Entry
-from worker.dataset.parallel import spread
-from worker.dataset.patches import Geometry, cut_patches
-from worker.dataset.sources import FileSource
+from worker.lab.dataset.decoding import pixels
+from worker.lab.dataset.entry import Entry
+from worker.lab.dataset.parallel import parallel_map
+from worker.lab.dataset.patches import Geometry, cut_patches
+from worker.lab.dataset.sources import FileSource
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def measure(entries: Sequence[Entry], runs: int, processes: int, cache: Path) ->
     """Seconds an image, float64 [runs, 2, 2]: of decoding and cutting, by wall clock and processor time."""
 
     def only_decode() -> None:
-        for _ in spread(decode, entries, "decoding", processes):
+        for _ in parallel_map(decode, entries, "decoding", processes):
             pass
 
     seconds = []

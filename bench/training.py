@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from worker.dataset.patches import Patches
-from worker.training.batches import Batch, training_batches
-from worker.training.distributed import Team
-from worker.training.order import Order
-from worker.training.recipe import Recipe
-from worker.training.state import new_run
-from worker.training.step import train
+from worker.lab.dataset.patches import Patches
+from worker.lab.training.batches import Batch, training_batches
+from worker.lab.training.distributed import ProcessGroup
+from worker.lab.training.order import Order
+from worker.lab.training.recipe import Recipe
+from worker.lab.training.state import new_run
+from worker.lab.training.step import train
 
 PATCHES = 1024
 
@@ -46,17 +46,17 @@ def main() -> None:
         torch.set_num_threads(options.threads)
 
     recipe = Recipe("bench", Path(), Path(), classes=("authentic", "synthetic"), batch=options.batch)
-    team = Team(torch.device("cpu"))
+    group = ProcessGroup(torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
         patches = cached_patches(Path(folder), recipe.patch)
-        run = new_run(recipe, team)
+        run = new_run(recipe, group)
         order = np.stack([np.arange(options.steps * recipe.batch) % PATCHES] * 2, axis=1)
         steps = [order[start : start + recipe.batch] for start in range(0, len(order), recipe.batch)]
 
         def seconds(batches: Iterable[Batch]) -> float:
             run.progress.step = 0
             start = now()
-            train(recipe, run, team, steps, batches, lambda: None)
+            train(recipe, run, group, steps, batches, lambda: None)
             return now() - start
 
         loops = {"pipeline": lambda: pipeline(recipe, patches, steps), "random tensors": lambda: plain(recipe, steps)}

@@ -45,7 +45,7 @@ def main() -> None:
             log.open("wb") as written,
             running_stack(Path(folder) / "state", (image.parent,), weights=DEMO, worker_log=written) as stack,
             Client(stack.settings) as client,
-            Store(stack.settings.need_database_url(), pool_size=1) as store,
+            Store(stack.settings.require_database_url(), pool_size=1) as store,
         ):
             process = worker_process(stack, log)
             ready = peak_megabytes(process)

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from schema.messages import Submission
 from schema.states import Lane
-from worker.errors import ErrorCode, Permanent
-from worker.queue.accept import accept
+from worker.errors import ErrorCode, PermanentError
 from worker.queue.publisher import Publisher
+from worker.queue.submission import accept
 from worker.settings import Settings, load_settings
 from worker.store import Receipt, Store
 
@@ -30,7 +30,7 @@ class Client:
     def __init__(self, settings: Settings | None = None, *, pool_size: int = 4) -> None:
         settings = settings or load_settings()
         self._publisher = Publisher(settings)
-        self._store = Store(settings.need_database_url(), pool_size=pool_size)
+        self._store = Store(settings.require_database_url(), pool_size=pool_size)
 
     def submit(
         self,
@@ -47,8 +47,8 @@ class Client:
         With an `external_id` (the platform's id of the upload) it is safe to call again: the same
         `(source, external_id)` is accepted once, and `created` is False for a repeat. Redis may be away.
 
-        Raises `Permanent` (`invalid_message` for an argument out of form, `conflict` when the
-        `external_id` was used for another image) and `Transient` (`database_unavailable`, within 10 s).
+        Raises `PermanentError` (`invalid_message` for an argument out of form, `conflict` when the
+        `external_id` was used for another image) and `TransientError` (`database_unavailable`, within 10 s).
         """
         try:
             submission = Submission(
@@ -60,7 +60,7 @@ class Client:
                 attributes=attributes or {},
             )
         except ValueError as error:
-            raise Permanent(ErrorCode.INVALID_MESSAGE, _problems(error)) from error
+            raise PermanentError(ErrorCode.INVALID_MESSAGE, _problems(error)) from error
         return accept(submission, self._store, self._publisher)
 
     def close(self) -> None:

@@ -101,11 +101,11 @@ class SusyError(Exception):
         return type(self), (self.code, self.message)  # so that it crosses to another process
 
 
-class Permanent(SusyError):
+class PermanentError(SusyError):
     """Trying again cannot help: the check is quarantined at once."""
 
 
-class Transient(SusyError):
+class TransientError(SusyError):
     """Trying again may help: the check waits and is attempted again, up to a bound."""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from worker.errors import ErrorCode, SetupError
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file, and its folder if there is none; a file that was there before is kept until the new one lies whole
     on the disk.
 

@@ -144,11 +144,11 @@ class Settings(BaseSettings):
         """The tiling that scans are made with."""
         return Tiling(self.tiling, self.stride)
 
-    def need_database_url(self) -> str:
+    def require_database_url(self) -> str:
         """The Postgres URL, or a `SetupError` that says how to set it."""
         return _needed(self.database_url, "SUSY_DATABASE_URL", DATABASE_URL_EXAMPLE)
 
-    def need_redis_url(self) -> str:
+    def require_redis_url(self) -> str:
         """The Redis URL, or a `SetupError` that says how to set it."""
         return _needed(self.redis_url, "SUSY_REDIS_URL", REDIS_URL_EXAMPLE)
 

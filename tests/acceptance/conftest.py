@@ -90,8 +90,8 @@ class Processes:
 @pytest.fixture
 def processes(settings: Settings, tmp_path: Path) -> Iterator[Processes]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SUSY_")} | {
-        "SUSY_DATABASE_URL": settings.need_database_url(),
-        "SUSY_REDIS_URL": settings.need_redis_url(),
+        "SUSY_DATABASE_URL": settings.require_database_url(),
+        "SUSY_REDIS_URL": settings.require_redis_url(),
         "SUSY_KEY_PREFIX": settings.key_prefix,
         "SUSY_ROOTS": os.pathsep.join(map(str, settings.roots)),
         "SUSY_WEIGHTS": settings.weights or "",

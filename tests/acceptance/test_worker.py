@@ -120,7 +120,7 @@ def test_the_hostile_corpus_ends_in_verdicts_or_codes_and_harms_no_neighbour(
     with Client(settings) as client:
         alone = ended(client.submit(source="alone", uri=str(images / "b.png")).check_id)
         (images / "beside.png").write_bytes((images / "b.png").read_bytes())
-        with psycopg.connect(settings.need_database_url()) as connection:
+        with psycopg.connect(settings.require_database_url()) as connection:
             connection.execute("DELETE FROM susy.verdicts")
             connection.execute("DELETE FROM susy.scans")  # or the neighbour would not be scored again
         submitted = [(case, client.submit(source="corpus", uri=str(case.path)).check_id) for case in cases]
@@ -202,7 +202,7 @@ def test_log_lines_are_json_with_the_check_id_and_no_secret(
     lines = [json.loads(line) for line in processes.log_text().splitlines() if line.startswith("{")]
     (done,) = (line for line in lines if line["event"] == "check_done")
     assert done["check_id"] == str(check_id)
-    assert settings.need_database_url() not in processes.log_text()
+    assert settings.require_database_url() not in processes.log_text()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tests.backlog.conftest import FILL, Sql, Susy
 from tests.support.ledger import backfill, claimed, done, submission
 from worker.cli import backlog_change
 from worker.errors import ErrorCode
-from worker.store import Choice, Store
+from worker.store import CheckFilter, Store
 
 
 def quarantined(store: Store, code: ErrorCode = ErrorCode.CORRUPT, **changes: object) -> UUID:
@@ -186,9 +186,9 @@ def test_what_somebody_else_holds_is_left_out_and_does_not_stop_the_rest(store: 
 
 def test_what_is_quarantined_after_the_question_is_not_retried(store: Store) -> None:
     early = quarantined(store)
-    choice = Choice(until=store.now())
+    choice = CheckFilter(until=store.now())
     late = quarantined(store)
-    assert store.put_back(CheckState.QUARANTINED, choice) == 1
-    assert store.put_back(CheckState.QUARANTINED, choice) == 0
+    assert store.requeue(CheckState.QUARANTINED, choice) == 1
+    assert store.requeue(CheckState.QUARANTINED, choice) == 0
     assert states(store, early, late) == [CheckState.QUEUED, CheckState.QUARANTINED]
-    assert store.count(CheckState.QUARANTINED, Choice(since=choice.until or store.now() - timedelta(1))) == 1
+    assert store.count(CheckState.QUARANTINED, CheckFilter(since=choice.until or store.now() - timedelta(1))) == 1

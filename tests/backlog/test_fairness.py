@@ -14,10 +14,10 @@ import redis
 from schema.states import CheckState, Lane
 from tests.backlog.conftest import FILL, Sql
 from tests.support.ledger import backfill, submission
-from worker.queue import feed
-from worker.queue.accept import accept
-from worker.queue.feed import LEAST_DEPTH, MOST_DEPTH, LaneFeed
+from worker.queue import dispatcher
+from worker.queue.dispatcher import LEAST_DEPTH, MOST_DEPTH, LaneDispatcher
 from worker.queue.publisher import DIRECT_DEPTH, Publisher
+from worker.queue.submission import accept
 from worker.settings import Settings
 from worker.store import Store
 
@@ -42,7 +42,7 @@ def test_a_sources_flood_does_not_stand_before_anothers_checks(
 ) -> None:
     run(FILL, "flood", "live", 5000)
     few = [store.submit(submission(source=f"hook-{n % 2}")).check_id for n in range(10)]
-    LaneFeed(Lane.LIVE).refill(store, publisher)
+    LaneDispatcher(Lane.LIVE).refill(store, publisher)
     taken = take(Lane.LIVE, 15)
     assert [check_id for check_id in taken if check_id in few] == few, "one of each source in turn, oldest first"
 
@@ -51,7 +51,7 @@ def test_a_flood_that_goes_on_does_not_starve_what_waits(
     store: Store, publisher: Publisher, take: Take, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.queue.publisher.LOOK_EVERY", 0.0)
-    fed = LaneFeed(Lane.LIVE)
+    fed = LaneDispatcher(Lane.LIVE)
 
     def flood() -> None:
         for _ in range(40):
@@ -92,7 +92,7 @@ def test_after_a_flush_with_100000_checks_queued_redis_is_filled_to_its_bound_an
     store: Store, run: Sql, publisher: Publisher, redis_url: str
 ) -> None:
     run(FILL, "flood", "backfill", 100_000)
-    fed = LaneFeed(Lane.BACKFILL)
+    fed = LaneDispatcher(Lane.BACKFILL)
     fed.refill(store, publisher)
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
@@ -106,9 +106,9 @@ def test_after_a_flush_with_100000_checks_queued_redis_is_filled_to_its_bound_an
 def test_what_a_flush_took_comes_back_though_the_queue_is_never_empty_again(
     store: Store, run: Sql, publisher: Publisher, redis_url: str, take: Take, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "LOST_AFTER", 0.3)
+    monkeypatch.setattr(dispatcher, "LOST_AFTER", 0.3)
     run(FILL, "flood", "backfill", 1000)
-    fed = LaneFeed(Lane.BACKFILL)
+    fed = LaneDispatcher(Lane.BACKFILL)
     fed.refill(store, publisher)
     lost = {check_id for (check_id,) in run("SELECT id FROM susy.checks WHERE dispatched_at IS NOT NULL")}
     assert len(lost) == LEAST_DEPTH
@@ -125,7 +125,7 @@ def test_what_a_flush_took_comes_back_though_the_queue_is_never_empty_again(
 
 def test_fast_workers_find_more_and_slow_ones_less(store: Store, run: Sql, publisher: Publisher, take: Take) -> None:
     run(FILL, "flood", "backfill", 3 * MOST_DEPTH)
-    fed = LaneFeed(Lane.BACKFILL)
+    fed = LaneDispatcher(Lane.BACKFILL)
     depths = []
     for _ in range(7):
         fed.refill(store, publisher)
@@ -144,16 +144,16 @@ def test_fast_workers_find_more_and_slow_ones_less(store: Store, run: Sql, publi
 def test_a_lane_that_is_short_leaves_room_for_direct_publishing(store: Store, publisher: Publisher) -> None:
     assert DIRECT_DEPTH < LEAST_DEPTH
     store.submit_many(backfill() for _ in range(3))
-    fed = LaneFeed(Lane.BACKFILL)
+    fed = LaneDispatcher(Lane.BACKFILL)
     fed.refill(store, publisher)
     assert publisher.has_room(Lane.BACKFILL)
 
 
 @pytest.mark.usefixtures("take")
 def test_what_is_cancelled_on_its_way_is_never_looked_at(store: Store, publisher: Publisher) -> None:
-    from worker.store import Choice
+    from worker.store import CheckFilter
 
     check_id = accept(submission(), store, publisher).check_id
-    assert store.cancel(Choice(check_ids=[check_id])) == 1
+    assert store.cancel(CheckFilter(check_ids=[check_id])) == 1
     assert store.claim(check_id, worker="worker-1", lease=60, max_attempts=5) is None
     assert store.show(check_id).state is CheckState.CANCELLED

@@ -30,8 +30,8 @@ from tests.chaos.stand_in import StandIn
 from worker.pipeline.examine import examine
 from worker.pipeline.measure import Scorer
 from worker.policy.policy import load_policies
-from worker.queue.accept import accept
 from worker.queue.publisher import Publisher
+from worker.queue.submission import accept
 from worker.settings import Settings, load_settings
 from worker.store import Store
 

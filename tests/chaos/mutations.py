@@ -35,7 +35,7 @@ def apply_mutation() -> None:
             queries.FINISH = _without(queries.FINISH, "AND state = 'running' AND lease_token = %(lease_token)s")
         case "no attempt cap":
             queries.CLAIM = _without(queries.CLAIM, "AND attempts < %(max_attempts)s")
-            queries.FREE_EXPIRED = _without(queries.FREE_EXPIRED, "c.attempts >= %(max_attempts)s", "false")
+            queries.RECLAIM_EXPIRED = _without(queries.RECLAIM_EXPIRED, "c.attempts >= %(max_attempts)s", "false")
         case "no reconciler":
             reconciler.reconcile_forever = _idle  # type: ignore[assignment]
         case _:

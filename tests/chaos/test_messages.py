@@ -26,7 +26,7 @@ def message(task: str | None = "susy.check", body: Any = "[[], {}, {}]", **chang
     return json.dumps({name: value for name, value in (whole | changes).items() if value is not None})
 
 
-MISFITS: list[str | bytes] = [
+INVALID: list[str | bytes] = [
     message("susy.tidy_up"),
     message("celery.chord_unlock"),
     message(None),
@@ -56,11 +56,11 @@ MISFITS: list[str | bytes] = [
 def test_messages_for_an_unknown_task_and_without_a_form_are_kept_and_stop_nothing(deployment: Deployment) -> None:
     worker = deployment.ready_worker()
     with deployment.valkey.client() as client:
-        for misfit in MISFITS:
-            client.lpush("susy:live", misfit)
+        for invalid in INVALID:
+            client.lpush("susy:live", invalid)
         deployment.submit(5)
         eventually(
-            lambda: deployment.sql("SELECT count(*) FROM susy.rejected_messages") == [(len(MISFITS),)],
+            lambda: deployment.sql("SELECT count(*) FROM susy.rejected_messages") == [(len(INVALID),)],
             60,
             lambda: str(deployment.sql("SELECT task, message, body FROM susy.rejected_messages")) + worker.text(),
         )

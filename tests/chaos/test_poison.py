@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.deployment import Deployment, supervised
 from tests.chaos.worker import POISON
-from worker.queue.heart import STUCK_EXIT_CODE
+from worker.queue.heartbeat import STUCK_EXIT_CODE
 
 CLOSE = 2e-3
 """A tile scored in another batch differs in its last bits; the ledger keeps three digits."""

@@ -49,9 +49,9 @@ def run_reconciler() -> None:
     """`susy reconciler`, which takes a message for lost after two seconds instead of thirty."""
     from tests.chaos.mutations import apply_mutation
     from worker.cli import work
-    from worker.queue import feed
+    from worker.queue import dispatcher
 
-    feed.LOST_AFTER = 2.0
+    dispatcher.LOST_AFTER = 2.0
     apply_mutation()
     work.reconciler()
 

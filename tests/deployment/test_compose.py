@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from worker.cli.main import app as cli
-from worker.queue.ending import GIVING_BACK
+from worker.queue.shutdown import GIVING_BACK
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from schema.scan import TILE
 from worker.detector.engine import InferenceEngine
 from worker.detector.fold import prepare
 from worker.detector.model import SuSy
-from worker.errors import ErrorCode, Permanent, Transient
+from worker.errors import ErrorCode, PermanentError, TransientError
 
 CPU = torch.device("cpu")
 POISON, NAN = 255, 254
@@ -90,7 +90,7 @@ def test_only_the_image_that_breaks_the_network_fails(engine: InferenceEngine, n
     with ThreadPoolExecutor(3) as pool:
         bad = pool.submit(engine.score, tiles(2, 1, mark=POISON))
         good = [pool.submit(engine.score, tiles(3, seed)) for seed in (2, 3)]
-        with pytest.raises(Transient, match="poisoned") as raised:
+        with pytest.raises(TransientError, match="poisoned") as raised:
             bad.result()
     assert raised.value.code is ErrorCode.INFERENCE_FAILED
     for future in good:
@@ -99,7 +99,7 @@ def test_only_the_image_that_breaks_the_network_fails(engine: InferenceEngine, n
 
 
 def test_an_answer_that_is_no_probability_fails_for_good(engine: InferenceEngine) -> None:
-    with pytest.raises(Permanent, match="NaN"):
+    with pytest.raises(PermanentError, match="NaN"):
         engine.score(tiles(1, 1, mark=NAN))
 
 
@@ -123,5 +123,5 @@ def test_a_closed_engine_finishes_what_it_took_and_refuses_the_rest(network: Fau
         time.sleep(0.1)
         engine.close()
         assert taken.result().shape == (2, 6)
-    with pytest.raises(Transient, match="shutting down"):
+    with pytest.raises(TransientError, match="shutting down"):
         engine.score(tiles(1, 2))

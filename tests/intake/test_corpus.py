@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.support.corpus import Case, build
-from worker.errors import Permanent, SusyError
+from worker.errors import PermanentError, SusyError
 from worker.intake.decode import Image, decode
 from worker.intake.sources import read
 
@@ -36,7 +36,7 @@ def test_every_source_of_the_corpus_ends_as_it_must(corpus: list[Case]) -> None:
             assert result.pixels.flags.c_contiguous
         else:
             assert (result.code, None) == (case.code, case.size), case.name
-            assert isinstance(result, Permanent)
+            assert isinstance(result, PermanentError)
 
 
 def test_the_corpus_is_the_same_each_time(corpus: list[Case], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.support.corpus import encoded, png_chunk, texture
-from worker.errors import ErrorCode, Permanent
+from worker.errors import ErrorCode, PermanentError
 from worker.intake.decode import decode
 
 MAX_PIXELS = 200_000
@@ -43,18 +43,18 @@ fuzzed = settings(
 )
 
 
-def outcome(content: bytes) -> NDArray[np.uint8] | Permanent:
+def outcome(content: bytes) -> NDArray[np.uint8] | PermanentError:
     try:
         return decode(content, MAX_PIXELS).pixels
-    except Permanent as error:
+    except PermanentError as error:
         return error
 
 
-def survives(content: bytes) -> NDArray[np.uint8] | Permanent:
+def survives(content: bytes) -> NDArray[np.uint8] | PermanentError:
     begun = time.monotonic()
     result = outcome(content)
     assert time.monotonic() - begun < SECONDS
-    if isinstance(result, Permanent):
+    if isinstance(result, PermanentError):
         assert result.code in CODES
         assert result.message.isprintable()
     else:
@@ -92,7 +92,7 @@ def test_a_file_cut_anywhere_is_truncated_unless_its_first_image_is_whole(name: 
     places = {*range(1, min(700, len(content))), *range(700, len(content), 37), *range(len(content) - 40, len(content))}
     for end in sorted(places):
         result = outcome(content[:end])
-        if isinstance(result, Permanent):
+        if isinstance(result, PermanentError):
             assert result.code == ErrorCode.TRUNCATED, end
         else:
             assert name in ("mpo", "gif"), end
@@ -119,7 +119,7 @@ def test_a_file_cut_anywhere_is_truncated_unless_its_first_image_is_whole(name: 
 @example(b"GIF89a", bytes(7) + b"!")
 @example(b"GIF89a", bytes(400))
 def test_garbage_after_a_signature_is_refused(signature: bytes, garbage: bytes) -> None:
-    assert isinstance(survives(signature + garbage), Permanent)
+    assert isinstance(survives(signature + garbage), PermanentError)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tests.support.corpus import encoded, png, texture
 SCRIPT = """
 import resource, sys
 from pathlib import Path
-from worker.errors import Permanent
+from worker.errors import PermanentError
 from worker.intake.decode import decode
 
 def peak():
@@ -26,7 +26,7 @@ before = peak()
 for content in others:
     try:
         image = decode(content, 100_000_000)
-    except Permanent as error:
+    except PermanentError as error:
         print(error.code)
 print(peak() - before)
 """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.corpus import Case, encoded, png, texture
-from worker.errors import ErrorCode, SusyError, Transient
+from worker.errors import ErrorCode, SusyError, TransientError
 from worker.intake.decode import decode
 
 MAX_PIXELS = 100_000_000
@@ -98,5 +98,5 @@ def test_no_memory_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("worker.intake.decode.write_rgb", exhausted)
     error = refusal(encoded(texture(30, 30), "PNG"))
-    assert isinstance(error, Transient)
+    assert isinstance(error, TransientError)
     assert error.code == ErrorCode.OUT_OF_MEMORY

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.corpus import make_socket
-from worker.errors import ErrorCode, Permanent, SusyError, Transient
+from worker.errors import ErrorCode, PermanentError, SusyError, TransientError
 from worker.intake import sources
 from worker.intake.sources import locate, read
 
@@ -63,7 +63,7 @@ def test_a_file_uri_is_percent_decoded_and_a_path_is_not(root: Path) -> None:
 )
 def test_a_source_without_a_reader_is_unsupported_and_its_secrets_stay_out_of_the_message(root: Path, uri: str) -> None:
     error = refusal(uri, root)
-    assert isinstance(error, Permanent)
+    assert isinstance(error, PermanentError)
     assert error.code == ErrorCode.UNSUPPORTED_SOURCE
     assert "hunter2" not in error.message
 
@@ -170,7 +170,7 @@ def test_a_folder_exchanged_for_a_link_after_the_look_leads_nowhere(
 
     monkeypatch.setattr(sources.os, "open", exchange_first)
     error = refusal(folder / "secret.jpg", root)
-    assert isinstance(error, Permanent)
+    assert isinstance(error, PermanentError)
     assert not folder.resolve().is_relative_to(root)
 
 
@@ -203,7 +203,7 @@ def test_an_endless_file_that_claims_no_size_stops_at_the_cap() -> None:
 
 def test_an_error_of_the_disk_is_transient() -> None:
     error = refusal("/proc/self/mem", Path("/proc/self"))  # its first page is not mapped: reading it is a real EIO
-    assert isinstance(error, Transient)
+    assert isinstance(error, TransientError)
     assert error.code == ErrorCode.UNREADABLE
 
 
@@ -214,13 +214,13 @@ def test_running_out_of_descriptors_is_transient(root: Path) -> None:
         error = refusal(root / "a.jpg", root)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert isinstance(error, Transient)
+    assert isinstance(error, TransientError)
     assert error.code == ErrorCode.UNREADABLE
 
 
 def test_a_root_that_is_not_mounted_is_transient(tmp_path: Path) -> None:
     error = refusal(tmp_path / "mount" / "a.jpg", tmp_path / "mount")
-    assert isinstance(error, Transient)
+    assert isinstance(error, TransientError)
     assert "SUSY_ROOTS" in error.message
 
 
@@ -228,7 +228,7 @@ def test_a_root_that_is_not_mounted_is_transient(tmp_path: Path) -> None:
 def test_a_file_without_permission_is_unreadable_for_good(root: Path) -> None:
     (root / "a.jpg").chmod(0)
     error = refusal(root / "a.jpg", root)
-    assert isinstance(error, Permanent)
+    assert isinstance(error, PermanentError)
     assert error.code == ErrorCode.UNREADABLE
 
 
@@ -242,7 +242,7 @@ def test_a_denied_permission_is_permanent(root: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(sources.os, "open", deny)
     error = refusal(root / "a.jpg", root)
-    assert isinstance(error, Permanent)
+    assert isinstance(error, PermanentError)
     assert error.code == ErrorCode.UNREADABLE
 
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.maps import heatmap
 from schema.states import Decision, Reason
 from schema.verdict import UNKNOWN_GENERATOR
 from tests.support.scans import CLASSES, scan_of
+from worker.localization.heatmap import heatmap
+from worker.localization.regions import find_regions
 from worker.policy.decide import aggregate, decide, evidence, wants_map
 from worker.policy.policy import Aggregation, Localize, Policy, Rule
-from worker.policy.regions import find_regions
 
 DISTRIBUTIONS = st.lists(
     st.lists(st.floats(0.001, 1), min_size=3, max_size=3).map(lambda p: [x / sum(p) for x in p]), min_size=1, max_size=7

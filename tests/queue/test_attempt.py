@@ -11,10 +11,10 @@ import pytest
 
 from schema.messages import Submission
 from schema.states import CheckState, Decision, Reason
-from worker.errors import ErrorCode, Transient
+from worker.errors import ErrorCode, TransientError
 from worker.queue import attempt as attempt_module
 from worker.queue.attempt import FIRST_DELAY, LONGEST_DELAY, attempt, backoff
-from worker.queue.heart import Heart
+from worker.queue.heartbeat import LeaseHeartbeat
 from worker.queue.runtime import Runtime
 
 
@@ -102,7 +102,7 @@ def test_a_transient_failure_is_tried_again_later_and_quarantined_in_the_end(
     runtime: Runtime, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(_: object) -> None:
-        raise Transient(ErrorCode.OUT_OF_MEMORY, "no memory right now")
+        raise TransientError(ErrorCode.OUT_OF_MEMORY, "no memory right now")
 
     monkeypatch.setattr(runtime.detector, "score", failing)
     monkeypatch.setattr(attempt_module, "backoff", lambda _: 0.0)
@@ -144,7 +144,7 @@ def test_the_lease_is_kept_while_a_slow_image_is_scored(
     working = threading.Thread(target=attempt, args=(check_id, runtime))
     working.start()
     time.sleep(1.5 * runtime.settings.lease)
-    assert runtime.store.free_expired(max_attempts=5, limit=10).requeued == 0
+    assert runtime.store.reclaim_expired(max_attempts=5, limit=10).requeued == 0
     working.join()
     view = runtime.store.show(check_id)
     assert (view.state, view.attempts) == (CheckState.DONE, 1)
@@ -157,8 +157,8 @@ def test_a_worker_whose_lease_was_taken_over_writes_nothing(
     score = runtime.detector.score
 
     def robbed(tiles: list[object]) -> object:
-        # While this attempt scores, its heart has stopped and another worker takes the check over.
-        runtime.heart.stop()
+        # While this attempt scores, its heartbeat has stopped and another worker takes the check over.
+        runtime.heartbeat.stop()
         time.sleep(runtime.settings.lease + 0.2)
         assert runtime.store.claim(check_id, worker="thief", lease=60, max_attempts=5) is not None
         return score(tiles)  # type: ignore[arg-type]
@@ -176,18 +176,18 @@ def test_a_stuck_attempt_is_handed_on_its_neighbours_are_given_back_and_the_proc
 ) -> None:
     ended = threading.Event()
     settings = runtime.settings.model_copy(update={"hard_deadline": 0.5, "heartbeat": 0.1})
-    heart = Heart(runtime.store, settings, exit_process=ended.set)
+    heartbeat = LeaseHeartbeat(runtime.store, settings, exit_process=ended.set)
     claims = []
     for name in ("a.png", "b.png"):
         claim = runtime.store.claim(submitted(runtime, images / name), worker="w", lease=60, max_attempts=5)
         assert claim is not None
         claims.append(claim)
     stuck, neighbour = claims
-    with heart.beating(stuck):
+    with heartbeat.track(stuck):
         time.sleep(0.3)
-        with heart.beating(neighbour):
+        with heartbeat.track(neighbour):
             assert ended.wait(5)
-            heart.stop()
+            heartbeat.stop()
     first, second = runtime.store.show(stuck.check_id), runtime.store.show(neighbour.check_id)
     assert (first.state, first.attempts) == (CheckState.QUEUED, 1)
     assert first.error is not None
@@ -202,12 +202,12 @@ def test_a_check_that_may_have_killed_its_process_is_tried_alone(
     assert runtime.store.claim(suspect, worker="died", lease=0.05, max_attempts=5) is not None
     time.sleep(0.1)
     assert runtime.store.claim(suspect, worker="w", lease=60, max_attempts=5, suspects=False) is None
-    assert runtime.store.free_expired(max_attempts=5, limit=10).requeued == 1
+    assert runtime.store.reclaim_expired(max_attempts=5, limit=10).requeued == 1
     assert runtime.store.claim(suspect, worker="w", lease=60, max_attempts=5, suspects=False) is None
     begun = threading.Event()
     score = runtime.detector.score
     monkeypatch.setattr(runtime.detector, "score", lambda tiles: (begun.set(), score(tiles))[1])
-    with runtime.company.beside_others():
+    with runtime.isolation.shared():
         working = threading.Thread(target=attempt, args=(suspect, runtime))
         working.start()
         assert not begun.wait(0.5), "while another is in flight it waits, unclaimed"
@@ -220,14 +220,14 @@ def test_a_check_that_may_have_killed_its_process_is_tried_alone(
 def test_waiting_for_a_service_does_not_count_as_being_stuck(runtime: Runtime, images: Path) -> None:
     ended = threading.Event()
     settings = runtime.settings.model_copy(update={"hard_deadline": 0.5, "heartbeat": 0.1})
-    heart = Heart(runtime.store, settings, exit_process=ended.set)
+    heartbeat = LeaseHeartbeat(runtime.store, settings, exit_process=ended.set)
     claim = runtime.store.claim(submitted(runtime, images / "a.png"), worker="w", lease=60, max_attempts=5)
     assert claim is not None
-    with heart.beating(claim):
-        with heart.waiting(claim):
+    with heartbeat.track(claim):
+        with heartbeat.pause(claim):
             assert not ended.wait(1.5)
         assert ended.wait(5)
-    heart.stop()
+    heartbeat.stop()
 
 
 def test_the_backoff_doubles_to_a_bound_and_is_spread() -> None:

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from schema.states import Lane
-from worker.errors import ErrorCode, Transient
+from worker.errors import ErrorCode, TransientError
 from worker.queue.publisher import Publisher
 from worker.settings import Settings
 
@@ -37,7 +37,7 @@ def test_with_redis_away_it_fails_fast_and_names_no_password(settings: Settings)
     started = time.monotonic()
     with Publisher(away) as publisher:
         for call in (publisher.depth, publisher.has_room, lambda lane: publisher.publish([uuid4()], lane)):
-            with pytest.raises(Transient) as caught:
+            with pytest.raises(TransientError) as caught:
                 call(Lane.LIVE)
             assert caught.value.code is ErrorCode.QUEUE_UNAVAILABLE
             assert "hunter2" not in caught.value.message

@@ -10,7 +10,7 @@ import redis
 
 from schema.messages import Submission
 from schema.states import CheckState, Lane
-from worker.queue import feed
+from worker.queue import dispatcher
 from worker.queue.publisher import Publisher
 from worker.queue.reconciler import reconcile, reconcile_forever
 from worker.settings import Settings
@@ -42,8 +42,8 @@ def test_a_check_that_was_never_published_is_published_once(
 def test_redis_is_refilled_to_a_bounded_depth(
     store: Store, publisher: Publisher, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "LEAST_DEPTH", 25)
-    monkeypatch.setattr(feed, "STEP", 10)
+    monkeypatch.setattr(dispatcher, "LEAST_DEPTH", 25)
+    monkeypatch.setattr(dispatcher, "STEP", 10)
     submit(store, 60)
     for _ in range(3):
         reconcile(store, publisher, settings)
@@ -53,7 +53,7 @@ def test_redis_is_refilled_to_a_bounded_depth(
 def test_what_a_flush_of_redis_took_is_published_again(
     store: Store, publisher: Publisher, settings: Settings, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "LOST_AFTER", 0.2)
+    monkeypatch.setattr(dispatcher, "LOST_AFTER", 0.2)
     submit(store, 4)
     reconcile(store, publisher, settings)
     with redis.Redis.from_url(redis_url) as client:
@@ -85,11 +85,11 @@ def test_a_lane_is_fed_as_it_drains_and_not_only_once_a_round(
     thread.start()
     try:
         _eventually(lambda: publisher.depth(Lane.LIVE) == 0)
-        submit(store, 3 * feed.LEAST_DEPTH)
+        submit(store, 3 * dispatcher.LEAST_DEPTH)
         with redis.Redis.from_url(redis_url) as client:
             for _ in range(3):
-                _eventually(lambda: publisher.depth(Lane.LIVE) >= feed.LEAST_DEPTH)
-                client.rpop(f"{settings.key_prefix}live", feed.LEAST_DEPTH)
+                _eventually(lambda: publisher.depth(Lane.LIVE) >= dispatcher.LEAST_DEPTH)
+                client.rpop(f"{settings.key_prefix}live", dispatcher.LEAST_DEPTH)
     finally:
         stop.set()
         thread.join()

@@ -16,7 +16,7 @@ import schema
 from schema.tables import SCHEMA, metadata
 from worker.errors import ErrorCode, SetupError, SusyError
 from worker.store import Store
-from worker.store.migrate import current, downgrade, head, is_current, need_current, upgrade
+from worker.store.migrate import current, downgrade, head, is_current, require_current, upgrade
 
 DASHBOARD = Path(schema.__file__).with_name("dashboard.sql")
 
@@ -167,18 +167,18 @@ def test_upgrading_leaves_logging_alone(empty_database_url: str) -> None:
 
 
 def test_an_empty_database_is_told_apart_from_a_current_one(empty_database_url: str, database_url: str) -> None:
-    need_current(database_url)
+    require_current(database_url)
     assert current(database_url) == head()
     assert not is_current(empty_database_url)
     with pytest.raises(SetupError, match="susy db upgrade") as caught:
-        need_current(empty_database_url)
+        require_current(empty_database_url)
     assert caught.value.code is ErrorCode.DATABASE_OUTDATED
 
 
 def test_a_database_of_a_newer_version_is_left_alone(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE susy.alembic_version SET version_num = '9999'")
-    for step in (upgrade, need_current):
+    for step in (upgrade, require_current):
         with pytest.raises(SetupError, match=r"9999.*upgrade susy-worker"):
             step(database_url)
 

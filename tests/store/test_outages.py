@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.ledger import submission
 from tests.support.postgres_proxy import PostgresProxy
-from worker.errors import ErrorCode, SetupError, Transient
+from worker.errors import ErrorCode, SetupError, TransientError
 from worker.store import Store
 from worker.store.migrate import current
 
@@ -19,9 +19,9 @@ SECRET = "hunter2"
 
 
 @contextmanager
-def fails_within(seconds: float) -> Iterator[pytest.ExceptionInfo[Transient]]:
+def fails_within(seconds: float) -> Iterator[pytest.ExceptionInfo[TransientError]]:
     start = time.monotonic()
-    with pytest.raises(Transient) as caught:
+    with pytest.raises(TransientError) as caught:
         yield caught
     assert time.monotonic() - start < seconds
     assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
@@ -32,7 +32,7 @@ def wait_until_it_answers(store: Store) -> None:
     while True:
         try:
             return store.ping()
-        except Transient:
+        except TransientError:
             assert time.monotonic() < deadline
 
 
@@ -84,7 +84,7 @@ def test_a_postgres_that_was_away_for_long_is_used_soon_after_it_is_back(proxy: 
         proxy.refuse(True)
         away_since = time.monotonic()
         while time.monotonic() < away_since + 15:
-            with pytest.raises(Transient):
+            with pytest.raises(TransientError):
                 store.ping()
         proxy.refuse(False)
         back_since = time.monotonic()
@@ -124,7 +124,7 @@ def test_a_store_opens_at_its_first_use_and_stays_closed_once_closed(database_ur
     store = Store(database_url, pool_size=1)
     store.ping()
     store.close()
-    with pytest.raises(Transient):
+    with pytest.raises(TransientError):
         store.ping()
 
 

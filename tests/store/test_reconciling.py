@@ -11,7 +11,7 @@ from schema.states import CheckState, Lane
 from tests.store.conftest import Sql
 from tests.support.ledger import claimed, done, submission
 from worker.errors import ErrorCode
-from worker.store import Choice, Failure, Freed, LaneBacklog, QuarantineCount, Store
+from worker.store import CheckFilter, Failure, LaneBacklog, QuarantineCount, ReclaimResult, Store
 
 EXPIRE = "UPDATE susy.checks SET lease_until = now() - interval '1 second' WHERE state = 'running'"
 
@@ -116,9 +116,9 @@ def test_a_leader_that_ends_a_round_can_begin_the_next_at_once(store: Store) -> 
 def test_a_check_whose_worker_went_silent_is_due_again(store: Store, run: Sql) -> None:
     claim = claimed(store)
     store.mark_dispatched([claim.check_id])
-    assert store.free_expired(max_attempts=5, limit=10) == Freed(requeued=0, quarantined=0)
+    assert store.reclaim_expired(max_attempts=5, limit=10) == ReclaimResult(requeued=0, quarantined=0)
     run(EXPIRE)
-    assert store.free_expired(max_attempts=5, limit=10) == Freed(requeued=1, quarantined=0)
+    assert store.reclaim_expired(max_attempts=5, limit=10) == ReclaimResult(requeued=1, quarantined=0)
     view = store.show(claim.check_id)
     assert (view.state, view.attempts, view.dispatched_at) == (CheckState.QUEUED, 1, None)
     assert view.error == Failure("lease_expired", "worker-1 stopped renewing its lease in attempt 1")
@@ -128,7 +128,7 @@ def test_a_check_whose_worker_went_silent_is_due_again(store: Store, run: Sql) -
 def test_a_check_that_silenced_its_last_worker_is_quarantined(store: Store, run: Sql) -> None:
     claim = claimed(store)
     run(EXPIRE)
-    assert store.free_expired(max_attempts=1, limit=10) == Freed(requeued=0, quarantined=1)
+    assert store.reclaim_expired(max_attempts=1, limit=10) == ReclaimResult(requeued=0, quarantined=1)
     view = store.show(claim.check_id)
     assert view.state is CheckState.QUARANTINED
     assert view.error is not None
@@ -138,8 +138,8 @@ def test_a_check_that_silenced_its_last_worker_is_quarantined(store: Store, run:
 def test_a_waiting_check_is_quarantined_when_the_bound_of_attempts_was_lowered(store: Store) -> None:
     claim = claimed(store)
     store.fail(claim, code=ErrorCode.OUT_OF_MEMORY, message="no memory", retry_in=0)
-    assert store.free_expired(max_attempts=2, limit=10) == Freed(requeued=0, quarantined=0)
-    assert store.free_expired(max_attempts=1, limit=10) == Freed(requeued=0, quarantined=1)
+    assert store.reclaim_expired(max_attempts=2, limit=10) == ReclaimResult(requeued=0, quarantined=0)
+    assert store.reclaim_expired(max_attempts=1, limit=10) == ReclaimResult(requeued=0, quarantined=1)
     assert store.show(claim.check_id).error == Failure("out_of_memory", "no memory")
 
 
@@ -147,8 +147,8 @@ def test_freeing_is_bounded(store: Store, run: Sql) -> None:
     for _ in range(3):
         claimed(store)
     run(EXPIRE)
-    assert store.free_expired(max_attempts=5, limit=2).requeued == 2
-    assert store.free_expired(max_attempts=5, limit=2).requeued == 1
+    assert store.reclaim_expired(max_attempts=5, limit=2).requeued == 2
+    assert store.reclaim_expired(max_attempts=5, limit=2).requeued == 1
 
 
 def test_two_that_free_together_free_each_check_once(store: Store, run: Sql) -> None:
@@ -159,7 +159,7 @@ def test_two_that_free_together_free_each_check_once(store: Store, run: Sql) -> 
 
     def lead(_: int) -> int:
         together.wait()
-        return sum(store.free_expired(max_attempts=5, limit=5).requeued for _ in range(6))
+        return sum(store.reclaim_expired(max_attempts=5, limit=5).requeued for _ in range(6))
 
     with ThreadPoolExecutor(4) as leaders:
         assert sum(leaders.map(lead, range(4))) == 20
@@ -170,9 +170,9 @@ def test_a_check_that_someone_is_about_to_change_is_left_for_later(store: Store,
     run(EXPIRE)
     run("BEGIN")
     run("SELECT FROM susy.checks WHERE id = %s FOR UPDATE", claim.check_id)
-    assert store.free_expired(max_attempts=5, limit=10).requeued == 0
+    assert store.reclaim_expired(max_attempts=5, limit=10).requeued == 0
     run("ROLLBACK")
-    assert store.free_expired(max_attempts=5, limit=10).requeued == 1
+    assert store.reclaim_expired(max_attempts=5, limit=10).requeued == 1
 
 
 def test_quarantined_checks_are_put_back_with_all_their_attempts(store: Store) -> None:
@@ -180,21 +180,21 @@ def test_quarantined_checks_are_put_back_with_all_their_attempts(store: Store) -
     store.fail(corrupt, code=ErrorCode.CORRUPT, message="bad", retry_in=None)
     store.fail(unreadable, code=ErrorCode.UNREADABLE, message="disk", retry_in=None)
     assert store.quarantined() == [QuarantineCount("corrupt", 1), QuarantineCount("unreadable", 1)]
-    assert store.put_back(CheckState.QUARANTINED, Choice(code="unreadable")) == 1
+    assert store.requeue(CheckState.QUARANTINED, CheckFilter(code="unreadable")) == 1
     view = store.show(unreadable.check_id)
     assert (view.state, view.attempts, view.finished_at) == (CheckState.QUEUED, 0, None)
-    assert store.put_back(CheckState.QUARANTINED, Choice(check_ids=[unreadable.check_id])) == 0
-    assert store.put_back(CheckState.QUARANTINED, Choice(check_ids=[corrupt.check_id])) == 1
+    assert store.requeue(CheckState.QUARANTINED, CheckFilter(check_ids=[unreadable.check_id])) == 0
+    assert store.requeue(CheckState.QUARANTINED, CheckFilter(check_ids=[corrupt.check_id])) == 1
     assert set(take(store)) == {corrupt.check_id, unreadable.check_id}
 
 
 def test_only_queued_checks_are_cancelled(store: Store) -> None:
     running, finished = claimed(store), done(store)
     live, later = submit(store, 1)[0], submit(store, 2, Lane.BACKFILL)
-    assert store.cancel(Choice(lane=Lane.BACKFILL), limit=1) == 1
-    assert store.cancel(Choice(lane=Lane.BACKFILL)) == 1
+    assert store.cancel(CheckFilter(lane=Lane.BACKFILL), limit=1) == 1
+    assert store.cancel(CheckFilter(lane=Lane.BACKFILL)) == 1
     assert {store.show(check_id).state for check_id in later} == {CheckState.CANCELLED}
-    assert store.cancel(Choice(check_ids=[running.check_id, finished.check_id, live])) == 1
+    assert store.cancel(CheckFilter(check_ids=[running.check_id, finished.check_id, live])) == 1
     assert store.claim(live, worker="worker-1", lease=60, max_attempts=5) is None
 
 

@@ -9,7 +9,7 @@ from schema.verdict import PolicyVersion, Verdict
 from tests.store.conftest import Sql
 from tests.support.ledger import CONTENT, MAP, MODEL, POLICY_DOCUMENT, VERDICT, calm, claimed, done, stored_scan
 from tests.support.postgres_proxy import PostgresProxy
-from worker.errors import ErrorCode, Transient
+from worker.errors import ErrorCode, TransientError
 from worker.store import Claim, RecordOutcome, Store, StoredScan
 
 EXPIRE = "UPDATE susy.checks SET lease_until = now() - interval '1 second'"
@@ -193,7 +193,7 @@ def test_a_commit_that_never_arrived_is_a_transient_failure_that_wrote_nothing(p
     with Store(proxy.url, pool_size=2) as store:
         claim = claimed(store)
         proxy.cut_before_commit = True
-        with pytest.raises(Transient):
+        with pytest.raises(TransientError):
             record(store, claim)
         assert run(WRITTEN) == [(0, 0, 0)]
         assert record(store, claim) is RecordOutcome.RECORDED

@@ -10,7 +10,7 @@ import pytest
 from schema.states import CheckState, Lane
 from tests.store.conftest import Sql
 from tests.support.ledger import submission
-from worker.errors import ErrorCode, Permanent
+from worker.errors import ErrorCode, PermanentError
 from worker.store import Store
 
 
@@ -50,7 +50,7 @@ def test_without_an_external_id_every_submission_is_a_check_of_its_own(store: St
 
 def test_the_same_id_for_another_image_is_a_conflict_that_names_both(store: Store) -> None:
     store.submit(submission(external_id="upload-1"))
-    with pytest.raises(Permanent) as caught:
+    with pytest.raises(PermanentError) as caught:
         store.submit(submission(external_id="upload-1", uri="/images/2.jpg"))
     assert caught.value.code is ErrorCode.CONFLICT
     assert "/images/1.jpg" in caught.value.message
@@ -70,7 +70,7 @@ def test_many_submissions_get_receipts_in_their_order(store: Store) -> None:
 
 def test_a_conflict_among_many_accepts_none(store: Store, run: Sql) -> None:
     given = [submission(external_id="a"), submission(external_id="b"), submission(external_id="a", uri="/other.jpg")]
-    with pytest.raises(Permanent):
+    with pytest.raises(PermanentError):
         store.submit_many(given)
     assert run("SELECT count(*) FROM susy.checks") == [(0,)]
 
@@ -100,14 +100,14 @@ def test_hooks_that_submit_the_same_uploads_in_any_order_create_each_once(store:
     ids=["nan", "inf", "surrogate"],
 )
 def test_attributes_that_are_no_json_are_refused_as_such(store: Store, attributes: dict[str, object]) -> None:
-    with pytest.raises(Permanent) as caught:
+    with pytest.raises(PermanentError) as caught:
         store.submit(submission(attributes=attributes))
     assert caught.value.code is ErrorCode.INVALID_MESSAGE
 
 
 def test_a_key_too_long_for_the_index_is_refused_for_good(store: Store) -> None:
     name = "".join(chr(0x1F000 + n) for n in range(500))
-    with pytest.raises(Permanent) as caught:
+    with pytest.raises(PermanentError) as caught:
         store.submit(submission(source=name[:200], external_id=name))
     assert caught.value.code is ErrorCode.INVALID_MESSAGE
 
@@ -128,7 +128,7 @@ def test_a_check_that_was_claimed_meanwhile_needs_no_mark(store: Store) -> None:
 
 def test_an_unknown_check_is_named(store: Store) -> None:
     check_id = uuid4()
-    with pytest.raises(Permanent, match=str(check_id)) as caught:
+    with pytest.raises(PermanentError, match=str(check_id)) as caught:
         store.show(check_id)
     assert caught.value.code is ErrorCode.UNKNOWN_CHECK
 

@@ -14,8 +14,8 @@ from skimage.data import astronaut
 from torch import Tensor, nn
 
 from tests.support.released import save_script
-from worker.dataset.entry import Entry
-from worker.evaluation.scorer import Scorer, open_scorer
+from worker.lab.dataset.entry import Entry
+from worker.lab.evaluation.scorer import Scorer, open_scorer
 
 TINTS = ("authentic", "green", "blue")
 """The classes of the tint network: a red image is authentic."""

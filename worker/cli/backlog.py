@@ -36,7 +36,7 @@ def status(
     if watch:
         # Waited for rather than raised: an exception may come at a moment when something swallows it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    with Store(load_settings().need_database_url(), pool_size=1) as store:
+    with Store(load_settings().require_database_url(), pool_size=1) as store:
         if watch and out.is_terminal and not json:
             with Live(_shown(_look(store, exact)), console=out, auto_refresh=False) as live:
                 while not _interrupted():

@@ -15,7 +15,7 @@ import typer
 from schema.states import CheckState, Lane
 from worker.cli.output import notes, out, print_json, progress_bar
 from worker.settings import load_settings
-from worker.store import Choice, Store
+from worker.store import CheckFilter, Store
 
 STEP = 1000
 """Checks changed in one transaction, so that no worker waits long for a row."""
@@ -51,15 +51,15 @@ def retry(
 ) -> None:
     """Queue quarantined checks again, with all their attempts. Times are when they were quarantined."""
     state = CheckState.CANCELLED if cancelled else CheckState.QUARANTINED
-    with Store(load_settings().need_database_url(), pool_size=1) as store:
+    with Store(load_settings().require_database_url(), pool_size=1) as store:
         now = store.now()
-        choice = Choice(_ids(check_ids), code, source, lane, _moment(since, now), _moment(until, now))
+        choice = CheckFilter(_ids(check_ids), code, source, lane, _moment(since, now), _moment(until, now))
         _change(
             store,
             state,
             choice,
             now,
-            lambda choice: store.put_back(state, choice, limit=STEP),
+            lambda choice: store.requeue(state, choice, limit=STEP),
             everything=everything,
             dry_run=dry_run,
             yes=yes,
@@ -80,9 +80,9 @@ def cancel(
     json: Json = False,
 ) -> None:
     """Take queued checks out, so that they are never looked at. Times are when they were accepted."""
-    with Store(load_settings().need_database_url(), pool_size=1) as store:
+    with Store(load_settings().require_database_url(), pool_size=1) as store:
         now = store.now()
-        choice = Choice(_ids(check_ids), code, source, lane, _moment(since, now), _moment(until, now))
+        choice = CheckFilter(_ids(check_ids), code, source, lane, _moment(since, now), _moment(until, now))
         _change(
             store,
             CheckState.QUEUED,
@@ -99,16 +99,16 @@ def cancel(
 def _change(
     store: Store,
     state: CheckState,
-    choice: Choice,
+    choice: CheckFilter,
     now: datetime,
-    step: Callable[[Choice], int],
+    step: Callable[[CheckFilter], int],
     *,
     everything: bool,
     dry_run: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
-    if choice == Choice() and not everything:
+    if choice == CheckFilter() and not everything:
         raise typer.BadParameter(f"say which, by id or filter, or add --all for every {state} check")
     # What comes to this state from now on was not meant: a check that fails again at once is not tried for ever.
     choice = replace(choice, until=min(choice.until or now, now))

@@ -23,7 +23,7 @@ from worker.importing.manifest import ManifestFormat, read_manifest
 from worker.importing.records import Defaults, Reject
 from worker.settings import Settings, load_settings
 from worker.store import Store
-from worker.store.migrate import need_current
+from worker.store.migrate import require_current
 
 STDIN = "-"
 _BY_SUFFIX = {".csv": ManifestFormat.CSV, ".jsonl": ManifestFormat.JSONL, ".ndjson": ManifestFormat.JSONL}
@@ -51,8 +51,8 @@ def import_(
 ) -> None:
     """Queue every image of a manifest or a folder, of any size; started again, it goes on where it was."""
     settings = load_settings()
-    url = settings.need_database_url()
-    need_current(url)
+    url = settings.require_database_url()
+    require_current(url)
     locate = _locator(settings) if check_files else None
     rejects = (rejects or Path(f"{_name(origin)}.rejects.jsonl")).absolute()
     defaults = Defaults(source, lane)

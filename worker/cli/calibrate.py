@@ -25,7 +25,7 @@ from worker.settings import load_settings
 
 if TYPE_CHECKING:
     from worker.detector.weights import WeightsInfo
-    from worker.evaluation.calibrate import Fitted
+    from worker.lab.evaluation.calibrate import Fitted
 
 
 def calibrate(
@@ -42,16 +42,16 @@ def calibrate(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Fit a temperature on validation images, write it into a weights file, and suggest score thresholds."""
-    from worker.dataset.layouts import open_dataset
-    from worker.evaluation.calibrate import calibrate as run
-    from worker.evaluation.calibrate import need_weights_file, write_calibrated
-    from worker.evaluation.evaluate import watching
-    from worker.evaluation.html import need_extra
-    from worker.evaluation.results import Options
-    from worker.evaluation.scorer import open_scorer
+    from worker.lab.dataset.layouts import open_dataset
+    from worker.lab.evaluation.calibrate import calibrate as run
+    from worker.lab.evaluation.calibrate import require_weights_file, write_calibrated
+    from worker.lab.evaluation.evaluate import watching
+    from worker.lab.evaluation.html import require_extra
+    from worker.lab.evaluation.results import Options
+    from worker.lab.evaluation.scorer import open_scorer
 
-    need_extra()
-    need_weights_file(weights)
+    require_extra()
+    require_weights_file(weights)
     options = Options(
         split=split,
         rule=rule,
@@ -75,7 +75,7 @@ def calibrate(
 
 
 def _print(fitted: Fitted) -> None:
-    from worker.evaluation.sheets import Sheet
+    from worker.lab.evaluation.tables import Sheet
 
     out.print(f"temperature {fitted.temperature:.4f}")
     calibration = tuple(

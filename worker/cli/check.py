@@ -12,7 +12,7 @@ from rich.table import Table
 
 from schema.verdict import verdict_document
 from worker.cli.output import coloured, error_document, notes, out, print_json, progress_bar, shown_score, table
-from worker.errors import ErrorCode, Permanent, SusyError
+from worker.errors import ErrorCode, PermanentError, SusyError
 from worker.settings import Settings, load_settings
 
 
@@ -69,7 +69,7 @@ def _examined(files: list[Path], settings: Settings) -> Iterator[dict[str, Any]]
         try:
             real = file.resolve()  # whoever names a file here may read it: its own folder is the root
             if not file.exists():
-                raise Permanent(ErrorCode.NOT_FOUND, f"{file} does not exist")
+                raise PermanentError(ErrorCode.NOT_FOUND, f"{file} does not exist")
             content = read(str(real), (real.parent,), settings.max_bytes)
             examination = examine(content, policy, detector, tiling=settings.grid, max_pixels=settings.max_pixels)
         except SusyError as error:

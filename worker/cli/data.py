@@ -10,10 +10,10 @@ import typer
 from rich.markup import escape
 
 from worker.cli.output import error_document, out, print_json, table
-from worker.errors import ErrorCode, Permanent
+from worker.errors import ErrorCode, PermanentError
 
 if TYPE_CHECKING:
-    from worker.dataset.inspect import Inspection
+    from worker.lab.dataset.inspect import Inspection
 
 app = typer.Typer(help="Data sets of labelled images.", no_args_is_help=True)
 
@@ -31,8 +31,8 @@ def inspect(
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Count, measure and compare all images; exit 1 if one is unreadable or lies in two splits."""
-    from worker.dataset.inspect import inspect as look_at
-    from worker.dataset.layouts import open_dataset
+    from worker.lab.dataset.inspect import inspect as look_at
+    from worker.lab.dataset.layouts import open_dataset
 
     found = look_at(open_dataset(path))
     failure = _failure(found)
@@ -44,15 +44,15 @@ def inspect(
         raise failure
 
 
-def _failure(found: Inspection) -> Permanent | None:
-    from worker.dataset.leakage import refusal
+def _failure(found: Inspection) -> PermanentError | None:
+    from worker.lab.dataset.leakage import refusal
 
     if found.leaks:
-        return Permanent(ErrorCode.DATA_INVALID, refusal(found.path, found.leaks))
+        return PermanentError(ErrorCode.DATA_INVALID, refusal(found.path, found.leaks))
     if found.unreadable:
         name, why = next(iter(found.unreadable.items()))
         count = "1 image is" if len(found.unreadable) == 1 else f"{len(found.unreadable)} images are"
-        return Permanent(
+        return PermanentError(
             ErrorCode.DATA_INVALID, f"{count} unreadable, the first {name} ({why}); fix or remove what is listed"
         )
     return None

@@ -20,6 +20,6 @@ def upgrade() -> None:
     """Migrate the database to this version's schema; safe to run from several places at once."""
     from worker.store.migrate import current, upgrade
 
-    url = load_settings().need_database_url()
+    url = load_settings().require_database_url()
     upgrade(url)
     out.print(f"database schema: {current(url)}")

@@ -52,7 +52,7 @@ def _checked(samples: list[Sample], stack: Stack) -> list[SampleResult]:
     settings = stack.settings
     with (
         Client(settings) as client,
-        Store(settings.need_database_url(), pool_size=1) as store,
+        Store(settings.require_database_url(), pool_size=1) as store,
         progress_bar() as bar,
     ):
         submitted = {

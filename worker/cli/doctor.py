@@ -39,17 +39,17 @@ def doctor() -> None:
 
 def _database(settings: Settings) -> str:
     from worker.store import Store
-    from worker.store.migrate import need_current
+    from worker.store.migrate import require_current
 
-    url = settings.need_database_url()
+    url = settings.require_database_url()
     with Store(url, pool_size=1) as store:
         store.ping()
-    need_current(url)
+    require_current(url)
     return "reachable, schema up to date"
 
 
 def _redis(settings: Settings) -> str:
-    url = settings.need_redis_url()
+    url = settings.require_redis_url()
     try:
         with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
             facts = client.info()

@@ -13,16 +13,16 @@ from rich.markup import escape
 from worker.cli.check import with_some_weights
 from worker.cli.output import notes, out, print_json, progress_bar, table
 from worker.errors import ErrorCode, SetupError
-from worker.files import write_whole
+from worker.files import write_atomically
 from worker.policy.policy import Aggregation, Rule
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from worker.evaluation.results import Evaluation
-    from worker.evaluation.scorer import Scorer
-    from worker.evaluation.sheets import Sheet
+    from worker.lab.evaluation.results import Evaluation
+    from worker.lab.evaluation.scorer import Scorer
+    from worker.lab.evaluation.tables import Sheet
 
-Choice = TypeVar("Choice", bound=StrEnum)
+CheckFilter = TypeVar("CheckFilter", bound=StrEnum)
 
 _NARROW = 150  # columns; below, an interval goes under its figure
 
@@ -71,17 +71,17 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Print and save the model card's tables for weights on labelled images: detection, recognition, calibration."""
-    from worker.dataset.layouts import open_dataset
-    from worker.evaluation.bootstrap import Bootstrap
-    from worker.evaluation.evaluate import evaluate as run
-    from worker.evaluation.evaluate import watching
-    from worker.evaluation.files import need_folder
-    from worker.evaluation.html import need_extra
-    from worker.evaluation.results import Options
-    from worker.evaluation.scoring import Treatment
-    from worker.evaluation.variants import Alterations, Filter, Variant
+    from worker.lab.dataset.layouts import open_dataset
+    from worker.lab.evaluation.bootstrap import Bootstrap
+    from worker.lab.evaluation.evaluate import evaluate as run
+    from worker.lab.evaluation.evaluate import watching
+    from worker.lab.evaluation.files import require_folder
+    from worker.lab.evaluation.html import require_extra
+    from worker.lab.evaluation.results import Options
+    from worker.lab.evaluation.scoring import Treatment
+    from worker.lab.evaluation.variants import Alterations, Filter, Variant
 
-    need_extra()
+    require_extra()
     options = Options(
         split=split,
         treatment=Treatment(
@@ -97,7 +97,7 @@ def evaluate(
         bootstrap=Bootstrap(bootstrap, seed),
         skip_unreadable=skip_unreadable,
     )
-    folder = need_folder(to)
+    folder = require_folder(to)
     scorer = scorer_of(weights, classes)
     with progress_bar() as bar:
         found = run(open_dataset(data), scorer, options, watching(bar))
@@ -109,7 +109,7 @@ def evaluate(
 def scorer_of(weights: Path | None, classes: str | None) -> Scorer:
     """The network that `--weights`, or else the settings, ask for, on the settings' device."""
     from worker.detector.locate import weights_path
-    from worker.evaluation.scorer import open_scorer
+    from worker.lab.evaluation.scorer import open_scorer
 
     settings = load_settings()
     limit_threads(settings)
@@ -150,7 +150,7 @@ def read_alias(pairs: list[str]) -> dict[str, str]:
     return {label: name for label, _, name in (pair.partition("=") for pair in pairs)}
 
 
-def one_of(choices: type[Choice], name: str, option: str) -> Choice:
+def one_of(choices: type[CheckFilter], name: str, option: str) -> CheckFilter:
     """The choice of that name; raises `SetupError` that names the others."""
     try:
         return choices(name)
@@ -167,33 +167,33 @@ def _patches(text: str) -> int | None:
 
 
 def _save(found: Evaluation, folder: Path) -> None:
-    from worker.evaluation.records import document, images_csv
-    from worker.evaluation.report import report
+    from worker.lab.evaluation.records import document, images_csv
+    from worker.lab.evaluation.report import report
 
     text = text_of.dumps(document(found), ensure_ascii=False, indent=1) + "\n"
-    write_whole(folder / "evaluation.json", text.encode())
-    write_whole(folder / "images.csv", images_csv(found).encode())
-    write_whole(folder / "report.html", report(found).encode())
+    write_atomically(folder / "evaluation.json", text.encode())
+    write_atomically(folder / "images.csv", images_csv(found).encode())
+    write_atomically(folder / "report.html", report(found).encode())
 
 
 def _print(found: Evaluation, *, json: bool) -> None:
-    from worker.evaluation import sheets
-    from worker.evaluation.items import Level
-    from worker.evaluation.records import document
+    from worker.lab.evaluation import tables
+    from worker.lab.evaluation.items import Level
+    from worker.lab.evaluation.records import document
 
     if json:
         print_json(document(found))
         return
     plain = found.plain
     for sheet in (
-        sheets.detection(found),
-        sheets.recognition(found),
-        sheets.best_thresholds(found),
-        sheets.by_class(found),
-        sheets.recalls(found),
-        sheets.false_positives(found),
-        sheets.answers(plain.levels[Level.IMAGE].answers, f"Confusion matrix, per image ({plain.variant})"),
-        sheets.calibration(found),
-        sheets.not_scored(found),
+        tables.detection(found),
+        tables.recognition(found),
+        tables.best_thresholds(found),
+        tables.by_class(found),
+        tables.recalls(found),
+        tables.false_positives(found),
+        tables.answers(plain.levels[Level.IMAGE].answers, f"Confusion matrix, per image ({plain.variant})"),
+        tables.calibration(found),
+        tables.not_scored(found),
     ):
         print_sheet(sheet)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from schema.verdict import verdict_document
 from worker.cli.output import coloured, out, print_json
-from worker.errors import ErrorCode, Permanent
+from worker.errors import ErrorCode, PermanentError
 from worker.settings import Settings, load_settings
 from worker.store import CheckView, Store
 
@@ -24,7 +24,7 @@ def show(
 ) -> None:
     """Print where a check stands and what was decided."""
     settings = load_settings()
-    with Store(settings.need_database_url(), pool_size=1) as store:
+    with Store(settings.require_database_url(), pool_size=1) as store:
         view = store.show(check_id)
     document = check_document(view)
     if json:
@@ -52,17 +52,19 @@ def check_document(view: CheckView) -> dict[str, Any]:
 
 
 def draw_overlay(view: CheckView, settings: Settings) -> bytes:
-    """The check's map drawn on its image, as PNG. Raises `Permanent` when there is no map or the image changed."""
+    """The check's map drawn on its image, as PNG. Raises `PermanentError` when there is no map or the image changed."""
     from worker.intake.decode import decode
     from worker.intake.sources import read
+    from worker.localization.render import overlay_png
     from worker.pipeline.examine import content_digest
-    from worker.pipeline.render import overlay_png
 
     if view.scan is None or view.verdict is None:
-        raise Permanent(ErrorCode.UNKNOWN_CHECK, f"check {view.check_id} is {view.state}; it has no map to draw")
+        raise PermanentError(ErrorCode.UNKNOWN_CHECK, f"check {view.check_id} is {view.state}; it has no map to draw")
     content = read(view.uri, settings.roots, settings.max_bytes)
     if content_digest(content) != view.scan.content_sha256:
-        raise Permanent(ErrorCode.CONFLICT, f"{view.uri} is no longer the image that was checked; no map was drawn")
+        raise PermanentError(
+            ErrorCode.CONFLICT, f"{view.uri} is no longer the image that was checked; no map was drawn"
+        )
     return overlay_png(decode(content, settings.max_pixels).pixels, view.scan, view.verdict.regions)
 
 

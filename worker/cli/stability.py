@@ -16,7 +16,7 @@ from worker.settings import load_settings
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from worker.evaluation.stability_summary import Summary
+    from worker.lab.evaluation.stability_summary import Summary
 
 
 def stability(
@@ -34,20 +34,20 @@ def stability(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
     """Judge each image as it is and altered, and report how much the verdict depends on it."""
-    from worker.evaluation.files import need_folder
-    from worker.evaluation.html import need_extra
-    from worker.evaluation.stability import Judge, Trace, open_network, trace_all
-    from worker.evaluation.stability_report import stability_document, write_report
-    from worker.evaluation.stability_summary import summarize
+    from worker.lab.evaluation.files import require_folder
+    from worker.lab.evaluation.html import require_extra
+    from worker.lab.evaluation.stability import Judge, Trace, open_network, trace_all
+    from worker.lab.evaluation.stability_report import stability_document, write_report
+    from worker.lab.evaluation.stability_summary import summarize
     from worker.policy.policy import load_policies
 
-    need_extra()
+    require_extra()
     overrides = {"weights": weights, "policy": policy}
     settings = with_some_weights(load_settings(**{key: value for key, value in overrides.items() if value is not None}))
     files = [file for path in images for file in files_in(path)]
     if not files:
         raise SetupError(ErrorCode.DATA_INVALID, f"{', '.join(map(str, images))} holds no image; name another folder")
-    need_folder(folder)
+    require_folder(folder)
     chosen = load_policies(settings.policy, settings.policies).default
     traces, unreadable = [], 0
     with open_network(settings, None if classes is None else split_names(classes)) as scorer:

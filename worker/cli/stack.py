@@ -38,8 +38,8 @@ class WorkerProcess:
 
     def __init__(self, settings: Settings, log: IO[bytes] | None) -> None:
         self._environment = os.environ | {
-            "SUSY_DATABASE_URL": settings.need_database_url(),
-            "SUSY_REDIS_URL": settings.need_redis_url(),
+            "SUSY_DATABASE_URL": settings.require_database_url(),
+            "SUSY_REDIS_URL": settings.require_redis_url(),
             "SUSY_WEIGHTS": settings.weights or "",
             "SUSY_ROOTS": os.pathsep.join(map(str, settings.roots)),
         }

@@ -14,10 +14,10 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe file (TOML); docs/training.md lists its keys.")],
 ) -> None:
     """Train SuSy by a recipe and write one weights file; a run that was stopped goes on where it was."""
-    from worker.training.recipe import read_recipe
+    from worker.lab.training.recipe import read_recipe
 
     checked = read_recipe(recipe)  # before PyTorch is loaded, which takes longer
 
-    from worker.training.loop import fit
+    from worker.lab.training.loop import fit
 
     out.print(str(fit(checked)), markup=False)

@@ -44,5 +44,5 @@ def reconciler() -> None:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    with Store(settings.need_database_url(), pool_size=2) as store, Publisher(settings) as publisher:
+    with Store(settings.require_database_url(), pool_size=2) as store, Publisher(settings) as publisher:
         reconcile_forever(store, publisher, settings, stopped)

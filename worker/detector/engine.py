@@ -20,7 +20,7 @@ from torch import nn
 
 from schema.scan import TILE
 from worker.detector.fair_queue import FairQueue
-from worker.errors import ErrorCode, Permanent, SusyError, Transient
+from worker.errors import ErrorCode, PermanentError, SusyError, TransientError
 
 Tile = NDArray[np.uint8]
 """uint8 [224, 224, 3], RGB."""
@@ -88,14 +88,14 @@ class InferenceEngine:
     def score(self, tiles: Sequence[Tile]) -> NDArray[np.float32]:
         """Class probabilities float32 [T, C] of T tiles; blocks until all are scored.
 
-        Raises `Transient` (`inference_failed`, `out_of_memory`) when the network or the device failed
-        on these tiles alone, and `Permanent` (`inference_failed`) when its answer is no probability.
+        Raises `TransientError` (`inference_failed`, `out_of_memory`) when the network or the device failed
+        on these tiles alone, and `PermanentError` (`inference_failed`) when its answer is no probability.
         """
         job = _Job(tiles, np.empty((len(tiles), self._num_classes), np.float32), missing=len(tiles))
         if not tiles:
             return job.probabilities
         if not self._waiting.put((job, index) for index in range(len(tiles))):
-            raise Transient(ErrorCode.INFERENCE_FAILED, "the inference engine is shutting down")
+            raise TransientError(ErrorCode.INFERENCE_FAILED, "the inference engine is shutting down")
         job.done.wait()
         if job.error:
             raise job.error
@@ -137,7 +137,7 @@ class InferenceEngine:
             if np.isfinite(own).all():
                 job.answer(indices, own)
             else:
-                job.fail(Permanent(ErrorCode.INFERENCE_FAILED, "the network answered with NaN or infinity"))
+                job.fail(PermanentError(ErrorCode.INFERENCE_FAILED, "the network answered with NaN or infinity"))
 
     def _answer_apart(self, batch: _Batch, error: Exception) -> None:
         """One caller's tiles broke the batch: score each caller's alone, so that only the guilty fails."""
@@ -147,7 +147,7 @@ class InferenceEngine:
             return
         (job,) = batch
         code = ErrorCode.OUT_OF_MEMORY if _is_out_of_memory(error) else ErrorCode.INFERENCE_FAILED
-        failure = Transient(code, f"the network failed on this image's tiles: {type(error).__name__}: {error}")
+        failure = TransientError(code, f"the network failed on this image's tiles: {type(error).__name__}: {error}")
         failure.__cause__ = error
         job.fail(failure)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from worker.detector.model import SuSy
 from worker.errors import ErrorCode, SetupError
-from worker.files import write_whole
+from worker.files import write_atomically
 
 FORMAT = "susy-worker/weights/1"
 
@@ -79,7 +79,7 @@ def save_weights(
         "provenance": json.dumps(dict(provenance), sort_keys=True),
     }
     # Not `save_file`: the file it makes is its owner's alone, and a worker often runs as another user.
-    write_whole(path, save(tensors, metadata))
+    write_atomically(path, save(tensors, metadata))
     return WeightsInfo(
         name, version, tuple(classes), digest, count_parameters(model), dict(provenance), float(model.temperature)
     )

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from worker.errors import Permanent, SusyError
+from worker.errors import PermanentError, SusyError
 from worker.importing.records import MAX_TEXT, Record, Reject
-from worker.queue.patience import until_available
+from worker.queue.retry import retry_while_unavailable
 from worker.store import Receipt, Store
 
 BATCH = 1000
@@ -108,8 +108,8 @@ def _submit(records: list[Record], store: Store) -> list[Receipt | Reject]:
         return []
     try:
         submissions = [record.submission for record in records]
-        outcomes = until_available(lambda: store.submit_each(submissions))
-    except Permanent as error:
+        outcomes = retry_while_unavailable(lambda: store.submit_each(submissions))
+    except PermanentError as error:
         # A value that Postgres cannot hold spoils its batch; halving finds whose it is.
         if len(records) == 1:
             return [_rejected(records[0], error)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from worker.errors import ErrorCode, Permanent
+from worker.errors import ErrorCode, PermanentError
 from worker.intake.orientation import UPRIGHT
 from worker.intake.rgb import ColorKey
 
@@ -25,28 +25,28 @@ class Announced:
     """The file has its end mark. Without one, pixels may still be complete: the decoder tells."""
 
 
-def need_size(width: int, height: int, max_pixels: int) -> None:
-    """Raise `Permanent` unless the announced size is one that may be decoded."""
+def require_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise `PermanentError` unless the announced size is one that may be decoded."""
     if width <= 0 or height <= 0:
         raise corrupt("the header announces an image without pixels")
     if width * height > max_pixels:
-        raise Permanent(
+        raise PermanentError(
             ErrorCode.TOO_MANY_PIXELS,
             f"the image has {width} × {height} pixels, more than SUSY_MAX_PIXELS ({max_pixels}); "
             "make it smaller, or raise the limit",
         )
 
 
-def truncated(what: str) -> Permanent:
+def truncated(what: str) -> PermanentError:
     """The image ends too early; `what` says where."""
-    return Permanent(ErrorCode.TRUNCATED, f"{what}; upload the image again")
+    return PermanentError(ErrorCode.TRUNCATED, f"{what}; upload the image again")
 
 
-def corrupt(what: str) -> Permanent:
+def corrupt(what: str) -> PermanentError:
     """The image contradicts itself; `what` says how."""
-    return Permanent(ErrorCode.CORRUPT, f"{what}; export the image again")
+    return PermanentError(ErrorCode.CORRUPT, f"{what}; export the image again")
 
 
-def unsupported(what: str, remedy: str) -> Permanent:
+def unsupported(what: str, remedy: str) -> PermanentError:
     """An image of an allowed format, in a kind of it that is not."""
-    return Permanent(ErrorCode.UNSUPPORTED_FORMAT, f"{what}; {remedy}")
+    return PermanentError(ErrorCode.UNSUPPORTED_FORMAT, f"{what}; {remedy}")

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker.errors import ErrorCode, Permanent
+from worker.errors import ErrorCode, PermanentError
 from worker.intake import avif, gif, jpeg, png, webp
 from worker.intake.announced import Announced
 
@@ -49,23 +49,25 @@ _NEIGHBOURS = ((b"BM", "BMP"), (b"II*\x00", "TIFF"), (b"MM\x00*", "TIFF"), (b"<"
 def inspect(content: bytes, max_pixels: int) -> Announced:
     """Find out what `content` is, without decoding it.
 
-    Raises `Permanent`: `unsupported_format`, `truncated`, `corrupt`, or `too_many_pixels` as soon as a header says so.
+    Raises `PermanentError`: `unsupported_format`, `truncated`, `corrupt`, or `too_many_pixels` once a header says so.
     """
     if not content:
-        raise Permanent(ErrorCode.TRUNCATED, "the file is empty; upload the image again")
+        raise PermanentError(ErrorCode.TRUNCATED, "the file is empty; upload the image again")
     for signature in _SIGNATURES:
         if signature.agrees(content[:_LONGEST]):
             if len(content) < signature.length:
-                raise Permanent(ErrorCode.TRUNCATED, "the file ends within its first bytes; upload the image again")
+                raise PermanentError(
+                    ErrorCode.TRUNCATED, "the file ends within its first bytes; upload the image again"
+                )
             try:
                 return signature.inspect(content, max_pixels)
             except (struct.error, IndexError):
                 # The readers check the lengths that matter; what remains is a header that the file's end cuts.
-                raise Permanent(
+                raise PermanentError(
                     ErrorCode.TRUNCATED, "the file ends within its header; upload the image again"
                 ) from None
     looks_like = next((f" ({name}, it seems)" for magic, name in _NEIGHBOURS if content.startswith(magic)), "")
-    raise Permanent(
+    raise PermanentError(
         ErrorCode.UNSUPPORTED_FORMAT,
         f"the bytes are no JPEG, PNG, WebP, GIF or AVIF image{looks_like}; convert the image to one of these",
     )

@@ -12,8 +12,8 @@ from PIL import AvifImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin
 from PIL import Image as Pillow
 from PIL.ImageFile import ImageFile
 
-from worker.errors import ErrorCode, Permanent, SusyError, Transient
-from worker.intake.announced import Announced, corrupt, need_size, truncated
+from worker.errors import ErrorCode, PermanentError, SusyError, TransientError
+from worker.intake.announced import Announced, corrupt, require_size, truncated
 from worker.intake.container import inspect
 from worker.intake.orientation import as_stored, read_orientation, turns_sideways
 from worker.intake.rgb import write_rgb
@@ -48,13 +48,13 @@ def decode(content: bytes, max_pixels: int) -> Image:
     Peak memory beside `content` is 7 to 8 bytes a pixel for JPEG and PNG (4 inside the decoder, 3 in the result), 10
     for AVIF and 17 for WebP.
 
-    Raises `Permanent` (`unsupported_format`, `truncated`, `too_many_pixels`, `corrupt`), or
-    `Transient(out_of_memory)`. Safe to call from any number of threads: no global state is changed.
+    Raises `PermanentError` (`unsupported_format`, `truncated`, `too_many_pixels`, `corrupt`), or
+    `TransientError(out_of_memory)`. Safe to call from any number of threads: no global state is changed.
     """
     try:
         return _decoded(inspect(content, max_pixels), max_pixels)
     except MemoryError:
-        raise Transient(
+        raise TransientError(
             ErrorCode.OUT_OF_MEMORY,
             "no memory to decode the image at this moment; lower SUSY_CONCURRENCY or SUSY_MAX_PIXELS if this repeats",
         ) from None
@@ -63,7 +63,7 @@ def decode(content: bytes, max_pixels: int) -> Image:
 def _decoded(announced: Announced, max_pixels: int) -> Image:
     try:
         with _DECODERS[announced.format](BytesIO(announced.essence)) as image:
-            need_size(*image.size, max_pixels)
+            require_size(*image.size, max_pixels)
             image.load()
             orientation = announced.orientation
             if announced.format == "AVIF":
@@ -72,7 +72,7 @@ def _decoded(announced: Announced, max_pixels: int) -> Image:
     except (MemoryError, SusyError):
         raise
     except Pillow.DecompressionBombError as error:
-        raise Permanent(
+        raise PermanentError(
             ErrorCode.TOO_MANY_PIXELS, "the image has more pixels than the WebP decoder accepts; make it smaller"
         ) from error
     except Exception as error:  # decoders of hostile bytes raise all kinds, and each means the same

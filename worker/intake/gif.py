@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from worker.intake.announced import Announced, corrupt, need_size, truncated
+from worker.intake.announced import Announced, corrupt, require_size, truncated
 
 MAX_BLOCKS = 1_000_000
 """Blocks and stray bytes before the end of the first frame. A block holds up to 255 bytes, and encoders fill them;
@@ -40,10 +40,10 @@ def inspect(content: bytes, max_pixels: int) -> Announced:
         else:
             position += 1  # Stray bytes between blocks are common enough that viewers skip them.
     x, y, width, height, frame_flags = struct.unpack_from("<HHHHB", content, position + 1)
-    need_size(width, height, max_pixels)
+    require_size(width, height, max_pixels)
     # A first frame that juts out of the screen widens it, as in browsers.
     screen_width, screen_height = max(screen_width, x + width), max(screen_height, y + height)
-    need_size(screen_width, screen_height, max_pixels)
+    require_size(screen_width, screen_height, max_pixels)
     if max(screen_width, screen_height) > 0xFFFF:
         raise corrupt("the first frame lies outside of what a GIF can hold")
     end = _end_of_blocks(content, position + 10 + _palette_bytes(frame_flags) + 1, budget)

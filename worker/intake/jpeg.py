@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 
-from worker.intake.announced import Announced, corrupt, need_size, truncated, unsupported
+from worker.intake.announced import Announced, corrupt, require_size, truncated, unsupported
 from worker.intake.orientation import UPRIGHT, read_orientation
 
 MAX_SCANS = 100
@@ -79,7 +79,7 @@ def inspect(content: bytes, max_pixels: int) -> Announced:  # noqa: PLR0912 (one
 
 def _need_frame(frame: bytes, max_pixels: int) -> None:
     bits, height, width, components = struct.unpack_from(">BHHB", frame)
-    need_size(width, height, max_pixels)
+    require_size(width, height, max_pixels)
     if bits != 8 or components not in (1, 3, 4):
         raise unsupported(
             f"the image is a JPEG of {components} components of {bits} bits, which is not decoded here",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from worker.intake.announced import Announced, corrupt, need_size, truncated
+from worker.intake.announced import Announced, corrupt, require_size, truncated
 from worker.intake.orientation import UPRIGHT, read_orientation
 from worker.intake.rgb import ColorKey
 
@@ -38,7 +38,7 @@ def inspect(content: bytes, max_pixels: int) -> Announced:
         end = position + 12 + length
         if position == _SIGNATURE and position + 21 <= len(content):
             width, height, depth, color = struct.unpack_from(">IIBB", content, position + 8)
-            need_size(width, height, max_pixels)
+            require_size(width, height, max_pixels)
         if end > len(content):
             raise truncated(f"the file ends within its {name.decode()} chunk")
         body = view[position + 8 : end - 4]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from worker.errors import ErrorCode, Permanent
+from worker.errors import ErrorCode, PermanentError
 
 STRIP_PIXELS = 1 << 18
 """Pixels converted at a time: what conversion needs beside the image stays at a few megabytes."""
@@ -21,7 +21,7 @@ ColorKey = tuple[int, ...]
 def write_rgb(image: Pillow.Image, target: NDArray[np.uint8], key: ColorKey | None = None) -> None:
     """Convert `image`, loaded, into `target` uint8 [H, W, 3], a view of any strides.
 
-    Raises `Permanent(unsupported_format)` for a mode that no allowed format decodes to.
+    Raises `PermanentError(unsupported_format)` for a mode that no allowed format decodes to.
     """
     for top, bottom in _strips(image.width, image.height):
         strip = image.crop((0, top, image.width, bottom))
@@ -53,7 +53,7 @@ def _colors(strip: Pillow.Image, key: ColorKey | None) -> NDArray[np.uint8]:
         case "L" | "P" | "LA" | "PA" | "RGBA":
             return _over_white(np.asarray(strip.convert("RGBA")))
         case mode:
-            raise Permanent(
+            raise PermanentError(
                 ErrorCode.UNSUPPORTED_FORMAT, f"pixels of the kind {mode} have no way to RGB here; convert the image"
             )
     return colors if key is None else _keyed(colors, colors, key)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from worker.errors import ErrorCode, Permanent, SusyError, Transient
+from worker.errors import ErrorCode, PermanentError, SusyError, TransientError
 
 Reader = Callable[[str, Sequence[Path], int], bytes]
 
@@ -31,8 +31,8 @@ _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def read(uri: str, roots: Sequence[Path], max_bytes: int) -> bytes:
     """The encoded image that `uri` names, at most `max_bytes` long.
 
-    Raises `Permanent` (`unsupported_source`, `outside_roots`, `not_found`, `not_a_file`, `unreadable`,
-    `too_many_bytes`), or `Transient(unreadable)` where the disk, and not the source, is at fault.
+    Raises `PermanentError` (`unsupported_source`, `outside_roots`, `not_found`, `not_a_file`, `unreadable`,
+    `too_many_bytes`), or `TransientError(unreadable)` where the disk, and not the source, is at fault.
     """
     return _READERS[_scheme(uri)](uri, roots, max_bytes)
 
@@ -71,7 +71,7 @@ def _scheme(uri: str) -> str:
     scheme = match[1].lower() if match else ""
     if scheme not in _READERS:
         # The URI itself stays out of the message: it may carry a password or a signature.
-        raise Permanent(
+        raise PermanentError(
             ErrorCode.UNSUPPORTED_SOURCE,
             f"no reader for {scheme}: sources; give an absolute path or a file:// URI under SUSY_ROOTS",
         )
@@ -82,24 +82,26 @@ def _inside(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
     """The file that `uri` names and the root that it lies under, both free of links."""
     named = _path_of(uri)
     if not roots:
-        raise Permanent(
+        raise PermanentError(
             ErrorCode.OUTSIDE_ROOTS,
             f"{named!r} is refused because SUSY_ROOTS is empty; set it to the folders that hold images",
         )
     if "\x00" in named:
-        raise Permanent(ErrorCode.NOT_FOUND, f"{named!r} contains a NUL character, which no file's name has")
+        raise PermanentError(ErrorCode.NOT_FOUND, f"{named!r} contains a NUL character, which no file's name has")
     # Not strict, so that a path outside the roots gets the same answer whether it exists or not.
     path = Path(os.path.realpath(named))
     real_roots = [Path(os.path.realpath(root)) for root in roots]
     root = next((root for root in real_roots if path.is_relative_to(root)), None)
     if root is None:
-        raise Permanent(
+        raise PermanentError(
             ErrorCode.OUTSIDE_ROOTS,
             f"{named!r}, or what its links lead to, lies under none of SUSY_ROOTS; move it there, or add its folder",
         )
     if not root.is_dir():
         # A mount that is away says nothing about the image: quarantining all that wait for it would be wrong.
-        raise Transient(ErrorCode.UNREADABLE, f"the root {str(root)!r} is not there; mount it, or correct SUSY_ROOTS")
+        raise TransientError(
+            ErrorCode.UNREADABLE, f"the root {str(root)!r} is not there; mount it, or correct SUSY_ROOTS"
+        )
     try:
         _need_regular(path.lstat().st_mode, path)
     except OSError as error:
@@ -115,11 +117,11 @@ def _path_of(uri: str) -> str:
             host, slash, tail = rest[2:].partition("/")
             path = slash + tail
         if host.lower() not in ("", "localhost"):
-            raise Permanent(
+            raise PermanentError(
                 ErrorCode.UNSUPPORTED_SOURCE, "a file:// URI of another host cannot be read; write file:///path"
             )
         if "?" in path or "#" in path:
-            raise Permanent(
+            raise PermanentError(
                 ErrorCode.UNSUPPORTED_SOURCE,
                 "a file:// URI has neither query nor fragment; write %3F for ? and %23 for # in a file's name",
             )
@@ -127,7 +129,7 @@ def _path_of(uri: str) -> str:
     else:
         path = uri
     if not path.startswith("/"):
-        raise Permanent(
+        raise PermanentError(
             ErrorCode.UNSUPPORTED_SOURCE, f"{path!r} is a relative path; give an absolute one or a file:// URI"
         )
     return path
@@ -154,12 +156,12 @@ def _open_beneath(root: Path, path: Path) -> int:
 def _need_regular(mode: int, path: Path) -> None:
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-        raise Permanent(ErrorCode.NOT_A_FILE, f"{str(path)!r} is {kind}; name an image file")
+        raise PermanentError(ErrorCode.NOT_A_FILE, f"{str(path)!r} is {kind}; name an image file")
 
 
 def _need_at_most(size: int, max_bytes: int, path: Path) -> None:
     if size > max_bytes:
-        raise Permanent(
+        raise PermanentError(
             ErrorCode.TOO_MANY_BYTES,
             f"{str(path)!r} is larger than SUSY_MAX_BYTES ({max_bytes} bytes); make it smaller, or raise the limit",
         )
@@ -169,12 +171,14 @@ def _translated(error: OSError, path: Path) -> SusyError:
     """The one place where the operating system's errors become ours."""
     name = repr(str(path))
     if error.errno in _MISSING:
-        return Permanent(ErrorCode.NOT_FOUND, f"{name} does not exist; was it moved or deleted?")
+        return PermanentError(ErrorCode.NOT_FOUND, f"{name} does not exist; was it moved or deleted?")
     if error.errno in _FORBIDDEN:
-        return Permanent(ErrorCode.UNREADABLE, f"{name} may not be read; give the worker's user permission")
+        return PermanentError(ErrorCode.UNREADABLE, f"{name} may not be read; give the worker's user permission")
     if error.errno in _NO_FILE:
-        return Permanent(ErrorCode.NOT_A_FILE, f"{name} is no regular file; name an image file")
+        return PermanentError(ErrorCode.NOT_A_FILE, f"{name} is no regular file; name an image file")
     if error.errno == errno.ELOOP:
-        return Permanent(ErrorCode.OUTSIDE_ROOTS, f"{name} became a link while it was read; name the file itself")
+        return PermanentError(ErrorCode.OUTSIDE_ROOTS, f"{name} became a link while it was read; name the file itself")
     reason = os.strerror(error.errno) if error.errno else type(error).__name__
-    return Transient(ErrorCode.UNREADABLE, f"{name} could not be read just now ({reason}); check the disk or the mount")
+    return TransientError(
+        ErrorCode.UNREADABLE, f"{name} could not be read just now ({reason}); check the disk or the mount"
+    )

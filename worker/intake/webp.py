@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from worker.intake.announced import Announced, corrupt, need_size, truncated
+from worker.intake.announced import Announced, corrupt, require_size, truncated
 from worker.intake.orientation import UPRIGHT, read_orientation
 
 MAX_CHUNKS = 100_000
@@ -18,7 +18,7 @@ def inspect(content: bytes, max_pixels: int) -> Announced:
     """Read the size from the first chunk and the orientation from the EXIF chunk, if there is one."""
     (length,) = struct.unpack_from("<I", content, 4)
     if len(content) >= _HEADER + 18:
-        need_size(*_size(content), max_pixels)
+        require_size(*_size(content), max_pixels)
     total = 8 + length
     if total > len(content):
         raise truncated("the file ends before the length that it announces")

@@ -1,4 +1,4 @@
-"""One image's way from bytes to a verdict. Raises `Permanent` or `Transient`; decides nothing about retries."""
+"""One image from bytes to a verdict. Raises `PermanentError` or `TransientError` and decides nothing about retries."""
 
 from __future__ import annotations
 

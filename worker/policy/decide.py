@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.maps import heatmap
 from schema.scan import Scan
 from schema.states import Decision, Reason
 from schema.verdict import UNKNOWN_GENERATOR, Region, Verdict
+from worker.localization.heatmap import heatmap
+from worker.localization.regions import find_regions
 from worker.policy.policy import Aggregation, Localize, Policy, Rule
-from worker.policy.regions import find_regions
 
 
 def decide(scan: Scan, policy: Policy) -> Verdict:

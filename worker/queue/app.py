@@ -14,9 +14,9 @@ from worker.errors import SetupError
 from worker.log import configure_logging, get_logger
 from worker.queue import tasks  # noqa: F401 (registers the tasks)
 from worker.queue.celery_app import make_app
-from worker.queue.ending import Ending
-from worker.queue.patience import OncePerOutage
+from worker.queue.retry import OncePerOutage
 from worker.queue.runtime import current
+from worker.queue.shutdown import GracefulShutdown
 from worker.settings import load_settings
 
 log = get_logger(__name__)
@@ -30,7 +30,7 @@ def _or_exit(error: SetupError) -> SystemExit:
 try:
     settings = load_settings()
     app = make_app(settings)
-    app.steps["worker"].add(Ending)
+    app.steps["worker"].add(GracefulShutdown)
 except SetupError as error:
     raise _or_exit(error) from error
 

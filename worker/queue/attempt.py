@@ -9,13 +9,13 @@ from uuid import UUID
 
 from structlog.contextvars import bound_contextvars
 
-from worker.errors import ErrorCode, Permanent, SusyError, Transient
+from worker.errors import ErrorCode, PermanentError, SusyError, TransientError
 from worker.intake.sources import read
+from worker.localization.render import map_png
 from worker.log import get_logger
 from worker.pipeline.examine import Examination, content_digest, examine
-from worker.pipeline.render import map_png
 from worker.policy.policy import Policy
-from worker.queue.patience import until_available
+from worker.queue.retry import retry_while_unavailable
 from worker.queue.runtime import Runtime
 from worker.store import Claim, RecordOutcome, StoredScan
 
@@ -34,15 +34,15 @@ def attempt(check_id: UUID, runtime: Runtime) -> None:
     A check whose last attempt may have ended its process is tried alone, so that it takes no neighbour with it.
     """
     with bound_contextvars(check_id=str(check_id)):
-        with runtime.company.beside_others():
+        with runtime.isolation.shared():
             claim = _claim(check_id, runtime, suspects=False)
             if claim is not None:
                 _work(claim, runtime)
                 return
-        if not until_available(lambda: runtime.store.is_suspect(check_id)):
+        if not retry_while_unavailable(lambda: runtime.store.is_suspect(check_id)):
             log.debug("nothing_to_claim")
             return
-        with runtime.company.alone():
+        with runtime.isolation.exclusive():
             claim = _claim(check_id, runtime, suspects=True)
             if claim is not None:
                 log.info("tried_alone", attempt=claim.attempt)
@@ -51,7 +51,7 @@ def attempt(check_id: UUID, runtime: Runtime) -> None:
 
 def _claim(check_id: UUID, runtime: Runtime, *, suspects: bool) -> Claim | None:
     settings = runtime.settings
-    return until_available(
+    return retry_while_unavailable(
         lambda: runtime.store.claim(
             check_id,
             worker=runtime.name,
@@ -63,7 +63,7 @@ def _claim(check_id: UUID, runtime: Runtime, *, suspects: bool) -> Claim | None:
 
 
 def _work(claim: Claim, runtime: Runtime) -> None:
-    with runtime.heart.beating(claim):
+    with runtime.heartbeat.track(claim):
         try:
             policy = _policy(claim, runtime)
             examination, stored = _examine(claim, policy, runtime)
@@ -71,22 +71,22 @@ def _work(claim: Claim, runtime: Runtime) -> None:
         except SusyError as error:
             _fail(claim, error, runtime)
         except MemoryError as error:
-            _fail(claim, Transient(ErrorCode.OUT_OF_MEMORY, f"no memory for {claim.uri}: {error}"), runtime)
+            _fail(claim, TransientError(ErrorCode.OUT_OF_MEMORY, f"no memory for {claim.uri}: {error}"), runtime)
         except Exception as error:
             log.exception("unexpected_failure")
-            _fail(claim, Transient(ErrorCode.UNEXPECTED, f"{type(error).__name__}: {error}"), runtime)
+            _fail(claim, TransientError(ErrorCode.UNEXPECTED, f"{type(error).__name__}: {error}"), runtime)
 
 
 def _ledger(claim: Claim, runtime: Runtime, call: Callable[[], Answer]) -> Answer:
     """Ask the ledger for as long as it takes: an attempt is not stuck because Postgres is away."""
-    with runtime.heart.waiting(claim):
-        return until_available(call)
+    with runtime.heartbeat.pause(claim):
+        return retry_while_unavailable(call)
 
 
 def _policy(claim: Claim, runtime: Runtime) -> Policy:
     policy = runtime.policies.find(claim.policy)
     if policy is None:
-        raise Permanent(
+        raise PermanentError(
             ErrorCode.UNKNOWN_POLICY,
             f"policy {claim.policy!r} is not in this worker's SUSY_POLICIES; add it there and retry the check",
         )
@@ -130,7 +130,7 @@ def _record(
 
 def _fail(claim: Claim, error: SusyError, runtime: Runtime) -> None:
     retry_in = None
-    if isinstance(error, Transient) and claim.attempt < runtime.settings.max_attempts:
+    if isinstance(error, TransientError) and claim.attempt < runtime.settings.max_attempts:
         retry_in = backoff(claim.attempt)
     kept = _ledger(
         claim,

@@ -19,7 +19,7 @@ def make_app(settings: Settings) -> Celery:
     """A Celery app on the settings' Redis. Tasks are registered by `worker.queue.tasks`."""
     app = Celery("susy", set_as_current=False)
     app.conf.update(
-        broker_url=_celery_url(settings.need_redis_url()),
+        broker_url=_celery_url(settings.require_redis_url()),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options=_transport_options(settings),

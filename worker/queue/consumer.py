@@ -9,7 +9,7 @@ from typing import Any
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 from worker.log import get_logger
-from worker.queue.envelope import keep_misfits
+from worker.queue.messages import wrap_invalid_messages
 
 log = get_logger(__name__)
 
@@ -24,7 +24,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
 
     def connect(self) -> Any:
         connection = super().connect()
-        keep_misfits(connection.default_channel.client)
+        wrap_invalid_messages(connection.default_channel.client)
         return connection
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:

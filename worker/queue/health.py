@@ -49,9 +49,9 @@ def check_worker(settings: Settings) -> None:
 
 def check_reconciler(settings: Settings) -> None:
     """Return when Postgres and Redis, all that a reconciler needs, answer with this process's settings."""
-    with Store(settings.need_database_url(), pool_size=1) as store:
+    with Store(settings.require_database_url(), pool_size=1) as store:
         store.ping()
-    with Redis.from_url(settings.need_redis_url(), socket_timeout=ANSWER_WITHIN) as client:
+    with Redis.from_url(settings.require_redis_url(), socket_timeout=ANSWER_WITHIN) as client:
         client.ping()
 
 

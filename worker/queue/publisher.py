@@ -20,7 +20,7 @@ from redis.retry import Retry
 
 from schema.messages import CHECK_TASK
 from schema.states import Lane
-from worker.errors import ErrorCode, Transient
+from worker.errors import ErrorCode, TransientError
 from worker.settings import Settings
 
 DIRECT_DEPTH = 32
@@ -34,7 +34,7 @@ class Publisher:
 
     def __init__(self, settings: Settings) -> None:
         self._redis: Redis = Redis.from_url(
-            settings.need_redis_url(),
+            settings.require_redis_url(),
             socket_timeout=10,
             socket_connect_timeout=5,
             socket_keepalive=True,
@@ -47,14 +47,14 @@ class Publisher:
         """When a lane's queue was last seen, and how many messages were in it."""
 
     def publish(self, check_ids: Iterable[UUID], lane: Lane) -> None:
-        """Send one message an id to the lane's queue. Raises `Transient` (`queue_unavailable`)."""
+        """Send one message an id to the lane's queue. Raises `TransientError` (`queue_unavailable`)."""
         messages = [_message(check_id, lane) for check_id in check_ids]
         if not messages:
             return
         try:
             depth = int(self._redis.lpush(self._key(lane), *messages))
         except (RedisError, OSError) as error:
-            raise Transient(ErrorCode.QUEUE_UNAVAILABLE, f"Redis did not take the message: {error}") from error
+            raise TransientError(ErrorCode.QUEUE_UNAVAILABLE, f"Redis did not take the message: {error}") from error
         self._looks[lane] = time.monotonic(), depth
 
     def has_room(self, lane: Lane) -> bool:
@@ -69,11 +69,11 @@ class Publisher:
         return depth < DIRECT_DEPTH
 
     def depth(self, lane: Lane) -> int:
-        """How many messages wait in the lane's queue. Raises `Transient` (`queue_unavailable`)."""
+        """How many messages wait in the lane's queue. Raises `TransientError` (`queue_unavailable`)."""
         try:
             return int(self._redis.llen(self._key(lane)))
         except (RedisError, OSError) as error:
-            raise Transient(ErrorCode.QUEUE_UNAVAILABLE, f"Redis did not answer: {error}") from error
+            raise TransientError(ErrorCode.QUEUE_UNAVAILABLE, f"Redis did not answer: {error}") from error
 
     def close(self) -> None:
         self._redis.close()

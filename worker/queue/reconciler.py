@@ -1,4 +1,4 @@
-"""The reconciler: makes the ledger come true when Redis, a worker or a message was lost, and feeds the lanes.
+"""The reconciler: makes the ledger come true when Redis, a worker or a message was lost, and dispatchers the lanes.
 
 Any number may run; the one that holds an advisory lock of Postgres leads. Every step is bounded, so that
 a backlog of a million refills Redis little by little.
@@ -13,33 +13,33 @@ from collections.abc import Sequence
 from schema.states import Lane
 from worker.errors import SusyError
 from worker.log import get_logger
-from worker.queue.feed import STEP, LaneFeed
+from worker.queue.dispatcher import STEP, LaneDispatcher
 from worker.queue.publisher import Publisher
 from worker.settings import Settings
 from worker.store import Store
 
 log = get_logger(__name__)
 
-FEED_EVERY = 0.5
+DISPATCH_EVERY = 0.5
 """Seconds between two looks at the lanes' queues: a fast worker must not run dry between them."""
 
 
 def reconcile_forever(store: Store, publisher: Publisher, settings: Settings, stopped: threading.Event) -> None:
-    """Lead when nobody else does, until `stopped`: feed the lanes, and free what dead workers hold every
+    """Lead when nobody else does, until `stopped`: dispatch to the lanes, and free what dead workers hold every
     `SUSY_RECONCILE_EVERY` seconds.
     """
-    feeds = [LaneFeed(lane) for lane in Lane]
+    dispatchers = [LaneDispatcher(lane) for lane in Lane]
     away = False
     while not stopped.is_set():
         leading = False
         try:
             with store.lead() as leading:
                 if leading:
-                    reconcile(store, publisher, settings, feeds)
+                    reconcile(store, publisher, settings, dispatchers)
                     if away:
                         log.info("service_back")
                         away = False
-                    _feed(feeds, store, publisher, settings, stopped)
+                    _dispatch(dispatchers, store, publisher, settings, stopped)
         except SusyError as error:
             leading = False
             if not away:
@@ -49,22 +49,28 @@ def reconcile_forever(store: Store, publisher: Publisher, settings: Settings, st
             stopped.wait(settings.reconcile_every)
 
 
-def reconcile(store: Store, publisher: Publisher, settings: Settings, feeds: Sequence[LaneFeed] | None = None) -> None:
+def reconcile(
+    store: Store, publisher: Publisher, settings: Settings, dispatchers: Sequence[LaneDispatcher] | None = None
+) -> None:
     """One round: free what a dead worker holds, then publish what is due and not on its way."""
-    freed = store.free_expired(max_attempts=settings.max_attempts, limit=STEP)
+    freed = store.reclaim_expired(max_attempts=settings.max_attempts, limit=STEP)
     if freed.requeued or freed.quarantined:
         log.warning("leases_expired", requeued=freed.requeued, quarantined=freed.quarantined)
-    for feed in feeds or [LaneFeed(lane) for lane in Lane]:
-        feed.refill(store, publisher)
+    for dispatcher in dispatchers or [LaneDispatcher(lane) for lane in Lane]:
+        dispatcher.refill(store, publisher)
 
 
-def _feed(
-    feeds: Sequence[LaneFeed], store: Store, publisher: Publisher, settings: Settings, stopped: threading.Event
+def _dispatch(
+    dispatchers: Sequence[LaneDispatcher],
+    store: Store,
+    publisher: Publisher,
+    settings: Settings,
+    stopped: threading.Event,
 ) -> None:
-    """Go on feeding until the next round is due."""
+    """Keep dispatching until the next round is due."""
     until = time.monotonic() + settings.reconcile_every
     while (left := until - time.monotonic()) > 0:
-        if stopped.wait(min(FEED_EVERY, left)):
+        if stopped.wait(min(DISPATCH_EVERY, left)):
             return
-        for feed in feeds:
-            feed.refill(store, publisher)
+        for dispatcher in dispatchers:
+            dispatcher.refill(store, publisher)

@@ -11,13 +11,13 @@ from worker.detector.detector import Detector
 from worker.detector.locate import DEMO
 from worker.errors import ErrorCode, SetupError
 from worker.policy.policy import PolicySet, load_policies
-from worker.queue.company import Company
-from worker.queue.heart import Heart
-from worker.queue.patience import until_available
+from worker.queue.heartbeat import LeaseHeartbeat
+from worker.queue.isolation import Isolation
 from worker.queue.publisher import Publisher
+from worker.queue.retry import retry_while_unavailable
 from worker.settings import Settings
 from worker.store import Store
-from worker.store.migrate import need_current
+from worker.store.migrate import require_current
 
 
 @dataclass
@@ -28,8 +28,8 @@ class Runtime:
     store: Store
     detector: Detector
     policies: PolicySet
-    heart: Heart
-    company: Company
+    heartbeat: LeaseHeartbeat
+    isolation: Isolation
     publisher: Publisher
     name: str
     """This worker's name in the ledger: host and process id."""
@@ -46,11 +46,11 @@ def start_runtime(settings: Settings) -> Runtime:
     """
     if not settings.roots:
         raise SetupError(ErrorCode.SETTINGS, "SUSY_ROOTS is not set; name the folders under which images may be read")
-    database_url = settings.need_database_url()
+    database_url = settings.require_database_url()
     with ExitStack() as stack:
         policies = load_policies(settings.policy, settings.policies)
         store = stack.enter_context(Store(database_url, pool_size=settings.concurrency + 2))
-        until_available(lambda: need_current(database_url))
+        retry_while_unavailable(lambda: require_current(database_url))
         publisher = stack.enter_context(Publisher(settings))
         detector = stack.enter_context(Detector(settings))
         if detector.identity.is_demo and settings.weights != DEMO:
@@ -59,10 +59,10 @@ def start_runtime(settings: Settings) -> Runtime:
                 "these are demonstration weights; run `susy weights pull` for the released ones, or set "
                 "SUSY_WEIGHTS=demo to try the worker with verdicts that decide nothing",
             )
-        heart = Heart(store, settings)
-        stack.callback(heart.stop)
+        heartbeat = LeaseHeartbeat(store, settings)
+        stack.callback(heartbeat.stop)
         name = f"{socket.gethostname()}:{os.getpid()}"
-        return Runtime(settings, store, detector, policies, heart, Company(), publisher, name, stack.pop_all())
+        return Runtime(settings, store, detector, policies, heartbeat, Isolation(), publisher, name, stack.pop_all())
 
 
 class CurrentRuntime:

@@ -10,13 +10,13 @@ from celery import Task, shared_task
 from pydantic import ValidationError
 
 from schema.messages import CHECK_TASK, SUBMIT_TASK, SubmitMessage
-from worker.errors import ErrorCode, Permanent
+from worker.errors import ErrorCode, PermanentError
 from worker.log import get_logger
-from worker.queue.accept import accept
 from worker.queue.attempt import attempt
-from worker.queue.envelope import REJECT_TASK
-from worker.queue.patience import until_available
+from worker.queue.messages import REJECT_TASK
+from worker.queue.retry import retry_while_unavailable
 from worker.queue.runtime import current
+from worker.queue.submission import accept
 
 log = get_logger(__name__)
 
@@ -50,14 +50,14 @@ def submit(self: Task, *args: Any, **kwargs: Any) -> None:
         submission = submission.model_copy(update={"external_id": f"message:{self.request.id}"})
     runtime = current.get()
     try:
-        until_available(lambda: accept(submission, runtime.store, runtime.publisher))
-    except Permanent as error:
+        retry_while_unavailable(lambda: accept(submission, runtime.store, runtime.publisher))
+    except PermanentError as error:
         _reject(self, args, kwargs, error.message, error.code)
 
 
 @shared_task(name=REJECT_TASK)
 def reject(*, raw: str, reason: str) -> None:
-    """Keep an item of Redis that is no message for any task (`worker.queue.envelope`)."""
+    """Keep an item of Redis that is no message for any task (`worker.queue.messages`)."""
     _keep(REJECT_TASK, raw, reason, ErrorCode.INVALID_MESSAGE)
 
 
@@ -68,4 +68,4 @@ def _reject(task: Task, args: Any, kwargs: Any, message: str, code: ErrorCode = 
 def _keep(task: str, body: str, message: str, code: ErrorCode) -> None:
     """Keep what cannot be worked on where an operator finds it; the queue goes on."""
     log.warning("message_rejected", task=task, code=str(code), error=message)
-    until_available(lambda: current.get().store.reject_message(task, body, code=code, message=message))
+    retry_while_unavailable(lambda: current.get().store.reject_message(task, body, code=code, message=message))

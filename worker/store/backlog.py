@@ -7,7 +7,7 @@ from dataclasses import asdict
 from schema.states import CheckState, Lane
 from worker.store import backlog_queries as queries
 from worker.store.database import Connection, Database, rows
-from worker.store.types import BacklogStatus, Choice, LaneBacklog, LaneStatus, QuarantineCount
+from worker.store.types import BacklogStatus, CheckFilter, LaneBacklog, LaneStatus, QuarantineCount
 
 EXACT_UP_TO = 100_000
 """Waiting checks of a lane that are counted one by one; of a longer lane the length is estimated."""
@@ -25,17 +25,17 @@ def status(database: Database) -> BacklogStatus:
         )
 
 
-def count(database: Database, state: CheckState, choice: Choice) -> int:
+def count(database: Database, state: CheckState, choice: CheckFilter) -> int:
     """How many checks in this state are chosen."""
     return sum(database.scalars(queries.count(where), asdict(choice))[0] for where in _parts(state, choice))
 
 
-def put_back(database: Database, state: CheckState, choice: Choice, limit: int) -> int:
+def requeue(database: Database, state: CheckState, choice: CheckFilter, limit: int) -> int:
     """Queue up to `limit` of the chosen checks in this state again, with all their attempts."""
-    return _change(database, state, choice, queries.PUT_BACK, limit)
+    return _change(database, state, choice, queries.REQUEUE, limit)
 
 
-def cancel(database: Database, choice: Choice, limit: int) -> int:
+def cancel(database: Database, choice: CheckFilter, limit: int) -> int:
     """Take up to `limit` of the chosen queued checks out, so that they are never looked at."""
     return _change(database, CheckState.QUEUED, choice, queries.CANCEL, limit)
 
@@ -72,7 +72,7 @@ def _lane_status(connection: Connection, lane: Lane) -> LaneStatus:
     return rows(connection, queries.STATUS[lane], values, make)[0]
 
 
-def _change(database: Database, state: CheckState, choice: Choice, changes: str, limit: int) -> int:
+def _change(database: Database, state: CheckState, choice: CheckFilter, changes: str, limit: int) -> int:
     for where in _parts(state, choice):
         changed = database.count(queries.change(where, changes), {**asdict(choice), "limit": limit})
         if changed:
@@ -88,7 +88,7 @@ _FILTERS = {
 }
 
 
-def _parts(state: CheckState, choice: Choice) -> list[str]:
+def _parts(state: CheckState, choice: CheckFilter) -> list[str]:
     """Conditions that together name each chosen check of a state once. Only fixed text; values go as parameters."""
     since = "created_at" if state is CheckState.QUEUED else "finished_at"
     filters = [condition for name, condition in _FILTERS.items() if getattr(choice, name) is not None]

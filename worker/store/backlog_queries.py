@@ -135,7 +135,7 @@ UPDATE susy.checks SET {changes} WHERE id = ANY (ARRAY(
 """
 
 
-PUT_BACK = """
+REQUEUE = """
     state = 'queued', attempts = 0, next_attempt_at = clock_timestamp(), dispatched_at = NULL, finished_at = NULL
 """
 CANCEL = "state = 'cancelled', finished_at = clock_timestamp()"

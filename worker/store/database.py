@@ -12,11 +12,11 @@ import psycopg
 from psycopg.rows import TupleRow, kwargs_row, scalar_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from worker.errors import Transient
+from worker.errors import TransientError
 from worker.store import queries
-from worker.store.address import Address
+from worker.store.dsn import Dsn
+from worker.store.errors import reason, translated, unavailable
 from worker.store.locks import AdvisoryLock
-from worker.store.translation import reason, translated, unavailable
 
 Connection = psycopg.Connection[TupleRow]
 Row = TypeVar("Row")
@@ -31,8 +31,8 @@ class Database:
     """Lends connections in autocommit mode and translates what goes wrong on them."""
 
     def __init__(self, url: str, *, pool_size: int, timeout: float) -> None:
-        """Wait at most `timeout` seconds (5 or more) for a connection before raising `Transient`."""
-        self.address = Address.of(url)
+        """Wait at most `timeout` seconds (5 or more) for a connection before raising `TransientError`."""
+        self.address = Dsn.of(url)
         self._url = url
         self._check_patience = timeout * 0.15
         self._pool_patience = timeout - _DIAGNOSIS - self._check_patience - 0.5
@@ -116,7 +116,7 @@ class Database:
         while server.get_result() is not None:
             pass
 
-    def _silence(self) -> Transient:
+    def _silence(self) -> TransientError:
         """Why the pool had no connection: ask Postgres once more, directly."""
         try:
             psycopg.connect(self._url, **{**self._parameters(), "connect_timeout": _DIAGNOSIS}).close()

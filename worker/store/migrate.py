@@ -20,9 +20,9 @@ from alembic.util import CommandError
 import migrations
 from schema.tables import SCHEMA
 from worker.errors import ErrorCode, SetupError
-from worker.store.address import Address
+from worker.store.dsn import Dsn
+from worker.store.errors import translated
 from worker.store.locks import MIGRATION_LOCK
-from worker.store.translation import translated
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def is_current(database_url: str) -> bool:
     return current(database_url) == head()
 
 
-def need_current(database_url: str) -> None:
+def require_current(database_url: str) -> None:
     """Raise a `SetupError` that says what to do unless the database is at this version's revision."""
     revision = current(database_url)
     if revision == head():
@@ -104,7 +104,7 @@ def _config(connection: sa.Connection | None = None) -> Config:
 
 @contextmanager
 def _connected(database_url: str) -> Iterator[sa.Connection]:
-    address = Address.of(database_url)
+    address = Dsn.of(database_url)
     # libpq reads the URL, not SQLAlchemy: theirs differ on sockets, several hosts and defaults.
     engine = sa.create_engine(
         "postgresql+psycopg://", creator=lambda: _connect(database_url, address), poolclass=sa.NullPool
@@ -117,7 +117,7 @@ def _connected(database_url: str) -> Iterator[sa.Connection]:
             raise (error.orig or error) from error
 
 
-def _connect(database_url: str, address: Address) -> psycopg.Connection[Any]:
+def _connect(database_url: str, address: Dsn) -> psycopg.Connection[Any]:
     connection = psycopg.connect(database_url, **address.defaults())
     # Migrations say by a NOTICE what they could not do, such as making the dashboards' role.
     connection.add_notice_handler(lambda notice: log.warning("%s", notice.message_primary))

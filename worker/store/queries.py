@@ -189,7 +189,7 @@ SELECT
 
 # --- Reconciling -----------------------------------------------------------------------------------------------------
 
-FREE_EXPIRED = """
+RECLAIM_EXPIRED = """
 WITH abandoned AS (
     SELECT id FROM susy.checks WHERE state = 'running' AND lease_until < clock_timestamp()
     LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from schema.scan import Scan
 from schema.verdict import Verdict
-from worker.errors import Transient
+from worker.errors import TransientError
 from worker.store import queries
 from worker.store.database import Connection, Database, rows
 from worker.store.scans import keep_scan
@@ -32,7 +32,7 @@ def record(
     """
     try:
         return _write(database, claim, scan, verdict, policy_document=policy_document, map_png=map_png)
-    except Transient as broken:
+    except TransientError as broken:
         outcome = _read_back(database, claim)
         if outcome is None:
             raise broken from broken.__cause__

@@ -15,26 +15,26 @@ from schema.messages import Submission
 from schema.scan import Scan, Tiling
 from schema.states import CheckState, Decision, Lane
 from schema.verdict import Verdict
-from worker.errors import ErrorCode, Permanent
+from worker.errors import ErrorCode, PermanentError
 from worker.store import backlog, backlog_queries, queries
 from worker.store.database import Database
 from worker.store.locks import LEADER_LOCK
+from worker.store.reading import show
 from worker.store.recording import record
 from worker.store.scans import stored_scan
 from worker.store.submissions import submit_each, submit_many, submit_one
 from worker.store.types import (
     BacklogStatus,
+    CheckFilter,
     CheckView,
-    Choice,
     Claim,
-    Freed,
     LaneBacklog,
     QuarantineCount,
     Receipt,
+    ReclaimResult,
     RecordOutcome,
     StoredScan,
 )
-from worker.store.views import show
 
 DEADLY = [str(code) for code in (ErrorCode.LEASE_EXPIRED, ErrorCode.DEADLINE_EXCEEDED)]
 """Ends of an attempt after which the image may be what ends or hangs processes."""
@@ -47,7 +47,7 @@ MAX_REJECTED_BODY = 4096
 class Store:
     """The ledger in one Postgres. Safe to share between threads.
 
-    Every method raises `Transient(DATABASE_UNAVAILABLE)` when Postgres is away, within `timeout` seconds, and
+    Every method raises `TransientError(DATABASE_UNAVAILABLE)` when Postgres is away, within `timeout` seconds, and
     `SetupError(DATABASE_OUTDATED)` when it lacks a migration.
     """
 
@@ -75,14 +75,14 @@ class Store:
     # --- Submitting
 
     def submit(self, submission: Submission) -> Receipt:
-        """Accept one submission. Raises `Permanent(CONFLICT)` when its key was accepted for another image."""
+        """Accept one submission. Raises `PermanentError(CONFLICT)` when its key was accepted for another image."""
         return submit_one(self._database, submission)
 
     def submit_many(self, submissions: Iterable[Submission]) -> list[Receipt]:
-        """Accept all, or, raising `Permanent(CONFLICT)`, none: one transaction, for some thousands at a time."""
+        """Accept all, or, raising `PermanentError(CONFLICT)`, none: one transaction, for some thousands at a time."""
         return submit_many(self._database, submissions)
 
-    def submit_each(self, submissions: Iterable[Submission]) -> list[Receipt | Permanent]:
+    def submit_each(self, submissions: Iterable[Submission]) -> list[Receipt | PermanentError]:
         """Accept all that do not contradict what was accepted before; for the others, the reason why not."""
         return submit_each(self._database, submissions)
 
@@ -181,11 +181,11 @@ class Store:
         with self._database.holding(LEADER_LOCK) as leading:
             yield leading
 
-    def free_expired(self, *, max_attempts: int, limit: int) -> Freed:
+    def reclaim_expired(self, *, max_attempts: int, limit: int) -> ReclaimResult:
         """Requeue checks whose holder went silent, and quarantine those that have used up their attempts."""
         values = {"max_attempts": max_attempts, "limit": limit, "code": str(ErrorCode.LEASE_EXPIRED)}
-        states = Counter(self._database.scalars(queries.FREE_EXPIRED, values))
-        return Freed(requeued=states[CheckState.QUEUED], quarantined=states[CheckState.QUARANTINED])
+        states = Counter(self._database.scalars(queries.RECLAIM_EXPIRED, values))
+        return ReclaimResult(requeued=states[CheckState.QUEUED], quarantined=states[CheckState.QUARANTINED])
 
     def take_due(self, lane: Lane, *, limit: int) -> list[UUID]:
         """Mark up to `limit` due checks as dispatched, to be published by the caller in this order.
@@ -206,15 +206,15 @@ class Store:
         moment: datetime = self._database.scalars(backlog_queries.NOW, {})[0]
         return moment
 
-    def count(self, state: CheckState, choice: Choice) -> int:
+    def count(self, state: CheckState, choice: CheckFilter) -> int:
         """How many checks in this state are chosen."""
         return backlog.count(self._database, state, choice)
 
-    def put_back(self, state: CheckState, choice: Choice, *, limit: int = 1000) -> int:
+    def requeue(self, state: CheckState, choice: CheckFilter, *, limit: int = 1000) -> int:
         """Queue chosen checks that were quarantined or cancelled again, with all their attempts; how many."""
-        return backlog.put_back(self._database, state, choice, limit)
+        return backlog.requeue(self._database, state, choice, limit)
 
-    def cancel(self, choice: Choice, *, limit: int = 1000) -> int:
+    def cancel(self, choice: CheckFilter, *, limit: int = 1000) -> int:
         """Take queued checks back, so that they are never looked at; how many. What runs is left to finish."""
         return backlog.cancel(self._database, choice, limit)
 
@@ -227,7 +227,7 @@ class Store:
         self._database.count(backlog_queries.ANALYZE, {})
 
     def show(self, check_id: UUID) -> CheckView:
-        """Everything about one check. Raises `Permanent(UNKNOWN_CHECK)`."""
+        """Everything about one check. Raises `PermanentError(UNKNOWN_CHECK)`."""
         return show(self._database, check_id)
 
     def backlog(self) -> list[LaneBacklog]:

@@ -10,7 +10,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from schema.messages import Submission
-from worker.errors import ErrorCode, Permanent
+from worker.errors import ErrorCode, PermanentError
 from worker.store import queries
 from worker.store.database import Connection, Database, rows, scalars
 from worker.store.types import Receipt
@@ -28,7 +28,7 @@ def submit_one(database: Database, submission: Submission) -> Receipt:
     """Accept one. Its single INSERT needs no transaction around it, and the upload waits for fewer round trips."""
     with database.connection() as connection:
         outcome = _submit(connection, [submission])[0]
-    if isinstance(outcome, Permanent):
+    if isinstance(outcome, PermanentError):
         raise outcome
     return outcome
 
@@ -38,19 +38,19 @@ def submit_many(database: Database, submissions: Iterable[Submission]) -> list[R
     with database.connection() as connection, connection.transaction():
         receipts = []
         for outcome in _submit(connection, submissions):
-            if isinstance(outcome, Permanent):
+            if isinstance(outcome, PermanentError):
                 raise outcome
             receipts.append(outcome)
         return receipts
 
 
-def submit_each(database: Database, submissions: Iterable[Submission]) -> list[Receipt | Permanent]:
+def submit_each(database: Database, submissions: Iterable[Submission]) -> list[Receipt | PermanentError]:
     """Accept all that contradict nothing. A receipt or a conflict each, in the order given."""
     with database.connection() as connection, connection.transaction():
         return _submit(connection, submissions)
 
 
-def _submit(connection: Connection, submissions: Iterable[Submission]) -> list[Receipt | Permanent]:
+def _submit(connection: Connection, submissions: Iterable[Submission]) -> list[Receipt | PermanentError]:
     given = [(uuid7(), submission) for submission in submissions]
     if not given:
         return []
@@ -84,10 +84,10 @@ def _key(check_id: UUID, submission: Submission) -> tuple[str, str]:
     return submission.source, submission.external_id or str(check_id)
 
 
-def _repeat(submission: Submission, accepted: _Accepted) -> Receipt | Permanent:
+def _repeat(submission: Submission, accepted: _Accepted) -> Receipt | PermanentError:
     if accepted.uri == submission.uri:
         return Receipt(accepted.check_id, created=False)
-    return Permanent(
+    return PermanentError(
         ErrorCode.CONFLICT,
         f"{submission.source}/{submission.external_id} was accepted before as {accepted.uri} (check"
         f" {accepted.check_id}) and now names {submission.uri}; give another image another external id",

@@ -58,7 +58,7 @@ class RecordOutcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Freed:
+class ReclaimResult:
     """What became of checks whose workers went silent."""
 
     requeued: int
@@ -122,7 +122,7 @@ class QuarantineCount:
 
 
 @dataclass(frozen=True)
-class Choice:
+class CheckFilter:
     """Which checks an operator means: those that match all that is given."""
 
     check_ids: list[UUID] | None = None

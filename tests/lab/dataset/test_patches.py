@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from worker.errors import ErrorCode, SetupError
+from worker.lab.dataset.decoding import pixels
+from worker.lab.dataset.entry import Entry
+from worker.lab.dataset.layouts import open_dataset
+from worker.lab.dataset.patches import Geometry, Patches, cut_patches
+
+from .conftest import MakeFolder, Photographs
+
+CLASSES = ("authentic", "dull")
+SMALL = Geometry(patch=96, patches_per_image=3)
+
+
+def same(one: Patches, other: Patches) -> bool:
+    columns = ("pixels", "labels", "images", "pictures", "corners")
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in columns)
+
+
+def kept(cache: Path) -> list[Path]:
+    return sorted(child for child in cache.iterdir() if child.is_dir())
+
+
+def test_every_patch_is_what_its_image_shows_at_its_corner(make_folder: MakeFolder, tmp_path: Path) -> None:
+    entries = open_dataset(make_folder(count=3)).of("train")
+    patches = cut_patches(entries, CLASSES, SMALL, tmp_path / "cache")
+    assert len(patches) == len(patches.pixels) == 6 * 3
+    assert np.bincount(patches.labels).tolist() == [9, 9]
+    assert np.bincount(patches.images).tolist() == [3] * 6
+    for patch, label, image, (x, y) in zip(
+        patches.pixels, patches.labels, patches.images, patches.corners.tolist(), strict=True
+    ):
+        entry = entries[image]
+        assert CLASSES[label] == entry.label
+        assert np.array_equal(patch, pixels(entry)[y : y + 96, x : x + 96])
+
+
+def test_the_second_time_nothing_is_decoded(make_folder: MakeFolder, tmp_path: Path) -> None:
+    entries = open_dataset(make_folder()).of("train")
+    cut = cut_patches(entries, CLASSES, SMALL, tmp_path / "cache")
+    blind = [replace(entry, source=FingerprintOnly(entry.source.fingerprint())) for entry in entries]
+    assert same(cut_patches(blind, CLASSES, SMALL, tmp_path / "cache"), cut)
+
+
+class FingerprintOnly:
+    """A source of which only the fingerprint is left."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self._fingerprint = fingerprint
+
+    def read(self) -> bytes:
+        raise AssertionError("read, although the patches are in the cache")
+
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+
+def test_any_number_of_processes_cuts_the_same_patches(make_folder: MakeFolder, tmp_path: Path) -> None:
+    entries = open_dataset(make_folder(count=40, splits=("train",))).of("train")
+    alone = cut_patches(entries, CLASSES, SMALL, tmp_path / "alone", processes=1)
+    together = cut_patches(entries, CLASSES, SMALL, tmp_path / "together", processes=2)
+    assert same(alone, together)
+
+
+def test_images_with_few_patches_leave_no_gaps(tmp_path: Path, photographs: Photographs) -> None:
+    sides = (300, 240, 500, 100, 480, 250)
+    for number, side in enumerate(sides):
+        Image.fromarray(photographs["astronaut"][:side, :side]).save(tmp_path / f"{number}.png")
+    rows = "\n".join(f"{number}.png,authentic,train" for number in range(len(sides)))
+    (tmp_path / "list.csv").write_text(f"path,class,split\n{rows}\n")
+    entries = open_dataset(tmp_path / "list.csv").of("train")
+    patches = cut_patches(entries, ["authentic"], Geometry(), tmp_path / "cache")
+    assert np.bincount(patches.images).tolist() == [4, 1, 5, 0, 4, 4]
+    assert patches.left_out == 1
+    for patch, image, (x, y) in zip(patches.pixels, patches.images, patches.corners.tolist(), strict=True):
+        assert np.array_equal(patch, photographs["astronaut"][: sides[image], : sides[image]][y : y + 240, x : x + 240])
+    (folder,) = kept(tmp_path / "cache")
+    assert sum(file.stat().st_size for file in folder.glob("*.u8")) == len(patches) * Geometry().patch_bytes
+
+
+@pytest.mark.parametrize("change", ["touched", "renamed", "relabelled", "classes", "geometry", "picture", "dropped"])
+def test_whatever_changes_patches_are_cut_anew(make_folder: MakeFolder, tmp_path: Path, change: str) -> None:
+    entries: Sequence[Entry] = open_dataset(make_folder()).of("train")
+    classes, geometry = CLASSES, SMALL
+    cut_patches(entries, classes, geometry, tmp_path / "cache")
+    first, *others = entries
+    match change:
+        case "touched":
+            os.utime(tmp_path / "images" / first.name, ns=(0, 0))
+        case "renamed":
+            entries = [replace(first, name="another"), *others]
+        case "relabelled":
+            entries = [replace(first, label="dull"), *others]
+        case "picture":
+            entries = [replace(first, picture=others[0].picture), *others]
+        case "dropped":
+            entries = others
+        case "classes":
+            classes = ("dull", "authentic")
+        case "geometry":
+            geometry = Geometry(patch=96, patches_per_image=2)
+    cut_patches(entries, classes, geometry, tmp_path / "cache")
+    assert len(kept(tmp_path / "cache")) == 2
+
+
+def test_a_shortened_cache_is_cut_anew(make_folder: MakeFolder, tmp_path: Path) -> None:
+    entries = open_dataset(make_folder()).of("train")
+    cut = cut_patches(entries, CLASSES, SMALL, tmp_path / "cache")
+    expected = np.array(cut.pixels)
+    (folder,) = kept(tmp_path / "cache")
+    del cut
+    os.truncate(next(folder.glob("*.u8")), 1000)
+    assert np.array_equal(cut_patches(entries, CLASSES, SMALL, tmp_path / "cache").pixels, expected)
+
+
+def test_what_a_killed_process_left_is_not_taken_for_whole(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder(count=4)
+    waiting = tmp_path / "fifo.png"
+    os.mkfifo(waiting)  # the last image: reading it waits until the process is killed
+    with (tmp_path / "list.csv").open("a") as lines:
+        lines.write("fifo.png,authentic,train,fifo,ignored\n")
+    script = (
+        "from pathlib import Path\n"
+        "from worker.lab.dataset.layouts import open_dataset\n"
+        "from worker.lab.dataset.patches import Geometry, cut_patches\n"
+        f"entries = open_dataset(Path({str(tmp_path / 'list.csv')!r})).of('train')\n"
+        f"cut_patches(entries, {CLASSES}, Geometry(96, 3), Path({str(tmp_path / 'cache')!r}))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script]) as process, waiting.open("wb"):
+        process.kill()  # `waiting` opens as soon as the process has got to it
+        process.wait(30)
+    (left,) = kept(tmp_path / "cache")
+    assert left.name.endswith(".partial")
+    waiting.unlink()
+    Image.fromarray(pixels(open_dataset(folder).of("test")[0])).save(waiting)
+    patches = cut_patches(open_dataset(tmp_path / "list.csv").of("train"), CLASSES, SMALL, tmp_path / "cache")
+    assert np.bincount(patches.images).tolist() == [3] * 9
+
+
+def test_two_who_ask_at_once_cut_once(make_folder: MakeFolder, tmp_path: Path) -> None:
+    entries = open_dataset(make_folder(count=4)).of("train")
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(cut_patches, entries, CLASSES, SMALL, tmp_path / "cache") for _ in range(2)]
+        one, other = (future.result() for future in asked)
+    assert same(one, other)
+    assert one.pixels.filename == other.pixels.filename  # type: ignore[attr-defined]
+
+
+@contextmanager
+def files_at_most(size: int) -> Iterator[None]:
+    """The kernel refuses to write a file beyond `size` bytes: as a full disk does, with another number."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_file_that_cannot_be_written_whole_is_an_error_naming_the_folder_and_leaves_nothing(
+    make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    entries = open_dataset(make_folder()).of("train")
+    cache = tmp_path / "cache"
+    with files_at_most(100_000), pytest.raises(SetupError, match=str(cache)) as refused:
+        cut_patches(entries, CLASSES, SMALL, cache)
+    assert refused.value.code is ErrorCode.DISK_FULL
+    assert kept(cache) == []
+    assert len(cut_patches(entries, CLASSES, SMALL, cache)) == 12
+
+
+def test_an_unreadable_image_is_named_from_another_process_too(make_folder: MakeFolder, tmp_path: Path) -> None:
+    folder = make_folder(count=40, splits=("train",))
+    broken = folder / "dull" / "train" / "7.png"
+    broken.write_bytes(broken.read_bytes()[:2000])
+    entries = open_dataset(folder).of("train")
+    for processes in (1, 2):
+        with pytest.raises(SetupError, match=r"dull/train/7\.png cannot be decoded .*`susy data inspect") as refused:
+            cut_patches(entries, CLASSES, SMALL, tmp_path / "cache", processes=processes)
+        assert refused.value.code is ErrorCode.DATA_INVALID
+    assert kept(tmp_path / "cache") == []
+
+
+def test_a_class_without_images_or_with_small_ones_alone_is_named(make_folder: MakeFolder, tmp_path: Path) -> None:
+    entries = open_dataset(make_folder()).of("train")
+    with pytest.raises(SetupError, match="unheard-of has no image; add some"):
+        cut_patches(entries, (*CLASSES, "unheard-of"), SMALL, tmp_path / "cache")
+    with pytest.raises(SetupError, match="authentic, dull has no image of at least 255 × 255 pixels"):
+        cut_patches(entries, CLASSES, Geometry(patch=255), tmp_path / "cache")
+    with pytest.raises(SetupError, match=r"dull/train/0\.png is of class dull, which is none of authentic"):
+        cut_patches(entries, ["authentic"], SMALL, tmp_path / "cache")
+
+
+def test_processes_that_cut_do_not_load_torch() -> None:
+    script = "import sys, worker.lab.dataset.cutting; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix, f1_score, precision_score, recall_score
+
+from tests.lab.evaluation.rows import CLASSES, made_rows, random_rows
+from worker.lab.evaluation.bootstrap import Bootstrap, Estimate
+from worker.lab.evaluation.confusion import accuracies, f1s, macro_f1s, precisions, recalls
+from worker.lab.evaluation.recognition import answer_table, recognition
+
+A, G, B = np.eye(3).tolist()
+
+
+def test_the_figures_of_a_hand_computed_case() -> None:
+    # authentic: 2 right, 1 as green. green: 1 right, 1 as authentic. Nothing is blue; one other generator.
+    rows = made_rows(
+        [A, A, G, G, A, B],
+        ["authentic", "authentic", "authentic", "green", "green", "firefly"],
+    )
+    found = recognition(rows, CLASSES, Bootstrap(0))
+    assert found is not None
+    assert (found.count, found.absent) == (5, ("blue",))
+    authentic, green = found.classes
+    assert (authentic.name, authentic.count, green.name, green.count) == ("authentic", 3, "green", 2)
+    assert authentic.f1.value == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+    assert (green.recall.value, green.precision.value) == pytest.approx((1 / 2, 1 / 2))
+    assert found.f1_macro.value == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert found.accuracy.value == pytest.approx(3 / 5)
+
+
+def test_an_answer_that_is_no_class_of_the_data_is_an_error() -> None:
+    found = recognition(made_rows([B, A], ["green", "authentic"]), CLASSES, Bootstrap(0))
+    assert found is not None
+    assert found.accuracy.value == 0.5
+    assert found.f1_macro.value == 0.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_bootstraps_form_of_each_figure_is_scikit_learns(seed: int) -> None:
+    rows = random_rows(40, seed)
+    labels, answers = rows.index, rows.answers
+    matrix = confusion_matrix(labels, answers, labels=[0, 1, 2]).astype(float)
+    assert recalls(matrix) == pytest.approx(recall_score(labels, answers, average=None))
+    assert precisions(matrix) == pytest.approx(precision_score(labels, answers, average=None))
+    assert f1s(matrix) == pytest.approx(f1_score(labels, answers, average=None))
+    assert macro_f1s(matrix) == pytest.approx(f1_score(labels, answers, average="macro"))
+    assert accuracies(matrix) == pytest.approx((labels == answers).mean())
+
+
+def test_the_macro_leaves_out_classes_that_a_resample_lacks() -> None:
+    matrix = np.array([[4.0, 0, 1], [0, 3, 2], [0, 0, 0]])
+    assert macro_f1s(matrix) == pytest.approx((8 / 9 + 6 / 8) / 2)
+    assert np.isnan(recalls(matrix)[2])
+
+
+def test_recognition_has_intervals() -> None:
+    found = recognition(random_rows(150, pictures=60), CLASSES, Bootstrap(200))
+    assert found is not None
+    for figure in (found.f1_macro, found.accuracy, *(of.recall for of in found.classes)):
+        assert figure.value is not None
+        assert figure.low is not None
+        assert figure.high is not None
+        assert figure.low < figure.value < figure.high
+
+
+def test_a_class_that_is_never_answered_has_no_precision() -> None:
+    found = recognition(made_rows([A, A], ["green", "authentic"]), CLASSES, Bootstrap(50))
+    assert found is not None
+    assert found.classes[1].precision == Estimate(None)
+    assert found.classes[1].recall.high == pytest.approx(0.975)  # one picture shows nothing
+
+
+def test_without_an_image_of_a_class_there_is_no_recognition() -> None:
+    assert recognition(made_rows([A], ["firefly"]), CLASSES, Bootstrap()) is None
+
+
+def test_the_confusion_matrix_shows_other_labels_too() -> None:
+    rows = made_rows([A, G, G, B, A], ["authentic", "authentic", "green", "firefly", "real-phones"])
+    found = answer_table(rows, CLASSES)
+    assert found.columns == CLASSES
+    assert dict(zip(found.rows, found.counts, strict=True)) == {
+        "authentic": (1, 1, 0),
+        "green": (0, 1, 0),
+        "firefly": (0, 0, 1),
+        "real-phones": (1, 0, 0),
+    }
+    assert answer_table(made_rows([], []), CLASSES).rows == ()

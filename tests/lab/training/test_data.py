@@ -1,0 +1,120 @@
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.lab.training.commands import start
+from worker.errors import ErrorCode, SetupError
+from worker.lab.training.data import load_data
+from worker.lab.training.distributed import ProcessGroup
+from worker.lab.training.recipe import Recipe
+
+ALONE = ProcessGroup(torch.device("cpu"))
+
+
+@pytest.fixture
+def copied(recipe: Recipe, tmp_path: Path) -> Recipe:
+    """A recipe whose data may be spoiled."""
+    shutil.copytree(recipe.data, tmp_path / "images", copy_function=shutil.copyfile)
+    return replace(recipe, data=tmp_path / "images", out=tmp_path / "out")
+
+
+def _without_validation(data: Path) -> None:
+    for folder in data.glob("*/val"):
+        shutil.rmtree(folder)
+
+
+def _class_without_validation(data: Path) -> None:
+    shutil.rmtree(data / "enlarged" / "val")
+
+
+def _empty_class(data: Path) -> None:
+    for file in (data / "enlarged" / "train").iterdir():
+        file.unlink()
+
+
+def _unreadable(data: Path) -> None:
+    (data / "enlarged" / "train" / "2.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+
+
+def _leaking(data: Path) -> None:
+    shutil.copyfile(data / "authentic" / "train" / "1.png", data / "authentic" / "val" / "again.png")
+
+
+def _too_small(data: Path) -> None:
+    for file in (data / "enlarged" / "val").iterdir():
+        Image.fromarray(np.zeros((50, 300, 3), np.uint8)).save(file)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (_without_validation, "split val"),
+        (_class_without_validation, r"class enlarged .*split val"),
+        (_empty_class, r"enlarged/train is empty"),
+        (_unreadable, r"enlarged/train/2\.png"),
+        (_leaking, r"authentic/train/1\.png .*authentic/val/again\.png"),
+        (_too_small, r"class enlarged has no image of at least 96"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_is_refused_by_name(
+    copied: Recipe, spoil: Callable[[Path], None], named: str
+) -> None:
+    spoil(copied.data)
+    with pytest.raises(SetupError, match=named) as raised:
+        load_data(copied, ALONE)
+    assert raised.value.code is ErrorCode.DATA_INVALID
+
+
+def test_a_class_of_the_recipe_that_the_data_lack_is_named(recipe: Recipe) -> None:
+    with pytest.raises(SetupError, match=r"class unheard-of .*split train"):
+        load_data(replace(recipe, classes=("authentic", "unheard-of")), ALONE)
+
+
+def test_classes_that_the_recipe_does_not_name_are_left_out_and_told(copied: Recipe) -> None:
+    shutil.copytree(copied.data / "enlarged" / "train", copied.data / "third" / "train")
+    data = load_data(copied, ALONE)
+    assert data.ignored == ("third",)
+    assert len(data.train) == 24
+    assert data.images == {
+        "train": {"authentic": 4, "enlarged": 4},
+        "val": {"authentic": 4, "enlarged": 4},
+    }
+
+
+def test_balanced_classes_count_the_same(copied: Recipe) -> None:
+    for number in (1, 2, 3):
+        (copied.data / "enlarged" / "train" / f"{number}.png").unlink()
+    assert load_data(copied, ALONE).class_weights.tolist() == [1, 1]
+    data = load_data(replace(copied, class_weights="balanced"), ALONE)
+    counts = np.bincount(data.train.labels)
+    assert counts.tolist() == [12, 3]
+    assert (counts * data.class_weights).tolist() == [7.5, 7.5]
+    table = {"authentic": 2.0, "enlarged": 0.5}
+    assert load_data(replace(copied, class_weights=table), ALONE).class_weights.tolist() == [2, 0.5]
+
+
+def test_the_fingerprint_is_of_pixels_and_labels_and_not_of_files(recipe: Recipe, copied: Recipe) -> None:
+    original = load_data(recipe, ALONE).fingerprint
+    assert load_data(copied, ALONE).fingerprint == original
+    file = copied.data / "enlarged" / "val" / "3.png"
+    file.rename(file.with_name("4.png"))
+    assert load_data(copied, ALONE).fingerprint == original
+    changed = np.asarray(Image.open(file.with_name("4.png"))).copy()
+    changed[0, 0, 0] ^= 1
+    Image.fromarray(changed).save(file.with_name("4.png"))
+    assert load_data(copied, ALONE).fingerprint != original
+
+
+def test_the_command_ends_with_one_line(recipe: Recipe, tmp_path: Path) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text('name = "x"\ndata = "nowhere"\nout = "out"\nclasses = ["a", "b"]\nbatch = 0\n')
+    process = start("-m", "worker", "train", file)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert output == f"susy: recipe_invalid: {file}: `batch` must be 1 or more, not 0\n"

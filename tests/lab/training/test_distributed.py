@@ -1,0 +1,101 @@
+"""Two processes that train together, against one that trains alone on the same batches."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tests.lab.training.commands import PATIENCE, curve, finish, start, write_recipe
+from tests.lab.training.descent import descend
+from worker.detector.weights import load_weights
+from worker.lab.training.distributed import ProcessGroup
+from worker.lab.training.loop import fit
+from worker.lab.training.recipe import Recipe
+from worker.lab.training.state import new_run
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+def _normalize_by_halves(norm: nn.BatchNorm2d, tiles: Tensor) -> Tensor:
+    """Each half of the batch by its own statistics, as two processes on a CPU do; the first's are kept."""
+    if not norm.training:
+        return functional.batch_norm(tiles, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+    first, second = torch.tensor_split(tiles, 2)
+    kept = (norm.running_mean, norm.running_var)
+    return torch.cat(
+        [
+            functional.batch_norm(half, mean, variance, norm.weight, norm.bias, True, 0.1, norm.eps)
+            for half, (mean, variance) in ((first, kept), (second, (None, None)))
+        ]
+    )
+
+
+@pytest.fixture
+def together(recipe: Recipe, tmp_path: Path) -> Recipe:
+    """Three steps an epoch, of seven tiles, which do not divide by two. Dropout is off: each process draws its own."""
+    unequal = {"authentic": 1.0, "enlarged": 3.0}
+    return replace(
+        recipe,
+        out=tmp_path / "together",
+        batch=7,
+        tiles_per_epoch=21,
+        epochs=2,
+        dropout=0.0,
+        class_weights=unequal,
+        device="cpu",
+    )
+
+
+def test_two_processes_take_the_same_steps_as_one_on_the_same_batches(
+    together: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three steps: the loss within a hundred-thousandth, weights and gradients within a thousandth of each tensor's
+    largest."""
+    finish(start(*TORCHRUN, "-m", "tests.lab.training.descent", write_recipe(together), "3"))
+    first, second = (torch.load(together.out / f"left-{rank}.pt", weights_only=True) for rank in range(2))
+    monkeypatch.setattr(nn.BatchNorm2d, "forward", _normalize_by_halves)
+    alone = descend(replace(together, out=tmp_path / "alone"), 3)
+    assert len(alone) > 200
+    for name, expected in alone.items():
+        assert torch.equal(first[name], second[name]), name
+        tolerance = (1e-5 if name == "loss" else 1e-3) * float(expected.abs().max())
+        torch.testing.assert_close(first[name], expected, rtol=0, atol=tolerance, msg=name)
+
+
+def test_two_processes_train_as_one_does_on_the_same_batches(
+    together: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses within 0.1 %, weights within a tenth of the way they went. Adam's first steps make much of the last bits,
+    which depend on the order of additions: it divides a gradient by itself. The test above shows that nothing else
+    differs."""
+    output = finish(start(*TORCHRUN, "-m", "worker.lab.training", write_recipe(together)))
+    assert output.count("epoch 1:") == 1  # one process speaks
+
+    alone = replace(together, out=tmp_path / "alone")
+    monkeypatch.setattr(nn.BatchNorm2d, "forward", _normalize_by_halves)
+    fit(alone)
+
+    ours, theirs = curve(together.out), curve(alone.out)
+    assert len(ours) == len(theirs) == 2
+    for one, other in zip(ours, theirs, strict=True):
+        for key in ("train_loss", "loss"):
+            assert float(one[key]) == pytest.approx(float(other[key]), rel=0.001), key
+    (model, info), (single, _) = (load_weights(run.out / "weights.safetensors") for run in (together, alone))
+    begun = new_run(alone, ProcessGroup(torch.device("cpu"))).model
+    ends = (model, single, begun)
+    ours_end, theirs_end, start_point = (torch.cat([of.detach().flatten() for of in end.parameters()]) for end in ends)
+    assert float((ours_end - theirs_end).norm() / (theirs_end - start_point).norm()) < 0.1
+    assert info.provenance["training"]["processes"] == 2
+
+
+def test_an_error_of_one_process_ends_all_with_its_message(recipe: Recipe, tmp_path: Path) -> None:
+    wrong = replace(recipe, out=tmp_path, classes=("authentic", "unheard-of"))
+    process = start(*TORCHRUN, "-m", "worker.lab.training", write_recipe(wrong))
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode != 0
+    assert "data_invalid: class unheard-of" in output

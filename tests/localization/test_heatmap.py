@@ -1,0 +1,71 @@
+"""Maps: tile scores laid back onto the image."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import PIL.Image
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schema.scan import TILE, SelectionGrid, Tiling
+from tests.support.scans import scan_of
+from worker.localization.heatmap import heatmap, rasterize
+from worker.localization.render import MAP_LONGEST, map_png, overlay
+from worker.pipeline.measure import lay_tiles
+
+
+@given(st.integers(224, 700), st.integers(224, 700), st.sampled_from([56, 100, 112, 224]), st.randoms())
+def test_every_pixel_has_the_mean_of_the_scored_tiles_over_it(width: int, height: int, stride: int, random) -> None:  # type: ignore[no-untyped-def]
+    corners, _ = lay_tiles(width, height, Tiling(stride=stride))
+    authentic = [random.choice([None, random.random()]) for _ in corners]
+    scan = scan_of(authentic, width=width, height=height, stride=stride)
+    total, count = np.zeros((height, width)), np.zeros((height, width))
+    for (x, y), score, scored in zip(scan.corners, scan.synthetic, scan.scored, strict=True):
+        if scored:
+            total[y : y + TILE, x : x + TILE] += score
+            count[y : y + TILE, x : x + TILE] += 1
+    expected = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    np.testing.assert_allclose(rasterize(heatmap(scan), width, height, max(width, height)), expected, atol=1e-6)
+
+
+@given(st.integers(1, 1500), st.integers(1, 1500), st.sampled_from(SelectionGrid), st.integers(56, 224))
+def test_candidates_lie_among_the_tiles_row_by_row(width: int, height: int, mode: SelectionGrid, stride: int) -> None:
+    corners, candidates = lay_tiles(width, height, Tiling(mode, stride))
+    assert len(np.unique(corners, axis=0)) == len(corners)
+    order = corners[:, 1].astype(np.int64) * width + corners[:, 0]
+    assert (np.diff(order) > 0).all()
+    chosen = corners[candidates]
+    if mode is SelectionGrid.REFERENCE:
+        assert len(chosen) == (width // TILE) * (height // TILE)
+        assert (chosen % TILE == 0).all()
+    else:
+        assert len(chosen) == (-(-width // TILE) * -(-height // TILE) if min(width, height) >= TILE else 0)
+
+
+def test_the_stored_map_shows_scores_as_gray_and_unscored_tiles_as_transparent() -> None:
+    picture = PIL.Image.open(io.BytesIO(map_png(scan_of([0.8, None, 0.0])) or b""))
+    assert picture.mode == "LA"
+    assert picture.size == (MAP_LONGEST, round(MAP_LONGEST / 3))
+    gray, alpha = np.asarray(picture)[80, [80, 256, 430]].T.tolist()
+    assert alpha == [255, 0, 255]
+    assert gray[0] == pytest.approx(255 * 0.2, abs=1)
+    assert gray[2] == 255
+
+
+def test_an_image_without_tiles_has_no_map_and_a_plain_overlay() -> None:
+    scan = scan_of([], width=100, height=80)
+    pixels = np.full((80, 100, 3), 7, np.uint8)
+    assert map_png(scan) is None
+    assert (np.asarray(overlay(pixels, scan, ())) == pixels).all()
+
+
+def test_the_overlay_reddens_synthetic_tiles_and_leaves_authentic_ones_clear() -> None:
+    scan = scan_of([1.0, 0.0, None])
+    pixels = np.full((224, 672, 3), 200, np.uint8)
+    authentic, synthetic, unscored = np.asarray(overlay(pixels, scan, ()))[100, [100, 330, 560]].astype(int)
+    assert authentic.tolist() == [200, 200, 200]
+    assert synthetic[0] - synthetic[1] > 80
+    assert 150 < unscored[0] == unscored[1] == unscored[2] < 200

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tools.demo_weights.build import Composite
+from tools.demo_weights.figures_table import BEGIN, END, compared, insert, markdown
+from tools.demo_weights.finish import Figure, published_figures
+from tools.demo_weights.regions import overlap
+from worker.demo.paths import DEMO_WEIGHTS
+
+PAGE = Path(__file__).parents[3] / "docs/demo-weights.md"
+
+
+def _figure(value: float, images: str = "original") -> Figure:
+    return Figure(images, "detection F1", value, 0.9, 0.97, 228)
+
+
+def test_the_page_prints_the_figures_that_the_weights_carry() -> None:
+    published = published_figures(DEMO_WEIGHTS)
+    assert len(published) > 10
+    assert f"{BEGIN}\n{markdown(published)}{END}" in PAGE.read_text(encoding="utf-8")
+
+
+def test_a_figure_counts_as_reproduced_inside_the_published_interval_alone() -> None:
+    published = [_figure(0.95), _figure(0.95, "jpeg"), _figure(0.95, "not evaluated here")]
+    here = [_figure(0.9), _figure(0.89, "jpeg")]
+    assert [inside for _, _, inside in compared(here, published)] == [True, False]
+
+
+def test_the_table_replaces_what_stood_between_the_marks(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    insert(page, [_figure(0.95)])
+    assert page.read_text() == f"before\n{BEGIN}\n{markdown([_figure(0.95)])}{END}\nafter\n"
+
+
+@pytest.mark.parametrize(("found", "expected"), [((10, 20, 30, 40), 1.0), ((10, 20, 15, 40), 0.5), ((50, 0, 5, 5), 0)])
+def test_overlap_is_intersection_over_union(found: tuple[int, int, int, int], expected: float) -> None:
+    x, y, width, height = found
+    pixels = np.zeros((80, 60), np.bool_)
+    pixels[y : y + height, x : x + width] = True
+    true = Composite("image.png", "photograph", "network", 10, 20, 30, 40)
+    assert overlap(pixels, true) == pytest.approx(expected)

@@ -1,0 +1,1 @@
+"""The bench beside the service: labelled data sets, training, evaluation, calibration and stability of the detector."""

@@ -1,0 +1,30 @@
+"""Training as `torchrun` starts it: `torchrun --nproc-per-node N -m worker.lab.training RECIPE`.
+
+`susy train RECIPE` does the same in one process.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from worker.errors import SetupError
+from worker.lab.training.loop import fit
+from worker.lab.training.recipe import read_recipe
+
+
+def main() -> int:
+    """Train by the recipe named on the command line; returns the exit code."""
+    if len(sys.argv) != 2:
+        print("usage: torchrun --nproc-per-node N -m worker.lab.training RECIPE", file=sys.stderr)
+        return 2
+    try:
+        fit(read_recipe(Path(sys.argv[1])))
+    except SetupError as error:
+        print(f"susy: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""What a recipe trains on: the data set opened, checked and cut into patches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.lab.dataset.checks import require_trainable
+from worker.lab.dataset.geometry import Geometry
+from worker.lab.dataset.layouts import open_dataset
+from worker.lab.dataset.leakage import refuse_leakage
+from worker.lab.dataset.patches import Patches, cut_patches
+from worker.lab.training.distributed import ProcessGroup
+from worker.lab.training.recipe import Recipe
+
+SPLITS = ("train", "val")
+_AT_ONCE = 256  # patches
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """What one run trains and validates on."""
+
+    train: Patches
+    validation: Patches
+    fingerprint: str
+    """SHA-256 of classes, labels and pixels: the same wherever the same images are trained on."""
+    images: dict[str, dict[str, int]]
+    """How many images each split has of each class."""
+    ignored: tuple[str, ...]
+    """Classes of the data set that the recipe does not name."""
+    class_weights: NDArray[np.float32]
+    """[C] what a tile of each class counts in the loss."""
+
+    @property
+    def left_out(self) -> int:
+        """How many images are too small for a patch."""
+        return self.train.left_out + self.validation.left_out
+
+
+def load_data(recipe: Recipe, group: ProcessGroup) -> Data:
+    """Open, check and cut the recipe's data; the first process does so before the others, which find it cut.
+
+    Raises `SetupError` (`data_invalid`) for a split or a class without images, an image that cannot be read, and an
+    image or a picture that lies in two splits.
+    """
+    dataset = open_dataset(recipe.data)
+    if group.is_main:
+        require_trainable(dataset, recipe.classes)
+        refuse_leakage(dataset)
+    else:
+        group.wait()
+    chosen = {split: [entry for entry in dataset.of(split) if entry.label in recipe.classes] for split in SPLITS}
+    geometry = Geometry(recipe.patch, recipe.patches_per_image)
+    train, validation = (
+        cut_patches(chosen[split], recipe.classes, geometry, recipe.out / "patches") for split in SPLITS
+    )
+    if group.is_main:
+        group.wait()
+    return Data(
+        train,
+        validation,
+        fingerprint=group.broadcast(_fingerprint(recipe, train, validation) if group.is_main else ""),
+        images={split: dict(Counter(entry.label for entry in chosen[split])) for split in SPLITS},
+        ignored=tuple(label for label in dataset.labels if label not in recipe.classes),
+        class_weights=_class_weights(recipe, train),
+    )
+
+
+def _class_weights(recipe: Recipe, train: Patches) -> NDArray[np.float32]:
+    """As the recipe says; balanced ones are tiles / (classes · tiles of the class), as in scikit-learn."""
+    if not recipe.class_weights:
+        return np.ones(len(recipe.classes), np.float32)
+    if isinstance(recipe.class_weights, str):
+        counts = np.bincount(train.labels, minlength=len(recipe.classes))
+        return (len(train) / (len(recipe.classes) * counts)).astype(np.float32)
+    return np.array([recipe.class_weights[name] for name in recipe.classes], np.float32)
+
+
+def _fingerprint(recipe: Recipe, *splits: Patches) -> str:
+    """SHA-256 of what the network gets to see: class names, and each split's labels and pixels, in order."""
+    digest = hashlib.sha256(json.dumps(recipe.classes).encode())
+    for patches in splits:
+        digest.update(patches.labels.astype("<i8").tobytes())
+        for start in range(0, len(patches), _AT_ONCE):
+            digest.update(np.ascontiguousarray(patches.pixels[start : start + _AT_ONCE]).data)
+    return digest.hexdigest()
