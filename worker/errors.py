@@ -102,12 +102,24 @@ class SusyError(Exception):
 
 
 class PermanentError(SusyError):
-    """Trying again cannot help: the check is quarantined at once."""
+    """Another attempt cannot help: the check is quarantined at once."""
 
 
 class TransientError(SusyError):
-    """Trying again may help: the check waits and is attempted again, up to a bound."""
+    """Another attempt may help: the check waits and is attempted again, up to a limit."""
 
 
 class SetupError(SusyError):
-    """The process cannot do its work as it is set up (exit code 2)."""
+    """The command or process cannot do its work as it stands (exit code 2). Raised as one of its kinds below."""
+
+
+class ConfigurationError(SetupError):
+    """A setting, a file that it names, or this installation is wrong or missing."""
+
+
+class InputDataError(SetupError):
+    """A data set or a manifest cannot be used as it is."""
+
+
+class UnhealthyError(SetupError):
+    """A health check failed."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file, and its folder if there is none; a file that was there before is kept until the new one lies whole
     on the disk.
 
-    Raises `SetupError` (`disk_full`) naming the file.
+    Raises `ConfigurationError` (`disk_full`) naming the file.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -27,7 +27,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
             partial.unlink(missing_ok=True)
     except OSError as error:
         kept = "the one before is kept" if path.exists() else "nothing was kept"
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.DISK_FULL,
             f"{path} cannot be written ({error.strerror}), {kept}; free some space, or name another place",
         ) from error

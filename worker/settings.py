@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from redis.connection import parse_url
 
 from schema.scan import MAX_STRIDE, MIN_STRIDE, TILE, SelectionGrid, Tiling
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode
 
 STATE_DIRECTORY = Path(".susy")
 """Where `susy up` keeps its data and leaves the addresses of its servers."""
@@ -158,7 +158,7 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        raise SetupError(ErrorCode.SETTINGS, "; ".join(map(_one_line, error.errors()))) from None
+        raise ConfigurationError(ErrorCode.SETTINGS, "; ".join(map(_one_line, error.errors()))) from None
 
 
 class _RunningServices(PydanticBaseSettingsSource):
@@ -182,7 +182,7 @@ def _parsed_by(parse: Callable[[str], object], value: str, example: str) -> None
 
 def _needed(value: str | None, variable: str, example: str) -> str:
     if value is None:
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.SETTINGS, f"{variable} is not set; set it (like {example}), or start `susy up` in this folder"
         )
     return value

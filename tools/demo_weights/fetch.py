@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.progress import track
 
 from tools.demo_weights.photographs import PHOTOGRAPHS
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode, InputDataError
 
 PYTHON_PACKAGES = {"scikit-image": "skimage", "scikit-learn": "sklearn"}
 
@@ -41,7 +41,7 @@ def _unpack(package: str, folder: Path) -> None:
         why = (
             error.stderr.decode(errors="replace").strip() if isinstance(error, subprocess.CalledProcessError) else error
         )
-        raise SetupError(
+        raise InputDataError(
             ErrorCode.DATA_INVALID,
             f"Debian's package {package} could not be fetched ({why}); unpack it under {folder / package} by hand",
         ) from error
@@ -51,5 +51,5 @@ def _unpack(package: str, folder: Path) -> None:
 def _site_packages(package: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise SetupError(ErrorCode.MISSING_EXTRA, f"{package} is missing: pip install 'susy-worker[rebuild]'")
+        raise ConfigurationError(ErrorCode.MISSING_EXTRA, f"{package} is missing: pip install 'susy-worker[rebuild]'")
     return Path(spec.origin).parent.parent

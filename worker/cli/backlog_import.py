@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from schema.states import Lane
 from worker.cli.output import notes, out, print_json
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode, InputDataError
 from worker.importing.folder import walk_folder
 from worker.importing.load import Located, Summary, load
 from worker.importing.manifest import ManifestFormat, read_manifest
@@ -90,7 +90,7 @@ def _locator(settings: Settings) -> Located:
     missing = [str(root) for root in settings.roots if not root.is_dir()]
     if missing or not settings.roots:
         what = f"SUSY_ROOTS names {missing[0]}, which is no folder here" if missing else "SUSY_ROOTS is not set"
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.SETTINGS, f"{what}; set it to the folders that hold the images, or add --no-check-files"
         )
     return partial(locate, roots=settings.roots)
@@ -112,7 +112,7 @@ def _opened(origin: str) -> Iterator[BinaryIO | None]:
             stream = Path(origin).open("rb")  # noqa: SIM115 (errors of its user are not errors of opening)
         except OSError as error:
             why = f"the manifest {origin!r} cannot be opened ({error.strerror}); name a file, a folder, or -"
-            raise SetupError(ErrorCode.MANIFEST_INVALID, why) from error
+            raise InputDataError(ErrorCode.MANIFEST_INVALID, why) from error
         with stream:
             yield stream
 
@@ -123,7 +123,7 @@ def _reject_file(path: Path) -> Iterator[Callable[[Reject], None]]:
     try:
         file = path.open("w", encoding="utf-8")
     except OSError as error:
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.SETTINGS, f"{str(path)!r} cannot be written ({error.strerror}); name another by --rejects"
         ) from error
     with file:

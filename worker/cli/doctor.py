@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from worker.cli.output import out
-from worker.errors import ErrorCode, SetupError, SusyError
+from worker.errors import ConfigurationError, ErrorCode, SetupError, SusyError
 from worker.settings import Settings, load_settings
 
 
@@ -56,7 +56,7 @@ def _redis(settings: Settings) -> str:
     except redis.RedisError as error:
         raise SetupError(ErrorCode.QUEUE_UNAVAILABLE, f"SUSY_REDIS_URL: {error}") from error
     if facts["maxmemory_policy"] != "noeviction":
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.SETTINGS,
             f"Redis evicts messages when full (maxmemory-policy {facts['maxmemory_policy']}); set it to noeviction",
         )
@@ -65,10 +65,10 @@ def _redis(settings: Settings) -> str:
 
 def _roots(settings: Settings) -> str:
     if not settings.roots:
-        raise SetupError(ErrorCode.SETTINGS, "SUSY_ROOTS is not set; name the folders that hold images")
+        raise ConfigurationError(ErrorCode.SETTINGS, "SUSY_ROOTS is not set; name the folders that hold images")
     for root in settings.roots:
         if not root.is_dir():
-            raise SetupError(ErrorCode.SETTINGS, f"SUSY_ROOTS names {root}, which is no folder")
+            raise ConfigurationError(ErrorCode.SETTINGS, f"SUSY_ROOTS names {root}, which is no folder")
     return ", ".join(map(str, settings.roots))
 
 

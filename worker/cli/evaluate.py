@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from worker.cli.check import with_some_weights
 from worker.cli.output import notes, out, print_json, progress_bar, table
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode
 from worker.files import write_atomically
 from worker.policy.policy import Aggregation, Rule
 from worker.settings import Settings, load_settings
@@ -146,7 +146,7 @@ def split_names(names: str) -> list[str]:
 def read_alias(pairs: list[str]) -> dict[str, str]:
     """`LABEL=CLASS` of each; raises `SetupError` for another form."""
     if wrong := [pair for pair in pairs if pair.count("=") != 1]:
-        raise SetupError(ErrorCode.SETTINGS, f"--alias {wrong[0]}: write LABEL=CLASS")
+        raise ConfigurationError(ErrorCode.SETTINGS, f"--alias {wrong[0]}: write LABEL=CLASS")
     return {label: name for label, _, name in (pair.partition("=") for pair in pairs)}
 
 
@@ -155,14 +155,14 @@ def one_of(choices: type[CheckFilter], name: str, option: str) -> CheckFilter:
     try:
         return choices(name)
     except ValueError:
-        raise SetupError(ErrorCode.SETTINGS, f"{option} {name}: it is one of {', '.join(choices)}") from None
+        raise ConfigurationError(ErrorCode.SETTINGS, f"{option} {name}: it is one of {', '.join(choices)}") from None
 
 
 def _patches(text: str) -> int | None:
     if text == "all":
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise SetupError(ErrorCode.SETTINGS, f"--patches {text}: write a number from 1 on, or all")
+        raise ConfigurationError(ErrorCode.SETTINGS, f"--patches {text}: write a number from 1 on, or all")
     return int(text)
 
 

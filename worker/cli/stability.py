@@ -10,7 +10,7 @@ import typer
 from worker.cli.check import files_in, with_some_weights
 from worker.cli.evaluate import split_names
 from worker.cli.output import notes, out, print_json, progress_bar, table
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ErrorCode, InputDataError
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def stability(
     settings = with_some_weights(load_settings(**{key: value for key, value in overrides.items() if value is not None}))
     files = [file for path in images for file in files_in(path)]
     if not files:
-        raise SetupError(ErrorCode.DATA_INVALID, f"{', '.join(map(str, images))} holds no image; name another folder")
+        raise InputDataError(
+            ErrorCode.DATA_INVALID, f"{', '.join(map(str, images))} holds no image; name another folder"
+        )
     require_folder(folder)
     chosen = load_policies(settings.policy, settings.policies).default
     traces, unreadable = [], 0

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from worker.embedded import embedded_services
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode
 from worker.queue.publisher import Publisher
 from worker.queue.reconciler import reconcile_forever
 from worker.settings import Settings, load_settings
@@ -66,7 +66,7 @@ class WorkerProcess:
         """Start the worker again if it has ended. Raises `SetupError` when it cannot start as set up."""
         code = self._process.poll()
         if code == SETUP_EXIT_CODE:
-            raise SetupError(ErrorCode.SETTINGS, "the worker cannot start; its own message says why")
+            raise ConfigurationError(ErrorCode.SETTINGS, "the worker cannot start; its own message says why")
         if code is not None:
             self._close_pipe()
             self._process = self._start()

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from worker.detector.release import RELEASE, Release, import_release
 from worker.detector.weights import WeightsInfo
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode, SetupError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _URL = re.compile(r"\S*://\S*")
@@ -123,7 +123,7 @@ def _in_one_line(filename: str, release: Release, host: str) -> Iterator[None]:
 
 
 def _refused(why: str) -> SetupError:
-    return SetupError(
+    return ConfigurationError(
         ErrorCode.WEIGHTS_INVALID, f"{why}; nothing was changed. Try again, or import a file with `susy weights import`"
     )
 
@@ -132,7 +132,7 @@ def _hub_library() -> Any:
     try:
         import huggingface_hub.constants  # the package alone loads its parts only when it knows them
     except ImportError as error:
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.MISSING_EXTRA, "fetching weights needs huggingface_hub: pip install 'susy-worker[hub]'"
         ) from error
     return huggingface_hub

@@ -104,8 +104,8 @@ def import_release(
     `golden_patch` is the release's published patch, when it is at hand. `version` defaults to the first
     twelve digits of the file's digest. `origin` adds to the recorded provenance.
 
-    Raises `SetupError` (`weights_invalid`) for a file that is missing, truncated, no TorchScript, of another hash or
-    of another network; `target` is then as it was before.
+    Raises `ConfigurationError` (`weights_invalid`) for a file that is missing, truncated, not TorchScript, of another
+    hash or of another network; `target` is then as it was before.
     """
     digest = file_digest(source)
     expected = (sha256 or release.sha256 or "").lower() or None

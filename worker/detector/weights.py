@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from worker.detector.model import SuSy
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode, SetupError
 from worker.files import write_atomically
 
 FORMAT = "susy-worker/weights/1"
@@ -88,7 +88,7 @@ def save_weights(
 def load_weights(path: Path, *, sha256: str | None = None) -> tuple[SuSy, WeightsInfo]:
     """Read a weights file into a float32 module in evaluation mode.
 
-    Raises `SetupError` (`weights_invalid`) for a file that is missing, truncated, altered, of another
+    Raises `ConfigurationError` (`weights_invalid`) for a file that is missing, truncated, altered, of another
     network, or whose digest is not the `sha256` asked for.
     """
     if not path.is_file():
@@ -151,7 +151,7 @@ def count_parameters(model: torch.nn.Module) -> int:
 
 def invalid(what: Path | str, why: str) -> SetupError:
     """The refusal of a weights file, in one line."""
-    return SetupError(ErrorCode.WEIGHTS_INVALID, f"weights file {what} {why}")
+    return ConfigurationError(ErrorCode.WEIGHTS_INVALID, f"weights file {what} {why}")
 
 
 def _is_temperature(number: float) -> bool:

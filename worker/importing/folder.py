@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ErrorCode, InputDataError
 from worker.importing.records import Defaults, Record, Reject, bounded_id, submission_of
 
 
@@ -27,7 +27,7 @@ def walk_folder(
         waiting = [os.scandir(root)]
     except OSError as error:
         why = f"{str(folder)!r} cannot be listed ({error.strerror}); name a folder that the user who imports may read"
-        raise SetupError(ErrorCode.MANIFEST_INVALID, why) from error
+        raise InputDataError(ErrorCode.MANIFEST_INVALID, why) from error
     try:
         while waiting:
             try:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from pydantic_core import from_json
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ErrorCode, InputDataError, SetupError
 from worker.importing.records import MAX_TEXT, Defaults, Record, Reject, submission_of
 
 MAX_LINE = 262_144
@@ -128,4 +128,4 @@ def _reject(number: int, reason: str, text: str) -> Reject:
 
 
 def _unreadable(why: str) -> SetupError:
-    return SetupError(ErrorCode.MANIFEST_INVALID, f"the manifest cannot be read: {why}; see docs/operations.md")
+    return InputDataError(ErrorCode.MANIFEST_INVALID, f"the manifest cannot be read: {why}; see docs/operations.md")

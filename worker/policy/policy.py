@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from schema.states import Decision
 from schema.verdict import PolicyVersion
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -96,11 +96,11 @@ class Policy(BaseModel):
 
 
 def load_policy(path: Path) -> Policy:
-    """Read a policy file. Raises `SetupError` (`policy_invalid`) naming the file, the key and the remedy."""
+    """Read a policy file. Raises `ConfigurationError` (`policy_invalid`) naming the file, the key and the remedy."""
     try:
         text = path.read_text()
     except OSError as error:
-        raise SetupError(ErrorCode.POLICY_INVALID, f"policy {path} cannot be read: {error.strerror}") from error
+        raise ConfigurationError(ErrorCode.POLICY_INVALID, f"policy {path} cannot be read: {error.strerror}") from error
     return _parse(text, str(path))
 
 
@@ -116,7 +116,9 @@ def load_policies(default: Path | None, folder: Path | None) -> PolicySet:
     for path in sorted(folder.glob("*.toml")) if folder else ():
         policy = load_policy(path)
         if policy.name in named and policy != named[policy.name]:
-            raise SetupError(ErrorCode.POLICY_INVALID, f"policy {path}: name {policy.name!r} is taken; rename one")
+            raise ConfigurationError(
+                ErrorCode.POLICY_INVALID, f"policy {path}: name {policy.name!r} is taken; rename one"
+            )
         named[policy.name] = policy
     return PolicySet(chosen, named)
 
@@ -140,10 +142,10 @@ def _parse(text: str, where: str) -> Policy:
     try:
         return Policy.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise SetupError(ErrorCode.POLICY_INVALID, f"policy {where} is no TOML: {error}") from error
+        raise ConfigurationError(ErrorCode.POLICY_INVALID, f"policy {where} is no TOML: {error}") from error
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc'])) or 'policy'}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors()
         )
-        raise SetupError(ErrorCode.POLICY_INVALID, f"policy {where}: {problems}") from error
+        raise ConfigurationError(ErrorCode.POLICY_INVALID, f"policy {where}: {problems}") from error

@@ -14,7 +14,7 @@ import time
 
 from redis import Redis
 
-from worker.errors import ErrorCode, SetupError, SusyError
+from worker.errors import ErrorCode, SusyError, UnhealthyError
 from worker.queue.celery_app import make_app
 from worker.settings import Settings, load_settings
 from worker.store import Store
@@ -30,13 +30,13 @@ def check_alive(settings: Settings) -> None:
     """Return when the worker of this machine has touched its file within the last few heartbeats."""
     path = settings.alive_file
     if path is None:
-        raise SetupError(ErrorCode.SETTINGS, "SUSY_ALIVE_FILE is not set; set it here and for the worker")
+        raise UnhealthyError(ErrorCode.SETTINGS, "SUSY_ALIVE_FILE is not set; set it here and for the worker")
     try:
         age = time.time() - path.stat().st_mtime
     except FileNotFoundError:
-        raise SetupError(ErrorCode.SETTINGS, f"{path} is not there; the worker has not started yet") from None
+        raise UnhealthyError(ErrorCode.SETTINGS, f"{path} is not there; the worker has not started yet") from None
     if age > MISSED_BEATS * settings.heartbeat:
-        raise SetupError(ErrorCode.UNEXPECTED, f"the worker gave no sign of life for {age:.0f} s; restart it")
+        raise UnhealthyError(ErrorCode.UNEXPECTED, f"the worker gave no sign of life for {age:.0f} s; restart it")
 
 
 def check_worker(settings: Settings) -> None:
@@ -44,7 +44,7 @@ def check_worker(settings: Settings) -> None:
     name = f"celery@{socket.gethostname()}"
     with make_app(settings) as app:
         if not app.control.ping(destination=[name], timeout=ANSWER_WITHIN):
-            raise SetupError(ErrorCode.QUEUE_UNAVAILABLE, f"{name} does not answer; look into its log")
+            raise UnhealthyError(ErrorCode.QUEUE_UNAVAILABLE, f"{name} does not answer; look into its log")
 
 
 def check_reconciler(settings: Settings) -> None:

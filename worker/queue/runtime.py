@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from worker.detector.detector import Detector
 from worker.detector.locate import DEMO
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode
 from worker.policy.policy import PolicySet, load_policies
 from worker.queue.heartbeat import LeaseHeartbeat
 from worker.queue.isolation import Isolation
@@ -45,7 +45,9 @@ def start_runtime(settings: Settings) -> Runtime:
     Raises `SetupError` before any message is taken.
     """
     if not settings.roots:
-        raise SetupError(ErrorCode.SETTINGS, "SUSY_ROOTS is not set; name the folders under which images may be read")
+        raise ConfigurationError(
+            ErrorCode.SETTINGS, "SUSY_ROOTS is not set; name the folders under which images may be read"
+        )
     database_url = settings.require_database_url()
     with ExitStack() as stack:
         policies = load_policies(settings.policy, settings.policies)
@@ -54,7 +56,7 @@ def start_runtime(settings: Settings) -> Runtime:
         publisher = stack.enter_context(Publisher(settings))
         detector = stack.enter_context(Detector(settings))
         if detector.identity.is_demo and settings.weights != DEMO:
-            raise SetupError(
+            raise ConfigurationError(
                 ErrorCode.SETTINGS,
                 "these are demonstration weights; run `susy weights pull` for the released ones, or set "
                 "SUSY_WEIGHTS=demo to try the worker with verdicts that decide nothing",
@@ -77,7 +79,7 @@ class CurrentRuntime:
 
     def get(self) -> Runtime:
         if self._runtime is None:
-            raise SetupError(ErrorCode.SETTINGS, "tasks run only inside a worker; start one with `susy worker`")
+            raise ConfigurationError(ErrorCode.SETTINGS, "tasks run only inside a worker; start one with `susy worker`")
         return self._runtime
 
     def stop(self) -> None:

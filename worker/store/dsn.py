@@ -8,7 +8,7 @@ from typing import Any, Self
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode
 
 CONNECT_TIMEOUT = 5
 """Seconds to wait for one server to accept a connection."""
@@ -38,7 +38,7 @@ class Dsn:
             parts = conninfo_to_dict(database_url)
         except psycopg.Error:
             # libpq's own text may repeat the URL.
-            raise SetupError(ErrorCode.SETTINGS, "the database URL is no valid Postgres URL") from None
+            raise ConfigurationError(ErrorCode.SETTINGS, "the database URL is no valid Postgres URL") from None
         host = parts.get("host") or parts.get("hostaddr") or "the local socket"
         port = f":{parts['port']}" if parts.get("port") else ""
         database = parts.get("dbname") or parts.get("user") or "the user's database"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import errors
 
-from worker.errors import ErrorCode, PermanentError, SetupError, SusyError, TransientError
+from worker.errors import ConfigurationError, ErrorCode, PermanentError, SusyError, TransientError
 from worker.store.dsn import Dsn
 
 _MAX_REASON = 300
@@ -42,17 +42,17 @@ def _set_up_wrongly(error: psycopg.Error, address: Dsn) -> SusyError:
         case (
             errors.UndefinedTable() | errors.UndefinedColumn() | errors.UndefinedFunction() | errors.InvalidSchemaName()
         ):
-            return SetupError(
+            return ConfigurationError(
                 ErrorCode.DATABASE_OUTDATED,
                 f"the database at {address.place} lacks what this version needs; run `susy db upgrade`",
             )
         case errors.DuplicateTable() | errors.DuplicateSchema() | errors.DuplicateFunction() | errors.DuplicateObject():
-            return SetupError(
+            return ConfigurationError(
                 ErrorCode.SETTINGS,
                 f"the database at {address.place} holds something else under a name of ours: {reason(error)}",
             )
         case errors.InsufficientPrivilege():
-            return SetupError(
+            return ConfigurationError(
                 ErrorCode.SETTINGS, f"the database user has too few rights at {address.place}: {reason(error)}"
             )
         case _:

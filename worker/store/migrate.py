@@ -19,7 +19,7 @@ from alembic.util import CommandError
 
 import migrations
 from schema.tables import SCHEMA
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode, SetupError
 from worker.store.dsn import Dsn
 from worker.store.errors import translated
 from worker.store.locks import MIGRATION_LOCK
@@ -62,7 +62,9 @@ def head() -> str:
     """The revision this version of susy-worker needs."""
     revision = ScriptDirectory.from_config(_config()).get_current_head()
     if revision is None:
-        raise SetupError(ErrorCode.DATABASE_OUTDATED, "this installation holds no migrations; reinstall susy-worker")
+        raise ConfigurationError(
+            ErrorCode.DATABASE_OUTDATED, "this installation holds no migrations; reinstall susy-worker"
+        )
     return revision
 
 
@@ -79,7 +81,9 @@ def require_current(database_url: str) -> None:
     if revision is not None and not _is_known(revision):
         raise _too_new(revision)
     found = "holds no ledger" if revision is None else f"is at revision {revision}"
-    raise SetupError(ErrorCode.DATABASE_OUTDATED, f"the database {found}, {head()} is needed; run `susy db upgrade`")
+    raise ConfigurationError(
+        ErrorCode.DATABASE_OUTDATED, f"the database {found}, {head()} is needed; run `susy db upgrade`"
+    )
 
 
 def _is_known(revision: str) -> bool:
@@ -87,7 +91,7 @@ def _is_known(revision: str) -> bool:
 
 
 def _too_new(revision: str) -> SetupError:
-    return SetupError(
+    return ConfigurationError(
         ErrorCode.DATABASE_OUTDATED,
         f"the database is at revision {revision}, which this version of susy-worker does not know; upgrade susy-worker",
     )
@@ -135,7 +139,7 @@ def _locked(database_url: str) -> Iterator[sa.Connection]:
             revision = _revision(connection)
             if revision is not None and not _is_known(revision):
                 raise _too_new(revision) from error
-            raise SetupError(ErrorCode.DATABASE_OUTDATED, str(error)) from error
+            raise ConfigurationError(ErrorCode.DATABASE_OUTDATED, str(error)) from error
 
 
 def _schema_is_missing(connection: sa.Connection) -> bool:

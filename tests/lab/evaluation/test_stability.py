@@ -13,7 +13,7 @@ from schema.states import Decision
 from tests.support.released import save_released
 from worker.detector.release import RELEASE
 from worker.detector.weights import save_weights
-from worker.errors import ErrorCode, PermanentError, SetupError
+from worker.errors import ConfigurationError, ErrorCode, PermanentError, SetupError
 from worker.intake.decode import decode
 from worker.lab.evaluation.stability import Judge, Look, Trace, Unreadable, open_network, trace_all
 from worker.lab.evaluation.stability_alterations import ALTERATIONS
@@ -109,7 +109,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on_in_order(tmp_path: Pa
 def test_a_fault_of_the_setup_ends_the_run(tmp_path: Path) -> None:
     class Unset(Brightness):
         def score(self, tiles: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-            raise SetupError(ErrorCode.WEIGHTS_INVALID, "weights answered with NaN")
+            raise ConfigurationError(ErrorCode.WEIGHTS_INVALID, "weights answered with NaN")
 
     (tmp_path / "a.png").write_bytes(png(220))
     judging = Judge(Unset(), policy(), Tiling(), 10_000_000, 10_000_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.errors import ErrorCode, SetupError, SusyError
+from worker.errors import ErrorCode, InputDataError, SusyError
 from worker.intake.decode import decode
 from worker.lab.dataset.entry import Entry
 
@@ -14,12 +14,12 @@ MAX_PIXELS = 100_000_000
 
 
 def pixels(entry: Entry) -> NDArray[np.uint8]:
-    """The image upright, uint8 [H, W, 3], RGB. Raises `SetupError` (`data_invalid`) that names it."""
+    """The image upright, uint8 [H, W, 3], RGB. Raises `InputDataError` (`data_invalid`) that names it."""
     content = entry.read()
     try:
         return decode(content, MAX_PIXELS).pixels
     except SusyError as error:
-        raise SetupError(
+        raise InputDataError(
             ErrorCode.DATA_INVALID,
             f"{entry.name} cannot be decoded ({error.message}); fix the image or remove it "
             "(`susy data inspect` lists all that are unreadable)",

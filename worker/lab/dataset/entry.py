@@ -17,7 +17,7 @@ class Source(Protocol):
     """Where an image's encoded bytes lie."""
 
     def read(self) -> bytes:
-        """The encoded image; raises `SetupError` (`data_invalid`) naming the image when it cannot be read."""
+        """The encoded image; raises `InputDataError` (`data_invalid`) naming the image when it cannot be read."""
         ...
 
     def fingerprint(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ErrorCode, InputDataError
 from worker.lab.dataset.entry import Dataset, Entry
 from worker.lab.dataset.parallel import parallel_map
 from worker.lab.dataset.sources import FileSource
@@ -29,7 +29,7 @@ class Leak:
 
 
 def refuse_leakage(dataset: Dataset) -> None:
-    """Raise `SetupError` (`data_invalid`) that names two images if any picture or any bytes lie in two splits.
+    """Raise `InputDataError` (`data_invalid`) that names two images if any picture or any bytes lie in two splits.
 
     Cheap for files: only those are read whose length is also found in another split.
     """
@@ -37,7 +37,7 @@ def refuse_leakage(dataset: Dataset) -> None:
     digests = list(parallel_map(digest, suspects, "looking for images in two splits"))
     leaks = (*picture_leaks(dataset), *byte_leaks(suspects, digests))
     if leaks:
-        raise SetupError(ErrorCode.DATA_INVALID, refusal(dataset.path, leaks))
+        raise InputDataError(ErrorCode.DATA_INVALID, refusal(dataset.path, leaks))
 
 
 def refusal(path: Path, leaks: Sequence[Leak]) -> str:

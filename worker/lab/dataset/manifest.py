@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ErrorCode, InputDataError
 from worker.lab.dataset.entry import SPELLINGS, Dataset, Entry
 from worker.lab.dataset.sources import FileSource
 
@@ -23,7 +23,7 @@ def open_csv(path: Path) -> Dataset:
             _need_columns(path, reader.fieldnames or ())
             return _dataset(path, reader, first=2)  # as an editor counts the lines
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SetupError(
+        raise InputDataError(
             ErrorCode.DATA_INVALID, f"{path} is no CSV that can be read ({error}); write it anew"
         ) from error
 
@@ -40,7 +40,7 @@ def open_parquet(path: Path) -> Dataset:
 def _need_columns(path: Path, names: Iterable[str]) -> None:
     missing = sorted(REQUIRED - set(names))
     if missing:
-        raise SetupError(ErrorCode.DATA_INVALID, f"{path} lacks the column {', '.join(missing)}; add it")
+        raise InputDataError(ErrorCode.DATA_INVALID, f"{path} lacks the column {', '.join(missing)}; add it")
 
 
 def _dataset(path: Path, rows: Iterable[Mapping[str, str | None]], first: int) -> Dataset:
@@ -50,22 +50,22 @@ def _dataset(path: Path, rows: Iterable[Mapping[str, str | None]], first: int) -
         if entry.name in entries:
             other = entries[entry.name]
             where = f"for {other.split} and for {entry.split}" if other.split != entry.split else "twice"
-            raise SetupError(
+            raise InputDataError(
                 ErrorCode.DATA_INVALID, f"{path}, row {number}: {entry.name} is listed {where}; keep one of the rows"
             )
         entries[entry.name] = entry
     if not entries:
-        raise SetupError(ErrorCode.DATA_INVALID, f"{path} lists no image; add rows")
+        raise InputDataError(ErrorCode.DATA_INVALID, f"{path} lists no image; add rows")
     return Dataset(path, tuple(entries.values()))
 
 
 def _entry(path: Path, number: int, row: Mapping[str, str | None]) -> Entry:
     for column in sorted(REQUIRED):
         if not row[column]:
-            raise SetupError(ErrorCode.DATA_INVALID, f"{path}, row {number}: {column} is empty; fill it in")
+            raise InputDataError(ErrorCode.DATA_INVALID, f"{path}, row {number}: {column} is empty; fill it in")
     name, label, split = str(row["path"]), str(row["class"]), str(row["split"])
     if split not in SPELLINGS:
-        raise SetupError(
+        raise InputDataError(
             ErrorCode.DATA_INVALID, f"{path}, row {number}: {split!r} is no split; write train, val or test"
         )
     return Entry(

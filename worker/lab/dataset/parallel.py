@@ -12,7 +12,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -41,7 +41,7 @@ def parallel_map(
                 results = pool.map(function, items, chunksize=_CHUNK)
                 yield from progress.track(results, total=len(items), description=description)
             except BrokenProcessPool as error:
-                raise SetupError(
+                raise ConfigurationError(
                     ErrorCode.OUT_OF_MEMORY,
                     f"a process ended while {description}, most likely for lack of memory; free some and start again",
                 ) from error

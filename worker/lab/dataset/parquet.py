@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode, InputDataError
 
 
 def column_names(path: Path) -> tuple[str, ...]:
@@ -48,13 +48,13 @@ def opened(path: Path) -> Iterator[Any]:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.MISSING_EXTRA, "reading Parquet needs pyarrow: pip install 'susy-worker[datasets]'"
         ) from error
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             yield file
     except (OSError, pyarrow.ArrowException) as error:
-        raise SetupError(
+        raise InputDataError(
             ErrorCode.DATA_INVALID, f"{path} is no Parquet file that can be read ({error}); fetch it again"
         ) from error

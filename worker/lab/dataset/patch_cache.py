@@ -15,7 +15,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode
 from worker.lab.dataset.cutting import cut_all
 from worker.lab.dataset.entry import Entry
 from worker.lab.dataset.geometry import Geometry
@@ -48,14 +48,16 @@ def cached(
                 _fill(folder, entries, geometry, processes)
                 cut = _load(folder, geometry)
     except OSError as error:
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.DISK_FULL,
             f"the patches could not be written to {cache} ({error.strerror}); {len(entries)} images need up to "
             f"{len(entries) * geometry.patches_per_image * geometry.patch_bytes / 1e9:.1f} GB there: free some space "
             "or name another folder",
         ) from error
     if cut is None:
-        raise SetupError(ErrorCode.DISK_FULL, f"the patches written to {folder} did not come back whole; try again")
+        raise ConfigurationError(
+            ErrorCode.DISK_FULL, f"the patches written to {folder} did not come back whole; try again"
+        )
     return cut
 
 

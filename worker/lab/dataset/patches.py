@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ErrorCode, InputDataError
 from worker.lab.dataset.entry import Entry
 from worker.lab.dataset.geometry import Geometry
 from worker.lab.dataset.patch_cache import cached
@@ -52,7 +52,7 @@ def cut_patches(
     numbers = {name: number for number, name in enumerate(classes)}
     for entry in entries:
         if entry.label not in numbers:
-            raise SetupError(
+            raise InputDataError(
                 ErrorCode.DATA_INVALID,
                 f"{entry.name} is of class {entry.label}, which is none of {', '.join(classes)}; "
                 "add the class or remove the image",
@@ -74,4 +74,4 @@ def _need_each(classes: Sequence[str], labels: NDArray[np.int64], otherwise: str
         name for name, count in zip(classes, np.bincount(labels, minlength=len(classes)), strict=True) if not count
     ]
     if missing:
-        raise SetupError(ErrorCode.DATA_INVALID, f"class {', '.join(missing)} {otherwise}")
+        raise InputDataError(ErrorCode.DATA_INVALID, f"class {', '.join(missing)} {otherwise}")

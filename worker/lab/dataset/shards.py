@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode, InputDataError
 from worker.lab.dataset import parquet
 from worker.lab.dataset.entry import SPELLINGS, Dataset, Entry
 from worker.lab.dataset.sources import file_fingerprint
@@ -36,7 +36,7 @@ class RowSource:
         """The bytes in the row; its row group is read from the disk, unless it was the last one read."""
         content = parquet.group(self.path, self.group, f"{self.column}.bytes")[self.row].as_py()
         if content is None:
-            raise SetupError(
+            raise InputDataError(
                 ErrorCode.DATA_INVALID,
                 f"{self.path}, row {self.row} of group {self.group}: {self.column} has no bytes, only a file name; "
                 "write the file with the images embedded",
@@ -62,7 +62,7 @@ def _entries(path: Path, file: Path) -> Iterator[Entry]:
         for place, number in enumerate(numbers):
             name = f"{file.relative_to(path).as_posix()}:{row}"
             if number is None or not 0 <= number < features[label].num_classes:
-                raise SetupError(
+                raise InputDataError(
                     ErrorCode.DATA_INVALID, f"{name}: {label} is {number}, which has no name; label the row or drop it"
                 )
             source = RowSource(file, image, group, place)
@@ -75,7 +75,7 @@ def _features(file: Path) -> Any:
     try:
         from datasets import Features
     except ImportError as error:
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.MISSING_EXTRA,
             "a data set in the Hub's layout needs datasets: pip install 'susy-worker[datasets]'",
         ) from error
@@ -86,7 +86,7 @@ def _features(file: Path) -> Any:
 def _column(file: Path, features: Any, kind: str) -> str:
     names = [name for name, feature in features.items() if getattr(feature, "_type", None) == kind]
     if len(names) != 1:
-        raise SetupError(
+        raise InputDataError(
             ErrorCode.DATA_INVALID,
             f"{file} has {len(names)} columns of the feature {kind}, and needs one; "
             "write it with the datasets library, or list the images in a manifest",
@@ -99,6 +99,6 @@ def _split(file: Path) -> str:
         match = _SPLIT.match(name)
         if match:
             return SPELLINGS[match[1]]
-    raise SetupError(
+    raise InputDataError(
         ErrorCode.DATA_INVALID, f"{file} names no split; call it train-….parquet, val-….parquet or test-….parquet"
     )

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ErrorCode, InputDataError, SetupError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class FileSource:
 
 
 def file_fingerprint(path: Path) -> str:
-    """Size and time of the last change; raises `SetupError` (`data_invalid`) when there is no such file."""
+    """Size and time of the last change; raises `InputDataError` (`data_invalid`) when there is no such file."""
     status = _status(path)
     return f"{status.st_size} {status.st_mtime_ns}"
 
@@ -45,7 +45,7 @@ def _status(path: Path) -> os.stat_result:
 
 
 def _refused(path: Path, error: OSError) -> SetupError:
-    return SetupError(
+    return InputDataError(
         ErrorCode.DATA_INVALID,
         f"{path} cannot be read ({error.strerror}); restore the file or remove it from the data set",
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from worker.detector.rewrite import rewrite_weights
 from worker.detector.weights import WeightsInfo, load_weights
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode, SetupError
 from worker.lab.dataset.checks import require_splits
 from worker.lab.dataset.entry import Dataset
 from worker.lab.evaluation.calibration import Calibration, calibration, fit_temperature
@@ -99,7 +99,7 @@ def _before_after(
 def write_calibrated(source: Path, target: Path, fitted: Fitted, data: str) -> WeightsInfo:
     """The weights of `source` with the fitted temperature, as `target`, which may be `source` itself.
 
-    What was fitted on what is added to the provenance. Raises `SetupError` (`weights_invalid`).
+    What was fitted on what is added to the provenance. Raises `ConfigurationError` (`weights_invalid`).
     """
     _, info = load_weights(source)
     fit = fitted.splits[0]
@@ -114,13 +114,13 @@ def write_calibrated(source: Path, target: Path, fitted: Fitted, data: str) -> W
 
 
 def require_weights_file(path: Path) -> None:
-    """Raises `SetupError` (`weights_invalid`) unless `path` is of the kind that can carry a temperature."""
+    """Raises `ConfigurationError` (`weights_invalid`) unless `path` is of the kind that can carry a temperature."""
     if path.suffix != ".safetensors":
         raise _no_weights_file(str(path))
 
 
 def _no_weights_file(name: str) -> SetupError:
-    return SetupError(
+    return ConfigurationError(
         ErrorCode.WEIGHTS_INVALID,
         f"{name} is a TorchScript program, which cannot carry a temperature; turn SuSy as released into a weights file "
         "with `susy weights import` first",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ErrorCode, InputDataError, SetupError
 from worker.lab.evaluation.scorer import softmax
 
 BINS = 15
@@ -73,13 +73,13 @@ def calibration(logits: NDArray[np.float32], labels: NDArray[np.int64], temperat
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """The temperature of the lowest negative log-likelihood, between 0.02 and 50.
 
-    Raises `SetupError` (`data_invalid`) when there is none: every item is classified rightly, so that ever more
+    Raises `InputDataError` (`data_invalid`) when there is none: every item is classified rightly, so that ever more
     confidence would fit better, or the logits say nothing of the classes, so that ever less would.
     """
     from scipy.optimize import minimize_scalar
 
     if not len(labels):
-        raise SetupError(
+        raise InputDataError(
             ErrorCode.DATA_INVALID, "no image of a class of the weights to fit the temperature on; label some"
         )
     if (logits.argmax(axis=1) == labels).all():
@@ -94,7 +94,7 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> f
 
 
 def _unfit(count: int, why: str) -> SetupError:
-    return SetupError(
+    return InputDataError(
         ErrorCode.DATA_INVALID,
         f"the {count} tiles fit no temperature between {LOWEST:g} and {HIGHEST:g}: {why}; fit on more images that were "
         "not trained on",

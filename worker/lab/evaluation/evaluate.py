@@ -53,7 +53,7 @@ def evaluate(
 ) -> Evaluation:
     """Score one split in all variants, and the validation split, if there is another, to choose thresholds on.
 
-    Raises `SetupError` (`data_invalid`) for a split without images, labels that mean nothing to the weights, and an
+    Raises `InputDataError` (`data_invalid`) for a split without images, labels that mean nothing to the weights, and an
     unreadable image unless those are skipped.
     """
     require_splits(dataset, (options.split,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode
 
 
 def require_folder(folder: Path) -> Path:
@@ -12,7 +12,7 @@ def require_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.SETTINGS, f"{folder} cannot be a folder for results ({error.strerror}); choose another --out"
         ) from error
     return folder

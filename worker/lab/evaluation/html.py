@@ -5,14 +5,14 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode
 
 
 def require_extra() -> None:
-    """Raises `SetupError` (`missing_extra`) unless what computes and draws figures is installed."""
+    """Raises `ConfigurationError` (`missing_extra`) unless what computes and draws figures is installed."""
     missing = [name for name in ("sklearn", "scipy", "matplotlib", "jinja2") if find_spec(name) is None]
     if missing:
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.MISSING_EXTRA,
             f"evaluation and its reports need {', '.join(missing)}: pip install 'susy-worker[evaluate]'",
         )
@@ -22,7 +22,7 @@ def render(template_name: str, **context: Any) -> str:
     """The page of a template in `worker/lab/evaluation/templates`; what is put in is escaped, unless it is `Markup`.
 
     A template extends `base.html` and fills its blocks `title`, `header` and `content`.
-    Raises `SetupError` (`missing_extra`) without Jinja.
+    Raises `ConfigurationError` (`missing_extra`) without Jinja.
     """
     require_extra()
     from jinja2 import Environment, PackageLoader, StrictUndefined

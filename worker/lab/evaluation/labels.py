@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode, InputDataError
 
 
 @dataclass(frozen=True)
@@ -29,23 +29,25 @@ def read_labels(
     """What each label means. A label is a class of the weights, another name of one (`alias`, label → class), or is
     declared `authentic` or `synthetic` and then counts in detection alone.
 
-    Raises `SetupError` (`data_invalid`) naming the labels that are none of these and the remedy, and (`settings`) for
-    a declaration that fits neither the data nor the weights.
+    Raises `InputDataError` (`data_invalid`) naming the labels that are none of these and the remedy, and
+    (`settings`) for a declaration that fits neither the data nor the weights.
     """
     present, alias = sorted(set(labels)), alias or {}
     declared = {**dict.fromkeys(authentic, False), **dict.fromkeys(synthetic, True)}
     if both := sorted(set(authentic) & set(synthetic)):
-        raise SetupError(ErrorCode.SETTINGS, f"{', '.join(both)}: declared --authentic and --synthetic; leave one out")
+        raise ConfigurationError(
+            ErrorCode.SETTINGS, f"{', '.join(both)}: declared --authentic and --synthetic; leave one out"
+        )
     if absent := sorted((declared.keys() | alias.keys()) - set(present)):
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.SETTINGS, f"no image is labelled {', '.join(absent)}; there are {', '.join(present)}"
         )
     if taken := [label for label in declared if label in classes or label in alias]:
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.SETTINGS, f"{', '.join(taken)}: a class of the weights already; leave out its declaration"
         )
     if nowhere := sorted(set(alias.values()) - set(classes)):
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.SETTINGS, f"--alias names {', '.join(nowhere)}, but the weights' classes are {', '.join(classes)}"
         )
 
@@ -58,7 +60,7 @@ def read_labels(
         elif label in declared:
             read[label] = Label(label, synthetic=declared[label], index=None)
     if unknown := [label for label in present if label not in read]:
-        raise SetupError(
+        raise InputDataError(
             ErrorCode.DATA_INVALID,
             f"{', '.join(unknown)}: not among the weights' classes ({', '.join(classes)}); count such images in "
             "detection with --synthetic LABEL or --authentic LABEL, or say which class they are: --alias LABEL=CLASS",

@@ -35,7 +35,7 @@ _STYLE = {
 def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
     """An empty figure of `width` × `height` inches; add axes with `figure.subplots()`.
 
-    Raises `SetupError` (`missing_extra`) without matplotlib.
+    Raises `ConfigurationError` (`missing_extra`) without matplotlib.
     """
     require_extra()
     import matplotlib as mpl

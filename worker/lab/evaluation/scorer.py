@@ -18,7 +18,7 @@ from worker.detector.fold import prepare
 from worker.detector.model import SuSy
 from worker.detector.release import RELEASE, file_digest, load_torchscript, own_tensors
 from worker.detector.weights import fill, invalid, load_weights
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode, SetupError
 
 SMALLEST_PROBABILITY = 1e-12
 """Probabilities of a TorchScript program are raised to this before their logarithm is taken."""
@@ -51,7 +51,7 @@ class Scorer:
         """Logits float32 [T, C] of T tiles uint8 [224, 224, 3], before the temperature.
 
         Of a TorchScript program, the logarithm of its probabilities: the logits up to a constant a tile.
-        Raises `SetupError` (`weights_invalid`) when an answer is not finite.
+        Raises `ConfigurationError` (`weights_invalid`) when an answer is not finite.
         """
         answers = np.empty((len(tiles), len(self.classes)), np.float32)
         with torch.inference_mode():
@@ -84,8 +84,8 @@ def open_scorer(path: Path, device: str = "auto", classes: Sequence[str] | None 
     A TorchScript file is a program, and it is run: open only files you trust. It carries no class names: they are the
     released six when it is SuSy as released, and otherwise `classes`, the authentic one first.
 
-    Raises `SetupError` (`weights_invalid`, `device_unavailable`, or `settings` when class names are missing or do not
-    fit).
+    Raises `ConfigurationError` (`weights_invalid`, `device_unavailable`, or `settings` when class names are missing or
+    do not fit).
     """
     chosen = choose_device(device)
     if path.suffix == ".safetensors":
@@ -96,7 +96,7 @@ def open_scorer(path: Path, device: str = "auto", classes: Sequence[str] | None 
 def _own(path: Path, device: torch.device, classes: Sequence[str] | None) -> Scorer:
     model, info = load_weights(path)
     if classes is not None and tuple(classes) != info.classes:
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.SETTINGS, f"weights file {path} names its classes {', '.join(info.classes)}; leave out --classes"
         )
     prepared = prepare(model, device)
@@ -122,13 +122,13 @@ def _torchscript(path: Path, device: torch.device, classes: Sequence[str] | None
 
     outputs = _outputs(program, device, path)
     if classes is None:
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.SETTINGS,
             f"weights file {path} is a TorchScript program without class names; name its {outputs} classes in their "
             "order, the authentic one first: --classes authentic,…",
         )
     if len(classes) != outputs:
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.SETTINGS, f"--classes names {len(classes)} classes, but weights file {path} has {outputs}"
         )
     return Scorer(path.stem, tuple(classes), digest, 1.0, False, device, network)

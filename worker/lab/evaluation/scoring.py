@@ -90,7 +90,7 @@ def score(
 
     Each of `threads` threads (by default one a core) holds one decoded image at a time; batches are filled across
     images and variants. `advance` is called once an image. Memory grows only by the logits, about 40 bytes a tile.
-    Raises `SetupError` (`data_invalid`) for the first unreadable image, unless `skip_unreadable`.
+    Raises `InputDataError` (`data_invalid`) for the first unreadable image, unless `skip_unreadable`.
     """
     treatment = treatment or Treatment()
     threads = threads or len(os.sched_getaffinity(0))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode, SetupError
 from worker.lab.training.recipe import refuse
 
 INTERVAL = 15
@@ -49,7 +49,7 @@ def metered(country: str) -> Iterator[Reading | None]:
         from codecarbon.input import DataSource
         from codecarbon.output_methods.base_output import BaseOutput
     except ImportError as error:
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.MISSING_EXTRA, "`carbon` needs codecarbon: pip install 'susy-worker[carbon]', or remove the key"
         ) from error
     if country not in DataSource().get_global_energy_mix_data():  # type: ignore[no-untyped-call]

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode, SetupError
 from worker.files import write_atomically
 from worker.lab.training.recipe import Recipe
 
@@ -36,7 +36,7 @@ def checkpoint_file(recipe: Recipe) -> Path:
 def save_checkpoint(recipe: Recipe, data: str, state: Mapping[str, Any]) -> None:
     """Make `state` the run's latest checkpoint; `data` is the data's fingerprint.
 
-    The one before is replaced only when the new one lies whole on the disk. Raises `SetupError` (`disk_full`)
+    The one before is replaced only when the new one lies whole on the disk. Raises `ConfigurationError` (`disk_full`)
     otherwise.
     """
     buffer = io.BytesIO()
@@ -47,7 +47,7 @@ def save_checkpoint(recipe: Recipe, data: str, state: Mapping[str, Any]) -> None
 def load_checkpoint(recipe: Recipe, data: str) -> dict[str, Any] | None:
     """The state of the run's latest checkpoint, on the CPU; None when there is none.
 
-    Raises `SetupError` (`recipe_invalid`) for a checkpoint of another recipe or other data, or one that is damaged.
+    Raises `ConfigurationError` (`recipe_invalid`) for a checkpoint of another recipe or other data, or a damaged one.
     """
     path = checkpoint_file(recipe)
     if not path.is_file():
@@ -74,4 +74,4 @@ def digest(recipe: Recipe) -> str:
 
 
 def _unusable(path: Path, why: str) -> SetupError:
-    return SetupError(ErrorCode.RECIPE_INVALID, f"checkpoint {path} {why}")
+    return ConfigurationError(ErrorCode.RECIPE_INVALID, f"checkpoint {path} {why}")

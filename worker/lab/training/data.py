@@ -46,7 +46,7 @@ class Data:
 def load_data(recipe: Recipe, group: ProcessGroup) -> Data:
     """Open, check and cut the recipe's data; the first process does so before the others, which find it cut.
 
-    Raises `SetupError` (`data_invalid`) for a split or a class without images, an image that cannot be read, and an
+    Raises `InputDataError` (`data_invalid`) for a split or a class without images, an image that cannot be read, and an
     image or a picture that lies in two splits.
     """
     dataset = open_dataset(recipe.data)

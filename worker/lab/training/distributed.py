@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from worker.detector.device import choose_device
 from worker.detector.model import SuSy
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode, SetupError
 from worker.lab.training.recipe import refuse
 
 PATIENCE = timedelta(hours=6)
@@ -132,7 +132,7 @@ def _device(name: str) -> torch.device:
         return choose_device(name)
     except SetupError as error:
         count = torch.cuda.device_count()
-        raise SetupError(
+        raise ConfigurationError(
             ErrorCode.DEVICE_UNAVAILABLE,
             f"`device` {name}: this machine has {count} CUDA device(s); set `device` to cpu, start fewer processes, "
             "or install a CUDA build of torch",

@@ -13,7 +13,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ConfigurationError, ErrorCode
 
 SCHEDULES = ("plateau", "cosine")
 CROP_PLACES = ("center", "random", "contrast")
@@ -101,13 +101,13 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe file; raises `SetupError` (`recipe_invalid`) that names the offending key."""
+    """Read and check a recipe file; raises `ConfigurationError` (`recipe_invalid`) that names the offending key."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SetupError(ErrorCode.RECIPE_INVALID, f"recipe {path} cannot be read: {error.strerror}") from error
+        raise ConfigurationError(ErrorCode.RECIPE_INVALID, f"recipe {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SetupError(ErrorCode.RECIPE_INVALID, f"recipe {path} is not TOML: {error}") from error
+        raise ConfigurationError(ErrorCode.RECIPE_INVALID, f"recipe {path} is not TOML: {error}") from error
     return recipe_of(values, source=str(path))
 
 
@@ -130,7 +130,7 @@ def recipe_of(values: Mapping[str, Any], source: str = "recipe") -> Recipe:
 
 def refuse(key: str, why: str, source: str = "recipe") -> NoReturn:
     """Raise the error of a recipe whose `key` is wrong."""
-    raise SetupError(ErrorCode.RECIPE_INVALID, f"{source}: `{key}` {why}")
+    raise ConfigurationError(ErrorCode.RECIPE_INVALID, f"{source}: `{key}` {why}")
 
 
 def _converted(source: str, key: str, kind: str, value: Any) -> Any:
