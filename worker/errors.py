@@ -86,13 +86,24 @@ class ErrorCode(StrEnum):
     """The database lacks a migration; run `susy db upgrade`."""
 
 
+def printable(text: str) -> str:
+    """`text` with each character that is not printable (control, format, half of a surrogate pair) as an escape.
+
+    What it returns can be encoded, and a terminal only shows it: text from outside cannot move the cursor, set colors,
+    begin a line or reorder what stands beside it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class SusyError(Exception):
-    """A failure with a stable `code` and a one-line `message` that names the thing and the remedy."""
+    """A failure with a stable `code` and a one-line, printable `message` that names the thing and the remedy."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
-        self.message = " ".join(message.split())
+        self.message = printable(" ".join(message.split()))
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"

@@ -125,7 +125,7 @@ def _change(
     if as_json:
         print_json({"matched": matched, "changed": changed, "dry_run": dry_run})
     else:
-        out.print(f"{matched} found, {changed} changed", markup=False)
+        out.print(f"{matched} found, {changed} changed")
     if choice.check_ids is not None and matched < len(choice.check_ids):
         notes.print(f"{len(choice.check_ids) - matched} of the ids name no {state} check that matches.")
         raise typer.Exit(1)

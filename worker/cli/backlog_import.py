@@ -77,7 +77,6 @@ def import_(
         where = f" (see {rejects})" if summary.rejected else ""
         out.print(
             f"{summary.accepted} accepted, {summary.repeated} accepted before, {summary.rejected} rejected{where}",
-            markup=False,
             soft_wrap=True,
         )
     if summary.rejected:

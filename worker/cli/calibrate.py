@@ -71,7 +71,7 @@ def calibrate(
         print_json(_document(fitted, info, to))
     else:
         _print(fitted)
-    notes.print(f"calibrated weights: {to} (digest {info.sha256[:12]})", markup=False)
+    notes.print(f"calibrated weights: {to} (digest {info.sha256[:12]})")
 
 
 def _print(fitted: Fitted) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,10 +10,21 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from schema.verdict import verdict_document
-from worker.cli.output import coloured, error_document, notes, out, print_json, progress_bar, shown_score, table
-from worker.errors import ErrorCode, PermanentError, SusyError
+from worker.cli.output import (
+    coloured,
+    error_document,
+    notes,
+    out,
+    print_json,
+    progress_bar,
+    shown_path,
+    shown_score,
+    table,
+)
+from worker.errors import ErrorCode, PermanentError, SusyError, printable
 from worker.settings import Settings, load_settings
 
 
@@ -41,40 +53,63 @@ def with_some_weights(settings: Settings) -> Settings:
 
     if settings.weights is None and not pulled_weights().exists():
         notes.print(
-            "[yellow]No released weights here: using demonstration weights, whose verdicts decide nothing "
-            "(`susy weights pull` fetches the released ones).[/]"
+            "No released weights here: using demonstration weights, whose verdicts decide nothing "
+            "(`susy weights pull` fetches the released ones).",
+            style="yellow",
         )
         return settings.model_copy(update={"weights": DEMO})
     return settings
 
 
-def files_in(path: Path) -> Iterator[Path]:
-    """Every file of a folder, sorted; anything else is taken as a file."""
-    if path.is_dir():
-        yield from sorted(child for child in path.rglob("*") if child.is_file())
-    else:
-        yield path
+def files_in(path: Path) -> list[Path]:
+    """Everything in a folder that is not a folder, sorted, with folders that cannot be listed; or `path` itself.
+
+    Links to files are followed, links to folders are not.
+    """
+    if not os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises for a name that is too long)
+        return [path]
+    unlisted: list[Path] = []
+    walk = os.walk(path, onerror=lambda error: unlisted.append(Path(error.filename)))
+    files = [Path(folder, name) for folder, _folders, names in walk for name in names]
+    return sorted(files + unlisted)
+
+
+def read_local(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a file that the user of this command named, wherever it lies: its own folder is the root.
+
+    Raises as `worker.intake.sources.read` does.
+    """
+    from worker.intake.sources import read, uri_of
+
+    if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises for a name that is too long)
+        is_link = os.path.islink(path)  # noqa: PTH114 (likewise)
+        what = "is a symbolic link that leads nowhere" if is_link else "does not exist"
+        raise PermanentError(ErrorCode.NOT_FOUND, f"{shown_path(path)} {what}")
+    real = Path(os.path.realpath(path))
+    if real.is_dir():
+        raise PermanentError(ErrorCode.UNREADABLE, f"{shown_path(path)} is a folder that may not be listed")
+    return read(uri_of(real), (real.parent,), max_bytes)
 
 
 def _examined(files: list[Path], settings: Settings) -> Iterator[dict[str, Any]]:
     """One document a file, in order; several images are in flight so that batches fill."""
     from worker.detector.detector import Detector
-    from worker.intake.sources import read
     from worker.pipeline.examine import examine
     from worker.policy.policy import load_policies
 
     policy = load_policies(settings.policy, settings.policies).default
 
     def examined(file: Path) -> dict[str, Any]:
+        path = shown_path(file)
         try:
-            real = file.resolve()  # whoever names a file here may read it: its own folder is the root
-            if not file.exists():
-                raise PermanentError(ErrorCode.NOT_FOUND, f"{file} does not exist")
-            content = read(str(real), (real.parent,), settings.max_bytes)
+            content = read_local(file, settings.max_bytes)
             examination = examine(content, policy, detector, tiling=settings.grid, max_pixels=settings.max_pixels)
         except SusyError as error:
-            return {"path": str(file), "error": error_document(error)}
-        return {"path": str(file), **verdict_document(examination.scan, examination.verdict)}
+            return {"path": path, "error": error_document(error)}
+        except Exception as error:  # noqa: BLE001 (whatever one file does, the others are judged)
+            failure = PermanentError(ErrorCode.UNEXPECTED, f"{type(error).__name__}: {error}")
+            return {"path": path, "error": error_document(failure)}
+        return {"path": path, **verdict_document(examination.scan, examination.verdict)}
 
     with Detector(settings) as detector, ThreadPoolExecutor(settings.concurrency) as pool:
         yield from pool.map(examined, files)
@@ -84,10 +119,10 @@ def _table(documents: list[dict[str, Any]]) -> Table:
     rows = table("file", "decision", "score", "generator", "reasons")
     for document in documents:
         if "error" in document:
-            rows.add_row(document["path"], "[red]error[/]", "", "", document["error"]["message"])
+            rows.add_row(printable(document["path"]), Text("error", "red"), "", "", document["error"]["message"])
         else:
             rows.add_row(
-                document["path"],
+                printable(document["path"]),
                 coloured(document["decision"]),
                 shown_score(document["score"]),
                 _generator(document),

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from worker.cli.output import error_document, out, print_json, table
 from worker.errors import ErrorCode, PermanentError
@@ -82,7 +81,7 @@ def _print(found: Inspection) -> None:
     splits = list(next(iter(found.counts.values()), {}))
     counts = table("class", *splits)
     for name, by_split in found.counts.items():
-        counts.add_row(escape(name), *(str(by_split[split]) for split in splits))
+        counts.add_row(name, *(str(by_split[split]) for split in splits))
     counts.add_row("all", *(str(sum(by_split[split] for by_split in found.counts.values())) for split in splits))
     out.print(counts)
     if found.sizes:
@@ -103,6 +102,6 @@ def _list(title: str, lines: Iterable[str], shown: int | None = _SHOWN) -> None:
         return
     out.print(f"{title}: {len(lines)}")
     for line in lines[:shown]:
-        out.print(f"  {line}", markup=False)
+        out.print(f"  {line}")
     if shown is not None and len(lines) > shown:
         out.print(f"  … and {len(lines) - shown} more (--json lists all)")

@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 from rich.table import Table
+from rich.text import Text
 
 from schema.states import CheckState
 from worker.cli.demo_report import write_report
@@ -39,12 +40,12 @@ def run_demo(report: Path) -> bool:
             page = write_report(results, report, stack.settings)
         failed = [result for result in results if not result.as_expected]
         if failed:
-            notes.print(worker_log.read_text(), markup=False)
+            notes.print(worker_log.read_text())
 
     out.print(_table(results))
-    out.print(f"page with maps: {page}", markup=False, soft_wrap=True)
+    out.print(f"page with maps: {page}", soft_wrap=True)
     for result in failed:
-        notes.print(f"[red]{result.sample.path.name}: expected {result.sample.outcome}, got {result.outcome}[/]")
+        notes.print(f"{result.sample.path.name}: expected {result.sample.outcome}, got {result.outcome}", style="red")
     return not failed
 
 
@@ -89,6 +90,6 @@ def _table(results: list[SampleResult]) -> Table:
             result.generator or "",
             f"{int(scan.scored.sum())}/{len(scan.scored)}" if scan else "",
             "" if result.seconds is None else f"{result.seconds:.2f} s",
-            "[green]as expected[/]" if result.as_expected else f"[red]expected {result.sample.outcome}[/]",
+            Text("as expected", "green") if result.as_expected else Text(f"expected {result.sample.outcome}", "red"),
         )
     return rows

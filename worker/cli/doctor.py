@@ -7,6 +7,7 @@ from collections.abc import Callable
 import redis
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from worker.cli.output import out
 from worker.errors import ConfigurationError, ErrorCode, SetupError, SusyError
@@ -28,10 +29,10 @@ def doctor() -> None:
     healthy = True
     for part, examination in examinations.items():
         try:
-            table.add_row(part, "[green]ok[/]", examination(settings))
+            table.add_row(part, Text("ok", "green"), examination(settings))
         except SusyError as error:
             healthy = False
-            table.add_row(part, "[red]fails[/]", error.message)
+            table.add_row(part, Text("fails", "red"), error.message)
     out.print(table)
     if not healthy:
         raise typer.Exit(2)

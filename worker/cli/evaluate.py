@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from rich.markup import escape
 
 from worker.cli.check import with_some_weights
 from worker.cli.output import notes, out, print_json, progress_bar, table
@@ -103,7 +102,7 @@ def evaluate(
         found = run(open_dataset(data), scorer, options, watching(bar))
     _save(found, folder)
     _print(found, json=json)
-    notes.print(f"report: {folder / 'report.html'}", markup=False)
+    notes.print(f"report: {folder / 'report.html'}")
 
 
 def scorer_of(weights: Path | None, classes: str | None) -> Scorer:
@@ -131,11 +130,11 @@ def print_sheet(sheet: Sheet) -> None:
         return
     rows = table(*sheet.columns)
     for row in sheet.rows:
-        rows.add_row(*(escape(cell.replace(" [", "\n[") if out.width < _NARROW else cell) for cell in row))
-    out.print(f"\n[bold]{escape(sheet.title)}[/]")
+        rows.add_row(*(cell.replace(" [", "\n[") if out.width < _NARROW else cell for cell in row))
+    out.print(f"\n{sheet.title}", style="bold")
     out.print(rows)
     if sheet.note:
-        out.print(sheet.note, style="dim", markup=False)
+        out.print(sheet.note, style="dim")
 
 
 def split_names(names: str) -> list[str]:

@@ -3,32 +3,59 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
+from rich.text import Text
 
-from worker.errors import SusyError
+from worker.errors import SusyError, printable
+from worker.intake.sources import uri_of
 
 _PIPED_WIDTH = 200  # a pipe has no edge to fold tables at
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-notes = Console(stderr=True, highlight=False)
+
+class PlainConsole(Console):
+    """A console to which every string is data: neither markup nor emoji codes, control characters escaped.
+
+    What is styled comes as `Text`.
+    """
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str("\n".join(map(printable, text.split("\n"))), **options)
+
+
+out = PlainConsole(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+notes = PlainConsole(stderr=True)
 
 _COLOURS = {"authentic": "green", "synthetic": "red", "inconclusive": "yellow"}
+_UNPRINTABLE = re.compile(r"[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """One object on one line."""
-    print(json.dumps(document, ensure_ascii=False), flush=True)
+    """One object on one line. Characters that a terminal would obey are escaped, as JSON allows."""
+    line = json.dumps(document, ensure_ascii=False)
+    print(_UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", line), flush=True)
 
 
 def error_document(error: SusyError) -> dict[str, str]:
     """The `error` member of a failed item."""
     return {"code": str(error.code), "message": error.message}
+
+
+def shown_path(path: str | Path) -> str:
+    """A path as given, or, where its name is not UTF-8, as the `file://` URI that stands for it everywhere."""
+    absolute = Path(path).absolute()
+    uri = uri_of(absolute)
+    return uri if uri != str(absolute) else str(path)
 
 
 def progress_bar() -> Progress:
@@ -51,10 +78,9 @@ def table(*columns: str) -> Table:
     return made
 
 
-def coloured(decision: str) -> str:
-    """The decision in its colour, as rich markup."""
-    colour = _COLOURS.get(decision)
-    return f"[{colour}]{decision}[/]" if colour else decision
+def coloured(decision: str) -> Text:
+    """The decision in its colour."""
+    return Text(decision, style=_COLOURS.get(decision, ""))
 
 
 def shown_score(score: float | None) -> str:

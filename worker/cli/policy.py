@@ -31,4 +31,4 @@ def check(paths: Annotated[list[Path], typer.Argument(help="Policy files.")]) ->
     from worker.policy.policy import load_policy
 
     for path in paths:
-        out.print(f"{path}: {load_policy(path).version.version}", markup=False)
+        out.print(f"{path}: {load_policy(path).version.version}")

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from schema.verdict import verdict_document
 from worker.cli.output import coloured, out, print_json
-from worker.errors import ErrorCode, PermanentError
+from worker.errors import ErrorCode, PermanentError, printable
 from worker.settings import Settings, load_settings
 from worker.store import CheckView, Store
 
@@ -73,5 +73,5 @@ def _table(document: dict[str, Any]) -> Table:
     for key, value in document.items():
         if value is None or value in ([], {}):
             continue
-        table.add_row(key, coloured(value) if key == "decision" else str(value))
+        table.add_row(key, coloured(value) if key == "decision" else printable(str(value)))
     return table

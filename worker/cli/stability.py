@@ -61,7 +61,7 @@ def stability(
                     traces.append(trace)
                 else:
                     unreadable += 1
-                    notes.print(f"skipped {trace.path}: {trace.error}", markup=False)
+                    notes.print(f"skipped {trace.path}: {trace.error}")
         summary = summarize(traces, unreadable)
         page = write_report(folder, summary, traces, judge)
         if json:
@@ -69,7 +69,7 @@ def stability(
     if not json:
         out.print(_table(summary))
         out.print(_in_words(summary))
-    notes.print(f"curves and pictures: {page}", markup=False)
+    notes.print(f"curves and pictures: {page}")
     if unreadable:
         raise typer.Exit(1)
 

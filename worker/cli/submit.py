@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from schema.states import Lane
-from worker.cli.output import error_document, notes, out, print_json
-from worker.errors import SusyError
+from worker.cli.output import error_document, notes, out, print_json, shown_path
+from worker.errors import SusyError, printable
 from worker.settings import load_settings
 
 
@@ -25,7 +25,7 @@ def submit(
 ) -> None:
     """Accept images for checking, and print their check ids."""
     from worker.client import Client
-    from worker.intake.sources import locate
+    from worker.intake.sources import locate, uri_of
 
     if external_id is not None and len(images) > 1:
         raise typer.BadParameter("names one upload; submit one image with it", param_hint="--external-id")
@@ -33,12 +33,12 @@ def submit(
     failed = False
     with Client(settings) as client:
         for image in images:
-            document: dict[str, Any] = {"path": image}
+            document: dict[str, Any] = {"path": shown_path(image)}
             try:
                 # Refused here rather than in quarantine: whoever typed the path is still looking.
                 located = locate(image if "://" in image else str(Path(image).absolute()), settings.roots)
                 receipt = client.submit(
-                    source=source, uri=str(located), external_id=external_id, lane=lane, policy=policy
+                    source=source, uri=uri_of(located), external_id=external_id, lane=lane, policy=policy
                 )
                 document |= {"check_id": str(receipt.check_id), "created": receipt.created}
             except SusyError as error:
@@ -53,7 +53,7 @@ def _print(document: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(document)
     elif "error" in document:
-        notes.print(f"susy: {document['error']['code']}: {document['error']['message']}", markup=False)
+        notes.print(f"susy: {document['error']['code']}: {document['error']['message']}")
     else:
         repeat = "" if document["created"] else "  (accepted before)"
-        out.print(f"{document['check_id']}  {document['path']}{repeat}", markup=False)
+        out.print(f"{document['check_id']}  {printable(document['path'])}{repeat}")

@@ -20,4 +20,4 @@ def train(
 
     from worker.lab.training.loop import fit
 
-    out.print(str(fit(checked)), markup=False)
+    out.print(str(fit(checked)))

@@ -36,7 +36,7 @@ def up(
         write_services(SERVICES_FILE, stack.settings)
         try:
             notes.print(
-                "[green]susy is up.[/] In this folder: `susy submit IMAGE`, `susy show CHECK_ID`. Ctrl-C stops."
+                "susy is up. In this folder: `susy submit IMAGE`, `susy show CHECK_ID`. Ctrl-C stops.", style="green"
             )
             while not stopped.wait(1):
                 stack.worker.supervise()

@@ -25,8 +25,8 @@ def pull(to: Target = None) -> None:
     from worker.detector.locate import pulled_weights
 
     target = to or pulled_weights()
-    info = hub.pull(target, report=lambda step: notes.print(step, markup=False))
-    out.print(f"{target}: {info.name} {info.version}, digest {info.sha256}", markup=False)
+    info = hub.pull(target, report=notes.print)
+    out.print(f"{target}: {info.name} {info.version}, digest {info.sha256}")
 
 
 @app.command("import")
@@ -41,7 +41,7 @@ def import_(
 
     target = to or pulled_weights()
     info = import_release(source, target, sha256=sha256)
-    out.print(f"{target}: {info.name} {info.version}, digest {info.sha256}", markup=False)
+    out.print(f"{target}: {info.name} {info.version}, digest {info.sha256}")
 
 
 @app.command()
@@ -70,4 +70,4 @@ def info(
         print_json(facts)
         return
     for key, value in facts.items():
-        out.print(f"{key:<12}{json.dumps(value, indent=2) if isinstance(value, dict) else value}", markup=False)
+        out.print(f"{key:<12}{json.dumps(value, indent=2) if isinstance(value, dict) else value}")

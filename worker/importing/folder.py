@@ -11,6 +11,7 @@ from urllib.parse import quote_from_bytes
 
 from worker.errors import ErrorCode, InputDataError
 from worker.importing.records import Defaults, Record, Reject, bounded_id, submission_of
+from worker.intake.sources import uri_of
 
 
 def walk_folder(
@@ -54,12 +55,8 @@ def _is_wanted(entry: os.DirEntry[str], patterns: Sequence[str], besides: Path |
 
 
 def _record(number: int, path: str, root: Path, defaults: Defaults) -> Record | Reject:
-    uri, name = path, os.path.relpath(path, root)
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        # No text that Postgres could hold; a URI writes such bytes as %FF.
-        uri = f"file://{quote_from_bytes(os.fsencode(path))}"
+    uri, name = uri_of(path), os.path.relpath(path, root)
+    if uri != path:
         name = quote_from_bytes(os.fsencode(name))
     try:
         return Record(number, uri, submission_of({"uri": uri, "external_id": bounded_id(name)}, defaults))

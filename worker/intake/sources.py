@@ -12,7 +12,7 @@ import re
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from worker.errors import ErrorCode, PermanentError, SusyError, TransientError
 
@@ -35,6 +35,20 @@ def read(uri: str, roots: Sequence[Path], max_bytes: int) -> bytes:
     `too_many_bytes`), or `TransientError(unreadable)` where the disk, and not the source, is at fault.
     """
     return _READERS[_scheme(uri)](uri, roots, max_bytes)
+
+
+def uri_of(path: str | Path) -> str:
+    """The URI by which `read` finds an absolute path: the path itself, or a `file://` URI with escapes.
+
+    A name of a file is bytes. One that is not UTF-8 cannot be stored in Postgres, sent as JSON or printed; a URI
+    writes such bytes as `%FF`.
+    """
+    name = os.fspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return f"file://{quote_from_bytes(os.fsencode(name))}"
+    return name
 
 
 def locate(uri: str, roots: Sequence[Path]) -> Path:
