@@ -1,11 +1,11 @@
-"""What cutting training patches costs beside decoding the images, and what a data set of SuSy's size would take.
+"""The cost of cutting training patches beside that of decoding the images, extrapolated to SuSy's data set.
 
     python -m bench.patches [FOLDER] [--images 100] [--runs 7] [--processes 1] [--work FOLDER]
 
-FOLDER holds photographs (JPEG, PNG); without one, scikit-image's are taken. Crops of them are written in the formats
+FOLDER contains photographs (JPEG, PNG); without it, scikit-image's are used. Crops of them are written in the formats
 and sizes of SuSy's data set, and then, in turns: only decoded; decoded, cut, and the patches written to the disk
-(flushed). Both go through the same processes. The share is decoding's time in cutting's; 90 % is the goal. On a busy
-machine look at processor time; the wall clock also has what others take, and the wait for the disk.
+(flushed). Both use the same processes. The share is decoding's part of the total time; the goal is 90 %. On a busy
+machine, read the processor time; the wall clock includes other programs and the wait for the disk.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
-from worker.lab.dataset.decoding import pixels
-from worker.lab.dataset.entry import Entry
+from worker.lab.dataset.entries import Entry, FileSource
 from worker.lab.dataset.parallel import parallel_map
 from worker.lab.dataset.patches import Geometry, cut_patches
-from worker.lab.dataset.sources import FileSource
+from worker.settings import load_settings
+
+MAX_PIXELS = load_settings().max_pixels
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Images of one format and size, and how many of them SuSy's data set has.
+    """Images of one format and size, and their number in SuSy's data set.
 
-    Formats and numbers: arXiv 2409.14128, supplement C, and the model card. The sizes are the sources' usual ones.
+    Formats and numbers: arXiv 2409.14128, supplement C, and the model card. The sizes are usual for the sources.
     """
 
     name: str
@@ -57,13 +58,13 @@ def photographs(folder: Path | None) -> list[Image.Image]:
         return [Image.fromarray(getattr(skimage.data, name)()) for name in ("astronaut", "coffee", "chelsea", "rocket")]
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in {".jpg", ".jpeg", ".png"})
     if not files:
-        raise SystemExit(f"{folder} holds no .jpg or .png")
+        raise SystemExit(f"{folder} has no .jpg or .png")
     step = max(1, len(files) // 40)
     return [Image.open(file).convert("RGB") for file in files[::step]]
 
 
 def make(kind: Kind, sources: Sequence[Image.Image], count: int, folder: Path) -> list[Entry]:
-    """Random crops of photographs scaled until they are up to a quarter larger than needed: whole scenes."""
+    """Random crops of photographs that were scaled to at most 1.25 times the size, so that they show whole scenes."""
     random = np.random.default_rng(0)
     width, height = kind.size
     entries = []
@@ -80,11 +81,11 @@ def make(kind: Kind, sources: Sequence[Image.Image], count: int, folder: Path) -
 
 
 def decode(entry: Entry) -> int:
-    return pixels(entry).shape[0]
+    return entry.pixels(MAX_PIXELS).shape[0]
 
 
 def timed(work: Callable[[], object]) -> NDArray[np.float64]:
-    """Seconds by the wall clock, and of processor time of this process and the ones it started."""
+    """Seconds by the wall clock, and of processor time of this process and its children."""
 
     def now() -> NDArray[np.float64]:
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -96,7 +97,7 @@ def timed(work: Callable[[], object]) -> NDArray[np.float64]:
 
 
 def measure(entries: Sequence[Entry], runs: int, processes: int, cache: Path) -> NDArray[np.float64]:
-    """Seconds an image, float64 [runs, 2, 2]: of decoding and cutting, by wall clock and processor time."""
+    """Seconds per image, float64 [runs, 2, 2]: for decoding and cutting, by wall clock and processor time."""
 
     def only_decode() -> None:
         for _ in parallel_map(decode, entries, "decoding", processes):
@@ -105,7 +106,7 @@ def measure(entries: Sequence[Entry], runs: int, processes: int, cache: Path) ->
     seconds = []
     for _ in range(runs):
         only = timed(only_decode)
-        both = timed(lambda: cut_patches(entries, ["x"], Geometry(), cache, processes))
+        both = timed(lambda: cut_patches(entries, ["x"], Geometry(), cache, max_pixels=MAX_PIXELS, processes=processes))
         shutil.rmtree(cache)
         seconds.append([only, both])
     return np.array(seconds) / len(entries)
@@ -123,10 +124,10 @@ def shares(seconds: NDArray[np.float64]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path)
-    parser.add_argument("--images", type=int, default=100, help="of each kind")
+    parser.add_argument("--images", type=int, default=100, help="images of each kind")
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--work", type=Path, help="where images and patches are written")
+    parser.add_argument("--work", type=Path, help="folder for images and patches")
     options = parser.parse_args()
     sources = photographs(options.folder)
 
@@ -141,7 +142,7 @@ def main() -> None:
             folder = Path(work) / str(number)
             folder.mkdir()
             entries = make(kind, sources, options.images, folder)
-            kilobytes = np.mean([len(entry.read()) for entry in entries]) / 1000  # and warms the page cache
+            kilobytes = np.mean([len(entry.read()) for entry in entries]) / 1000  # also warms the page cache
             seconds = measure(entries, options.runs, options.processes, Path(work) / "cache")
             whole += kind.number * seconds
             decoding, cutting = (shown(1000 * seconds[:, what, 1], ".2f") for what in (0, 1))

@@ -14,7 +14,7 @@ from skimage.data import astronaut
 from torch import Tensor, nn
 
 from tests.support.released import save_script
-from worker.lab.dataset.entry import Entry
+from worker.lab.dataset.entries import Entry
 from worker.lab.evaluation.scorer import Scorer, open_scorer
 
 TINTS = ("authentic", "green", "blue")

@@ -1,4 +1,4 @@
-"""`susy data`: look at labelled images before anything is trained or measured on them."""
+"""`susy data`: inspect labelled images before training or evaluation."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import typer
 
 from worker.cli.output import error_document, out, print_json, table
 from worker.errors import ErrorCode, PermanentError
+from worker.settings import load_settings
 
 if TYPE_CHECKING:
-    from worker.lab.dataset.inspect import Inspection
+    from worker.lab.dataset.checks import Inspection
 
 app = typer.Typer(help="Data sets of labelled images.", no_args_is_help=True)
 
-_SHOWN = 10  # of each kind of finding that is no error; `--json` has all
+_SHOWN = 10  # of each kind of finding that is not an error; `--json` has all
 
 
 @app.callback()
@@ -29,11 +30,11 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="A folder, a manifest (.csv, .parquet) or Parquet files.")],
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Count, measure and compare all images; exit 1 if one is unreadable or lies in two splits."""
-    from worker.lab.dataset.inspect import inspect as look_at
+    """Count, measure and compare all images; exit 1 if an image is unreadable or in two splits."""
+    from worker.lab.dataset.checks import inspect as run
     from worker.lab.dataset.layouts import open_dataset
 
-    found = look_at(open_dataset(path))
+    found = run(open_dataset(path), max_pixels=load_settings().max_pixels)
     failure = _failure(found)
     if json:
         print_json({**_document(found), **({"error": error_document(failure)} if failure else {})})
@@ -44,10 +45,10 @@ def inspect(
 
 
 def _failure(found: Inspection) -> PermanentError | None:
-    from worker.lab.dataset.leakage import refusal
+    from worker.lab.dataset.checks import leakage_message
 
     if found.leaks:
-        return PermanentError(ErrorCode.DATA_INVALID, refusal(found.path, found.leaks))
+        return PermanentError(ErrorCode.DATA_INVALID, leakage_message(found.path, found.leaks))
     if found.unreadable:
         name, why = next(iter(found.unreadable.items()))
         count = "1 image is" if len(found.unreadable) == 1 else f"{len(found.unreadable)} images are"
@@ -96,7 +97,7 @@ def _print(found: Inspection) -> None:
 
 
 def _list(title: str, lines: Iterable[str], shown: int | None = _SHOWN) -> None:
-    """The lines under a title with their number; nothing where there are none."""
+    """The lines under a title with their number; nothing when there are none."""
     lines = list(lines)
     if not lines:
         return

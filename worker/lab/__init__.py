@@ -1,1 +1,1 @@
-"""The bench beside the service: labelled data sets, training, evaluation, calibration and stability of the detector."""
+"""The detector's laboratory beside the service: labelled data sets, training, evaluation, calibration and stability."""

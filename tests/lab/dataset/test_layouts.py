@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from worker.errors import ErrorCode, SetupError
-from worker.lab.dataset.decoding import pixels
-from worker.lab.dataset.entry import Dataset
+from worker.lab.dataset.entries import Dataset
 from worker.lab.dataset.layouts import open_dataset
 
 from .conftest import MakeFolder
@@ -26,17 +25,17 @@ def refused(path: Path) -> str:
     return error.value.message
 
 
-def test_a_folder_a_class_gives_entries_named_by_their_path(make_folder: MakeFolder) -> None:
+def test_a_folder_per_class_gives_entries_named_by_their_path(make_folder: MakeFolder) -> None:
     folder = make_folder()
     dataset = open_dataset(folder)
     assert dataset.labels == ("authentic", "dull")
     assert [entry.name for entry in dataset.of("val")] == [f"{c}/val/{n}.png" for c in dataset.labels for n in (0, 1)]
     for entry in dataset:
-        assert np.array_equal(pixels(entry), np.asarray(Image.open(folder / entry.name)))
+        assert np.array_equal(entry.pixels(10**8), np.asarray(Image.open(folder / entry.name)))
         assert (entry.dataset, entry.picture) == (entry.label, entry.name)
 
 
-def test_validation_is_another_name_of_val_and_hidden_files_are_no_images(make_folder: MakeFolder) -> None:
+def test_validation_is_another_name_of_val_and_hidden_files_are_ignored(make_folder: MakeFolder) -> None:
     folder = make_folder()
     expected = labels(open_dataset(folder))
     for label in ("authentic", "dull"):
@@ -55,7 +54,7 @@ def test_split_folders_may_come_first(make_folder: MakeFolder, tmp_path: Path) -
     assert sorted(labels(open_dataset(tmp_path / "other"))) == sorted(labels(dataset))
 
 
-def test_a_folder_that_is_no_data_set_is_refused_by_name(make_folder: MakeFolder, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_data_set_is_refused_by_name(make_folder: MakeFolder, tmp_path: Path) -> None:
     folder = make_folder()
     assert f"there is no data set at {tmp_path / 'nowhere'}" in refused(tmp_path / "nowhere")
     (tmp_path / "bare").mkdir()
@@ -65,8 +64,8 @@ def test_a_folder_that_is_no_data_set_is_refused_by_name(make_folder: MakeFolder
     (folder / "third" / "train").mkdir()
     assert "third/train is empty; add images or remove the folder" in refused(folder)
     (folder / "third" / "train").rename(folder / "third" / "training")
-    assert "third/training is no split; name it train, val or test" in refused(folder)
-    assert "0.png is no data set" in refused(folder / "dull" / "val" / "0.png")
+    assert "third/training is not a split; name it train, val or test" in refused(folder)
+    assert "0.png is not a data set" in refused(folder / "dull" / "val" / "0.png")
 
 
 def test_a_manifest_names_class_split_and_picture_relative_to_itself(make_folder: MakeFolder, tmp_path: Path) -> None:
@@ -75,10 +74,10 @@ def test_a_manifest_names_class_split_and_picture_relative_to_itself(make_folder
     assert sorted(labels(listed)) == sorted(labels(found))
     entry = listed.of("test")[1]
     assert (entry.label, entry.dataset, entry.picture) == ("dull", "dull", "test-0")
-    assert np.array_equal(pixels(entry), np.asarray(Image.open(tmp_path / entry.name)))
+    assert np.array_equal(entry.pixels(10**8), np.asarray(Image.open(tmp_path / entry.name)))
 
 
-def test_a_folders_own_manifest_goes_before_its_folders(make_folder: MakeFolder) -> None:
+def test_a_manifest_in_a_folder_takes_precedence_over_its_folders(make_folder: MakeFolder) -> None:
     folder = make_folder()
     (folder / "manifest.csv").write_text(
         "\ufeffsplit,path,dataset,class\nvalidation,dull/test/0.png,photographs,other\n", encoding="utf-8"
@@ -95,7 +94,7 @@ def test_a_folders_own_manifest_goes_before_its_folders(make_folder: MakeFolder)
         ("path,class,split\n", "lists no image"),
         (
             "path,class,split\na.png,x,train\nb.png,x,holdout\n",
-            "row 3: 'holdout' is no split; write train, val or test",
+            "row 3: 'holdout' is not a split; write train, val or test",
         ),
         ("path,class,split\na.png,,train\n", "row 2: class is empty; fill it in"),
         ("path,class,split\na.png,x\n", "row 2: split is empty; fill it in"),
@@ -108,15 +107,15 @@ def test_a_faulty_manifest_is_refused_by_row_and_column(tmp_path: Path, text: st
     assert message in refused(tmp_path / "list.csv")
 
 
-def test_a_manifest_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_manifest_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_bytes(b"path,class,split\n\xff\xfe\n")
-    assert "list.csv is no CSV that can be read" in refused(tmp_path / "list.csv")
+    assert "list.csv is not a readable CSV file" in refused(tmp_path / "list.csv")
 
 
-def test_nothing_is_read_before_it_is_asked_for(tmp_path: Path) -> None:
+def test_nothing_is_read_when_a_data_set_is_opened(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("path,class,split\nmissing.png,x,train\n")
     (entry,) = open_dataset(tmp_path / "list.csv")
     with pytest.raises(SetupError, match=r"missing\.png cannot be read \(No such file or directory\); restore"):
-        pixels(entry)
+        entry.pixels(10**8)
     with pytest.raises(SetupError, match=r"missing\.png cannot be read"):
         entry.source.fingerprint()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,10 @@ import pytest
 from PIL import Image
 
 from worker.errors import SetupError
-from worker.lab.dataset.decoding import pixels
 from worker.lab.dataset.layouts import open_dataset
 from worker.lab.dataset.patches import Geometry, cut_patches
 
-from .conftest import MakeFolder
+from .conftest import MakeFolder, Photographs
 
 datasets = pytest.importorskip("datasets")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -23,11 +23,11 @@ parquet = pytest.importorskip("pyarrow.parquet")
 CLASSES = ["coco", "dalle-3-images", "diffusiondb"]
 
 
-@pytest.fixture
-def shards(tmp_path: Path, photographs: dict[str, np.ndarray]) -> Path:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, photographs: Photographs) -> Path:
     """A folder as the `datasets` library writes it: two files of train, one each of the others."""
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=CLASSES)})
-    folder = tmp_path / "SuSy-Dataset"
+    folder = tmp_path_factory.mktemp("hub") / "SuSy-Dataset"
     (folder / "data").mkdir(parents=True)
     for number, file in enumerate(("train-00000-of-00002", "train-00001-of-00002", "val-00000-of-00001", "test-00000")):
         rows: dict[str, list[Any]] = {"image": [], "label": []}
@@ -40,6 +40,12 @@ def shards(tmp_path: Path, photographs: dict[str, np.ndarray]) -> Path:
     return folder
 
 
+@pytest.fixture
+def shards(written: Path, tmp_path: Path) -> Path:
+    """A copy of the folder that a test may change."""
+    return Path(shutil.copytree(written, tmp_path / written.name))
+
+
 def test_rows_have_the_names_of_their_labels_and_the_split_of_their_file(shards: Path) -> None:
     dataset = open_dataset(shards)
     assert [len(dataset.of(split)) for split in ("train", "val", "test")] == [6, 3, 3]
@@ -48,21 +54,21 @@ def test_rows_have_the_names_of_their_labels_and_the_split_of_their_file(shards:
     assert len({entry.name for entry in dataset}) == len({entry.source.fingerprint() for entry in dataset}) == 12
 
 
-def test_pixels_are_those_that_were_written_in_any_order(shards: Path, photographs: dict[str, np.ndarray]) -> None:
+def test_pixels_are_those_that_were_written_in_any_order(shards: Path, photographs: Photographs) -> None:
     entries = open_dataset(shards).of("train")
     for number in (5, 0, 3, 2):
         y, x = 10 * (number // 3), 10 * (number % 3)
-        assert np.array_equal(pixels(entries[number]), photographs["astronaut"][y : y + 250, x : x + 260])
+        assert np.array_equal(entries[number].pixels(10**8), photographs["astronaut"][y : y + 250, x : x + 260])
 
 
 def test_rows_travel_to_other_processes_and_are_cut_into_patches(shards: Path, tmp_path: Path) -> None:
     entries = open_dataset(shards).of("train")
     assert pickle.loads(pickle.dumps(entries)) == entries
-    patches = cut_patches(entries * 12, CLASSES, Geometry(), tmp_path / "cache", processes=2)
+    patches = cut_patches(entries * 12, CLASSES, Geometry(), tmp_path / "cache", max_pixels=10**8, processes=2)
     assert np.bincount(patches.images).tolist() == [4] * 72
 
 
-def test_one_file_and_the_hubs_own_naming_open_as_well(shards: Path) -> None:
+def test_a_single_file_and_the_names_that_the_hub_uses_open_as_well(shards: Path) -> None:
     assert len(open_dataset(shards / "data" / "val-00000-of-00001.parquet")) == 3
     converted = shards / "default" / "partial-train"
     converted.mkdir(parents=True)
@@ -72,7 +78,7 @@ def test_one_file_and_the_hubs_own_naming_open_as_well(shards: Path) -> None:
 
 def test_a_file_that_names_no_split_is_refused(shards: Path) -> None:
     (shards / "data" / "test-00000.parquet").rename(shards / "data" / "testing.parquet")
-    with pytest.raises(SetupError, match=r"testing\.parquet names no split; call it train-…\.parquet"):
+    with pytest.raises(SetupError, match=r"testing\.parquet does not name its split; call it train-…\.parquet"):
         open_dataset(shards)
 
 
@@ -91,7 +97,7 @@ def test_files_of_other_columns_are_refused(shards: Path) -> None:
     with pytest.raises(SetupError, match=r"test-00000\.parquet has 0 columns of the feature ClassLabel"):
         open_dataset(shards)
     (shards / "data" / "test-00000.parquet").write_bytes(b"PAR1, but not really")
-    with pytest.raises(SetupError, match=r"test-00000\.parquet is no Parquet file that can be read"):
+    with pytest.raises(SetupError, match=r"test-00000\.parquet is not a readable Parquet file"):
         open_dataset(shards)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.labelled import TINTS, entry, tinted
 from worker.errors import ErrorCode, SetupError
-from worker.lab.dataset.entry import Dataset, Entry
+from worker.lab.dataset.entries import Dataset, Entry
 from worker.lab.evaluation import tables
 from worker.lab.evaluation.bootstrap import Bootstrap
 from worker.lab.evaluation.calibrate import calibrate

@@ -15,7 +15,7 @@ from schema.scan import ModelIdentity, Tiling
 from tests.support.labelled import TINTS, entry, tinted
 from worker.errors import ErrorCode, SetupError
 from worker.intake.decode import Image
-from worker.lab.dataset.entry import Entry
+from worker.lab.dataset.entries import Entry
 from worker.lab.evaluation.scorer import Scorer
 from worker.lab.evaluation.scoring import Treatment, score
 from worker.lab.evaluation.variants import Variant

@@ -5,9 +5,8 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut, coffee
 
-from worker.lab.dataset.geometry import Geometry
 from worker.lab.dataset.layouts import open_dataset
-from worker.lab.dataset.patches import Patches, cut_patches
+from worker.lab.dataset.patches import Geometry, Patches, cut_patches
 from worker.lab.training.recipe import Recipe
 
 
@@ -56,4 +55,4 @@ def patches(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Patches
     """The training patches: 24, of 8 images."""
     entries = open_dataset(recipe.data).of("train")
     geometry = Geometry(recipe.patch, recipe.patches_per_image)
-    return cut_patches(entries, recipe.classes, geometry, tmp_path_factory.mktemp("patches"))
+    return cut_patches(entries, recipe.classes, geometry, tmp_path_factory.mktemp("patches"), max_pixels=10**8)

@@ -24,7 +24,7 @@ def descend(recipe: Recipe, count: int) -> dict[str, Tensor]:
     """
     torch.set_num_threads(1)
     with join("cpu") as group:
-        data = load_data(recipe, group)
+        data = load_data(recipe, group, max_pixels=10**8)
         run = new_run(recipe, group)
         run.optimizer = torch.optim.SGD(run.model.parameters(), lr=recipe.learning_rate)
         steps = steps_of(epoch_order(recipe, data.train, 0), recipe.batch, group.size)[:count]

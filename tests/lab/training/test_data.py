@@ -67,18 +67,18 @@ def test_data_that_cannot_be_trained_on_is_refused_by_name(
 ) -> None:
     spoil(copied.data)
     with pytest.raises(SetupError, match=named) as raised:
-        load_data(copied, ALONE)
+        load_data(copied, ALONE, max_pixels=10**8)
     assert raised.value.code is ErrorCode.DATA_INVALID
 
 
 def test_a_class_of_the_recipe_that_the_data_lack_is_named(recipe: Recipe) -> None:
     with pytest.raises(SetupError, match=r"class unheard-of .*split train"):
-        load_data(replace(recipe, classes=("authentic", "unheard-of")), ALONE)
+        load_data(replace(recipe, classes=("authentic", "unheard-of")), ALONE, max_pixels=10**8)
 
 
 def test_classes_that_the_recipe_does_not_name_are_left_out_and_told(copied: Recipe) -> None:
     shutil.copytree(copied.data / "enlarged" / "train", copied.data / "third" / "train")
-    data = load_data(copied, ALONE)
+    data = load_data(copied, ALONE, max_pixels=10**8)
     assert data.ignored == ("third",)
     assert len(data.train) == 24
     assert data.images == {
@@ -90,25 +90,25 @@ def test_classes_that_the_recipe_does_not_name_are_left_out_and_told(copied: Rec
 def test_balanced_classes_count_the_same(copied: Recipe) -> None:
     for number in (1, 2, 3):
         (copied.data / "enlarged" / "train" / f"{number}.png").unlink()
-    assert load_data(copied, ALONE).class_weights.tolist() == [1, 1]
-    data = load_data(replace(copied, class_weights="balanced"), ALONE)
+    assert load_data(copied, ALONE, max_pixels=10**8).class_weights.tolist() == [1, 1]
+    data = load_data(replace(copied, class_weights="balanced"), ALONE, max_pixels=10**8)
     counts = np.bincount(data.train.labels)
     assert counts.tolist() == [12, 3]
     assert (counts * data.class_weights).tolist() == [7.5, 7.5]
     table = {"authentic": 2.0, "enlarged": 0.5}
-    assert load_data(replace(copied, class_weights=table), ALONE).class_weights.tolist() == [2, 0.5]
+    assert load_data(replace(copied, class_weights=table), ALONE, max_pixels=10**8).class_weights.tolist() == [2, 0.5]
 
 
 def test_the_fingerprint_is_of_pixels_and_labels_and_not_of_files(recipe: Recipe, copied: Recipe) -> None:
-    original = load_data(recipe, ALONE).fingerprint
-    assert load_data(copied, ALONE).fingerprint == original
+    original = load_data(recipe, ALONE, max_pixels=10**8).fingerprint
+    assert load_data(copied, ALONE, max_pixels=10**8).fingerprint == original
     file = copied.data / "enlarged" / "val" / "3.png"
     file.rename(file.with_name("4.png"))
-    assert load_data(copied, ALONE).fingerprint == original
+    assert load_data(copied, ALONE, max_pixels=10**8).fingerprint == original
     changed = np.asarray(Image.open(file.with_name("4.png"))).copy()
     changed[0, 0, 0] ^= 1
     Image.fromarray(changed).save(file.with_name("4.png"))
-    assert load_data(copied, ALONE).fingerprint != original
+    assert load_data(copied, ALONE, max_pixels=10**8).fingerprint != original
 
 
 def test_the_command_ends_with_one_line(recipe: Recipe, tmp_path: Path) -> None:

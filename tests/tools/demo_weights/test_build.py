@@ -14,8 +14,7 @@ from tools.demo_weights.finish import open_rebuilt
 from tools.demo_weights.networks import HELD_OUT, TRAINED, Enlarger, Network
 from tools.demo_weights.photographs import PHOTOGRAPHS, SPLITS, Photograph
 from tools.demo_weights.treatments import SHRINK, rebuild
-from worker.lab.dataset.decoding import pixels
-from worker.lab.dataset.entry import Dataset
+from worker.lab.dataset.entries import Dataset
 from worker.lab.dataset.layouts import open_dataset
 
 SITE_PACKAGES = Path(skimage.__file__).parent.parent
@@ -47,15 +46,15 @@ def test_a_crop_comes_in_every_class_and_of_one_size(data: Dataset) -> None:
     }
     assert {entry.split for entry in data} == {COFFEE.split}
     assert {entry.picture for entry in data} == {"coffee-00"}
-    sizes = {pixels(entry).shape for entry in data if entry.dataset != "authentic native"}
+    sizes = {entry.pixels(10**8).shape for entry in data if entry.dataset != "authentic native"}
     assert len(sizes) == 1
 
 
 def test_what_a_network_rebuilt_is_the_crop_and_yet_another_image(data: Dataset) -> None:
-    crop = next(pixels(entry) for entry in data if entry.dataset == "authentic resized").astype(int)
+    crop = next(entry.pixels(10**8) for entry in data if entry.dataset == "authentic resized").astype(int)
     for entry in data:
         if entry.label != "authentic":
-            difference = np.abs(pixels(entry).astype(int) - crop).mean()
+            difference = np.abs(entry.pixels(10**8).astype(int) - crop).mean()
             assert 1 < difference < 16, entry.name
 
 

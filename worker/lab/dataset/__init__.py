@@ -1,1 +1,1 @@
-"""Labelled images: opening a data set in any of its layouts, checking it, and cutting its patches."""
+"""Labelled images: `entries`, `layouts` (opening a data set), `checks` (what may be wrong with it), `patches`."""

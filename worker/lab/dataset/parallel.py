@@ -1,4 +1,4 @@
-"""One function over many images, on all cores, in order, with a progress bar."""
+"""One function over many items, on all cores, in order, with a progress bar."""
 
 from __future__ import annotations
 
@@ -18,25 +18,31 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 WORTH_A_PROCESS = 32
-"""Items for which starting one more process pays: it takes about as long as decoding so many images."""
+"""Images per process: starting one more takes about as long as decoding so many."""
 _CHUNK = 4  # items sent at a time: enough that sending costs nothing, few enough that the bar moves
 
 
 def parallel_map(
-    function: Callable[[Item], Result], items: Sequence[Item], description: str, processes: int | None = None
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    description: str,
+    processes: int | None = None,
+    *,
+    worth_a_process: int = WORTH_A_PROCESS,
 ) -> Iterator[Result]:
     """`function(item)` of each item, in the items' order whatever the number of processes.
 
-    Function, items and results must be picklable. The processes are spawned, not forked: the caller may hold
-    PyTorch's threads. An exception of the function ends the iteration and is raised here.
+    By default there is one process per core, but no more than one per `worth_a_process` items. Function, items and
+    results must be picklable. Processes are spawned, not forked: the caller may hold PyTorch's threads. An exception of
+    the function ends the iteration and is raised here; a process that dies raises `ConfigurationError`
+    (`out_of_memory`).
     """
-    wanted = processes or len(os.sched_getaffinity(0))
-    useful = min(wanted, len(items) // WORTH_A_PROCESS)
-    with _progress() as progress:
-        if useful < 2:
+    count = min(processes or len(os.sched_getaffinity(0)), len(items) // worth_a_process)
+    with progress_bar(Console(stderr=True)) as progress:
+        if count < 2:
             yield from progress.track(map(function, items), total=len(items), description=description)
             return
-        with ProcessPoolExecutor(useful, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
             try:
                 results = pool.map(function, items, chunksize=_CHUNK)
                 yield from progress.track(results, total=len(items), description=description)
@@ -47,8 +53,8 @@ def parallel_map(
                 ) from error
 
 
-def _progress() -> Progress:
-    console = Console(stderr=True)
+def progress_bar(console: Console, *, transient: bool = False) -> Progress:
+    """A bar with count, time taken and time left; hidden unless `console` is a terminal."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -57,4 +63,5 @@ def _progress() -> Progress:
         TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
+        transient=transient,
     )

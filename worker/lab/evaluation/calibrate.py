@@ -9,7 +9,7 @@ from worker.detector.rewrite import rewrite_weights
 from worker.detector.weights import WeightsInfo, load_weights
 from worker.errors import ConfigurationError, ErrorCode, SetupError
 from worker.lab.dataset.checks import require_splits
-from worker.lab.dataset.entry import Dataset
+from worker.lab.dataset.entries import Dataset
 from worker.lab.evaluation.calibration import Calibration, calibration, fit_temperature
 from worker.lab.evaluation.evaluate import Watch, classified, truth_of, unwatched
 from worker.lab.evaluation.items import Level, items

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from worker.errors import SetupError
-from worker.lab.dataset.decoding import pixels
-from worker.lab.dataset.entry import Entry
+from worker.lab.dataset.entries import Entry
 from worker.lab.evaluation.items import Items
+from worker.lab.evaluation.scoring import MAX_PIXELS
 from worker.lab.evaluation.thresholds import HALF
 
 _LONGEST = 360  # pixels of a thumbnail
@@ -46,7 +46,7 @@ def worst(rows: Items, classes: tuple[str, ...], count: int) -> tuple[tuple[Mist
 def thumbnail(entry: Entry) -> str | None:
     """A small JPEG of the image as a `data:` URL; None if it cannot be read any more."""
     try:
-        image = Image.fromarray(pixels(entry))
+        image = Image.fromarray(entry.pixels(MAX_PIXELS))
     except SetupError:
         return None
     image.thumbnail((_LONGEST, _LONGEST))

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from schema.scan import TILE
 from worker.errors import SetupError
 from worker.lab.dataset.checks import require_splits
-from worker.lab.dataset.entry import Dataset, Entry
+from worker.lab.dataset.entries import Dataset, Entry
 from worker.lab.evaluation.bootstrap import Bootstrap
 from worker.lab.evaluation.calibration import calibration, fit_temperature
 from worker.lab.evaluation.detection import areas, detection

@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.lab.dataset.entry import Entry
+from worker.lab.dataset.entries import Entry
 from worker.lab.evaluation.labels import Label
 from worker.lab.evaluation.scorer import softmax
 from worker.lab.evaluation.scoring import Scores

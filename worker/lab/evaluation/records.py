@@ -8,7 +8,7 @@ from dataclasses import asdict
 from io import StringIO
 from typing import Any
 
-from worker.lab.dataset.entry import Entry
+from worker.lab.dataset.entries import Entry
 from worker.lab.evaluation.items import Level
 from worker.lab.evaluation.results import Evaluation, VariantResult
 

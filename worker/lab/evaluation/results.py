@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from worker.lab.dataset.entry import Dataset, Entry
+from worker.lab.dataset.entries import Dataset, Entry
 from worker.lab.evaluation.bootstrap import Bootstrap, Estimate
 from worker.lab.evaluation.calibration import Calibration
 from worker.lab.evaluation.items import Items, Level

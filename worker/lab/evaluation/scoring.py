@@ -15,10 +15,11 @@ from worker.detector.contrast import SELECTED_TILES, highest, luma, tile_contras
 from worker.detector.engine import Tile
 from worker.detector.tiles import coverage_grid, cut
 from worker.errors import SetupError
-from worker.lab.dataset.decoding import pixels
-from worker.lab.dataset.entry import Entry
+from worker.lab.dataset.entries import Entry
 from worker.lab.evaluation.scorer import Scorer
 from worker.lab.evaluation.variants import Alterations, Variant, alter
+
+MAX_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def score(
 
 
 def _tiles(entry: Entry, treatment: Treatment) -> dict[Variant, list[Tile]]:
-    image = pixels(entry)
+    image = entry.pixels(MAX_PIXELS)
     return {
         variant: _chosen(alter(image, variant, treatment.alterations), treatment.patches)
         for variant in treatment.variants

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.lab.dataset.checks import require_trainable
-from worker.lab.dataset.geometry import Geometry
+from worker.lab.dataset.checks import refuse_leakage, require_trainable
 from worker.lab.dataset.layouts import open_dataset
-from worker.lab.dataset.leakage import refuse_leakage
-from worker.lab.dataset.patches import Patches, cut_patches
+from worker.lab.dataset.patches import Geometry, Patches, cut_patches
 from worker.lab.training.distributed import ProcessGroup
 from worker.lab.training.recipe import Recipe
 
@@ -43,7 +41,7 @@ class Data:
         return self.train.left_out + self.validation.left_out
 
 
-def load_data(recipe: Recipe, group: ProcessGroup) -> Data:
+def load_data(recipe: Recipe, group: ProcessGroup, *, max_pixels: int) -> Data:
     """Open, check and cut the recipe's data; the first process does so before the others, which find it cut.
 
     Raises `InputDataError` (`data_invalid`) for a split or a class without images, an image that cannot be read, and an
@@ -58,7 +56,8 @@ def load_data(recipe: Recipe, group: ProcessGroup) -> Data:
     chosen = {split: [entry for entry in dataset.of(split) if entry.label in recipe.classes] for split in SPLITS}
     geometry = Geometry(recipe.patch, recipe.patches_per_image)
     train, validation = (
-        cut_patches(chosen[split], recipe.classes, geometry, recipe.out / "patches") for split in SPLITS
+        cut_patches(chosen[split], recipe.classes, geometry, recipe.out / "patches", max_pixels=max_pixels)
+        for split in SPLITS
     )
     if group.is_main:
         group.wait()

@@ -32,6 +32,7 @@ from worker.lab.training.session import Session
 from worker.lab.training.state import new_run
 from worker.lab.training.step import is_checkpoint, train
 from worker.lab.training.validation import cross_entropy, detection_f1, predict
+from worker.settings import load_settings
 
 LOADERS_ON_GPU = 8
 WEIGHTS = "weights.safetensors"
@@ -48,7 +49,7 @@ def fit(recipe: Recipe) -> Path:
     with join(recipe.device) as group:
         terminal = Terminal(speaks=group.is_main)
         _make_folder(recipe)
-        data = load_data(recipe, group)
+        data = load_data(recipe, group, max_pixels=load_settings().max_pixels)
         _say_what_is_left_out(data, terminal)
         session = _begin(recipe, data, group, terminal)
         with (

@@ -10,19 +10,17 @@ from typer.testing import CliRunner
 
 from worker.cli.main import app
 from worker.errors import ErrorCode, PermanentError, SetupError
-from worker.lab.dataset.checks import require_splits, require_trainable
-from worker.lab.dataset.inspect import inspect
+from worker.lab.dataset.checks import inspect, refuse_leakage, require_splits, require_trainable
 from worker.lab.dataset.layouts import open_dataset
-from worker.lab.dataset.leakage import refuse_leakage
 
 from .conftest import MakeFolder, Photographs
 
 
-def test_what_is_there_is_counted_and_measured(make_folder: MakeFolder, photographs: Photographs) -> None:
+def test_images_are_counted_and_measured(make_folder: MakeFolder, photographs: Photographs) -> None:
     folder = make_folder(count=3)
     Image.fromarray(photographs["astronaut"]).save(folder / "dull" / "test" / "large.jpg")
     Image.fromarray(photographs["coffee"][:239, :500]).save(folder / "dull" / "test" / "low.webp")
-    found = inspect(open_dataset(folder))
+    found = inspect(open_dataset(folder), max_pixels=10**8)
     assert found.counts == {
         "authentic": {"train": 3, "val": 3, "test": 3},
         "dull": {"train": 3, "val": 3, "test": 5},
@@ -36,12 +34,12 @@ def test_what_is_there_is_counted_and_measured(make_folder: MakeFolder, photogra
 def test_all_unreadable_images_are_listed_at_once(make_folder: MakeFolder) -> None:
     folder = make_folder()
     (folder / "dull" / "train" / "0.png").write_bytes(b"")
-    (folder / "dull" / "train" / "notes.txt").write_text("no image")
+    (folder / "dull" / "train" / "notes.txt").write_text("not an image")
     cut = folder / "authentic" / "val" / "1.png"
     cut.write_bytes(cut.read_bytes()[:-2000])
     (folder / "authentic" / "test" / "1.png").unlink()
     (folder / "authentic" / "test" / "1.png").symlink_to("nowhere")
-    found = inspect(open_dataset(folder))
+    found = inspect(open_dataset(folder), max_pixels=10**8)
     assert sorted(found.unreadable) == [
         "authentic/test/1.png",
         "authentic/val/1.png",
@@ -55,7 +53,7 @@ def test_the_same_bytes_are_found_within_a_split_and_across(make_folder: MakeFol
     folder = make_folder()
     shutil.copy(folder / "dull" / "train" / "0.png", folder / "dull" / "train" / "again.png")
     shutil.copy(folder / "dull" / "train" / "1.png", folder / "authentic" / "test" / "moved.png")
-    found = inspect(open_dataset(folder))
+    found = inspect(open_dataset(folder), max_pixels=10**8)
     assert found.duplicates == (("dull/train/0.png", "dull/train/again.png"),)
     (leak,) = found.leaks
     assert {(leak.first.name, leak.first.split), (leak.second.name, leak.second.split)} == {
@@ -75,7 +73,7 @@ def test_training_refuses_the_same_bytes_in_two_splits_and_names_both_files(make
     assert "keep each in one split" in refused.value.message
 
 
-def test_files_of_one_length_but_other_bytes_are_no_leak(tmp_path: Path) -> None:
+def test_files_of_equal_size_and_different_bytes_do_not_leak(tmp_path: Path) -> None:
     for split, content in (("train", b"one"), ("test", b"two")):
         (tmp_path / "images" / "x" / split).mkdir(parents=True)
         (tmp_path / "images" / "x" / split / "0.png").write_bytes(content)
