@@ -29,7 +29,7 @@ import redis
 
 from bench.servers import FILL, Servers, median, servers
 from schema.states import Lane
-from tests.support.ledger import MAP, POLICY_DOCUMENT, VERDICT, stored_scan
+from tests.support.ledger import examination, stored_scan
 from worker.log import configure_logging
 from worker.queue.publisher import Publisher
 from worker.queue.reconciler import reconcile_forever
@@ -117,11 +117,11 @@ def timed(call: Callable[[], object], times: int) -> list[float]:
 
 def claim_and_record(store: Store, check_id: UUID) -> float:
     """Seconds that it took."""
-    scan = replace(SCAN, content_sha256=f"{check_id.int:064x}")
+    outcome = examination(replace(SCAN, content_sha256=f"{check_id.int:064x}"))
     started = time.perf_counter()
     claim = store.claim(check_id, worker="bench", lease=90, max_attempts=5)
     assert claim is not None
-    store.record(claim, scan, VERDICT, POLICY_DOCUMENT, MAP)
+    store.record(claim, outcome)
     return time.perf_counter() - started
 
 
@@ -229,20 +229,25 @@ class ReadyAnswer:
         pass
 
 
-def run_worker() -> None:
-    """`susy worker`, whose every image has a ready answer, new to the ledger."""
-    from worker.cli.work import worker
-    from worker.pipeline.examine import Examination
-    from worker.queue import attempt, runtime
+class ReadyExaminer:
+    """Takes the place of the examiner: answers at once, each time with a scan that is new to the ledger."""
 
-    def examine(claim, _policy, running):  # type: ignore[no-untyped-def]
-        digest = f"{claim.check_id.int:064x}"
-        running.store.find_scan(digest, SCAN.model.sha256, SCAN.tiling)
-        return Examination(replace(SCAN, content_sha256=digest), VERDICT), None
+    def __init__(self, *_given: object) -> None:
+        pass
+
+    def examine_file(self, _uri, _roots, _policy, find_scan):  # type: ignore[no-untyped-def]
+        digest = f"{uuid4().int:064x}"
+        find_scan(digest)
+        return examination(replace(SCAN, content_sha256=digest))
+
+
+def run_worker() -> None:
+    """`susy worker`, whose every image has a ready answer."""
+    from worker.cli.work import worker
+    from worker.queue import runtime
 
     runtime.Detector = ReadyAnswer  # type: ignore[assignment,misc]
-    attempt._examine = examine
-    attempt.map_png = lambda _scan: MAP
+    runtime.Examiner = ReadyExaminer  # type: ignore[assignment,misc]
     worker()
 
 

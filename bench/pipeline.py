@@ -27,7 +27,7 @@ from schema.scan import TILE, ModelIdentity, SelectionGrid, Tiling
 from tests.support.released import load_script, random_susy, save_released
 from worker.detector.engine import InferenceEngine
 from worker.detector.fold import prepare
-from worker.pipeline.examine import examine
+from worker.pipeline.examine import Examiner
 from worker.policy.policy import Policy
 
 SIZES = ((640, 480), (1280, 960), (1920, 1080), (4000, 3000))
@@ -94,11 +94,10 @@ def main() -> None:
     device = torch.device("cpu")
     tiling = Tiling(SelectionGrid.REFERENCE)
     with InferenceEngine(prepare(model, device), device, 6) as engine, ThreadPoolExecutor(IN_FLIGHT) as pool:
-        scorer = Scorer(engine)
+        examiner = Examiner(Scorer(engine), tiling, max_bytes=10**8, max_pixels=10**8, renders_maps=False)
 
         def ours(content: bytes) -> float:
-            verdict = examine(content, POLICY, scorer, tiling=tiling, max_pixels=100_000_000).verdict
-            return verdict.score or 0.0
+            return examiner.examine(content, POLICY).verdict.score or 0.0
 
         print(f"{torch.get_num_threads()} threads, {options.images} JPEG files a size, {options.rounds} rounds\n")
         print("| image | straightforward, images/s | susy-worker, images/s | ratio, median (min–max) |")

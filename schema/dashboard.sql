@@ -39,10 +39,7 @@ SELECT
         SELECT r.decision FROM susy.reviews AS r
         WHERE r.check_id = c.id ORDER BY r.created_at DESC, r.id DESC LIMIT 1
     ) AS review_decision,
-    CASE WHEN v.generator IS NOT NULL THEN (
-        SELECT round(least(1, max(p.probability::double precision) / nullif(v.score, 0))::numeric, 4)::double precision
-        FROM jsonb_each_text(v.class_scores) AS p (class, probability) WHERE p.class <> s.classes[1]
-    ) END AS generator_confidence
+    v.generator_confidence
 FROM susy.checks AS c
 LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
 LEFT JOIN susy.scans AS s ON s.id = v.scan_id;
@@ -98,13 +95,9 @@ SELECT
     v.policy_name AS policy,
     v.policy_version,
     c.attributes,
-    CASE WHEN v.generator IS NOT NULL THEN (
-        SELECT round(least(1, max(p.probability::double precision) / nullif(v.score, 0))::numeric, 4)::double precision
-        FROM jsonb_each_text(v.class_scores) AS p (class, probability) WHERE p.class <> s.classes[1]
-    ) END AS generator_confidence
+    v.generator_confidence
 FROM susy.verdicts AS v
 JOIN susy.checks AS c ON c.id = v.check_id
-LEFT JOIN susy.scans AS s ON s.id = v.scan_id
 WHERE v.mode = 'live'
     AND v.needs_review
     AND v.reviewed_at IS NULL

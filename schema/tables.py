@@ -212,6 +212,7 @@ verdicts = Table(
     Column("score", Double),
     Column("class_scores", JSONB, nullable=False),
     Column("generator", Text),
+    Column("generator_confidence", Double),
     Column("reasons", ARRAY(Text), nullable=False),
     Column("needs_review", Boolean, nullable=False),
     Column("regions", JSONB, nullable=False),
@@ -224,6 +225,8 @@ verdicts = Table(
     _one_of("mode", VerdictMode),
     _one_of("decision", Decision),
     CheckConstraint("score BETWEEN 0 AND 1", name="score"),
+    CheckConstraint("generator_confidence BETWEEN 0 AND 1", name="generator_confidence"),
+    CheckConstraint("generator_confidence IS NULL OR generator IS NOT NULL", name="confidence_has_generator"),
     CheckConstraint("jsonb_typeof(class_scores) = 'object'", name="class_scores"),
     CheckConstraint("jsonb_typeof(regions) = 'array'", name="regions"),
 )

@@ -1,4 +1,4 @@
-"""A verdict: what one version of one policy says of one scan."""
+"""A verdict: what one version of one policy decides about one scan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schema.scan import Scan
 from schema.states import Decision, Reason
 
 UNKNOWN_GENERATOR = "unknown_generator"
-"""The generator of an image of which the classes of the detector say none clearly: perhaps of one it never saw."""
+"""The generator of an image for which no class of the detector leads clearly: perhaps one it was not trained on."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,14 @@ class Verdict:
     """Aggregated probability of each class by index, the authentic one first; empty when no tile could be scored."""
     generator: str | None
     """The most probable synthetic class when it leads clearly, else `UNKNOWN_GENERATOR`; None when the decision is
-    `authentic` or no tile could be scored."""
+    `authentic`, no tile could be scored or no class has any synthetic probability."""
+    generator_confidence: float | None
+    """Share of the synthetic probability that the most probable synthetic class holds, 0..1: how certain the
+    recognition is if the image is synthetic. None without a generator; below the policy's share for an unknown one."""
     reasons: tuple[Reason, ...]
     needs_review: bool
     regions: tuple[Region, ...]
     policy: PolicyVersion
-
-    @property
-    def generator_confidence(self) -> float | None:
-        """Share of the synthetic probability that its most probable class holds, 0..1: how sure the recognition is if
-        the image is synthetic at all. None without a generator; below the policy's share for an unknown one."""
-        if self.generator is None or not self.score:
-            return None
-        _authentic, *synthetic = self.class_scores.values()
-        return round(min(1.0, max(synthetic) / self.score), 4)
 
 
 def verdict_document(scan: Scan, verdict: Verdict) -> dict[str, Any]:

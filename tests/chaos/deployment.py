@@ -27,7 +27,7 @@ from schema.states import Lane
 from tests.chaos.report import OUTCOMES, Outcome
 from tests.chaos.servers import Valkey
 from tests.chaos.stand_in import StandIn
-from worker.pipeline.examine import examine
+from worker.pipeline.examine import Examiner
 from worker.pipeline.measure import Scorer
 from worker.policy.policy import load_policies
 from worker.queue.publisher import Publisher
@@ -309,8 +309,8 @@ class Images:
 def _score(path: Path, weights: Path | None) -> float | None:
     policy = load_policies(None, None).find(None)
     assert policy is not None
-    examination = examine(path.read_bytes(), policy, _scorer(weights), tiling=Tiling(), max_pixels=10**8)
-    return examination.verdict.score
+    examiner = Examiner(_scorer(weights), Tiling(), max_bytes=10**8, max_pixels=10**8)
+    return examiner.examine(path.read_bytes(), policy).verdict.score
 
 
 @functools.cache

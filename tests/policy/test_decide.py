@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.states import Decision, Reason
-from schema.verdict import UNKNOWN_GENERATOR
+from schema.verdict import UNKNOWN_GENERATOR, Region
 from tests.support.scans import CLASSES, scan_of
-from worker.localization.heatmap import heatmap
-from worker.localization.regions import find_regions
 from worker.policy.decide import aggregate, decide, evidence, wants_map
 from worker.policy.policy import Aggregation, Localize, Policy, Rule
 
@@ -33,14 +31,14 @@ def policy(**changes: object) -> Policy:
     ],
 )
 def test_the_score_decides_between_three_outcomes(authentic: float, decision: Decision, reason: Reason) -> None:
-    verdict = decide(scan_of([authentic] * 3), policy())
+    verdict = decide(scan_of([authentic] * 3), policy(), ())
     assert (verdict.decision, verdict.reasons) == (decision, (reason,))
     assert verdict.score == pytest.approx(1 - authentic, abs=5e-4)
     assert verdict.needs_review is (decision is not Decision.AUTHENTIC)
 
 
 def test_an_image_smaller_than_a_tile_is_never_authentic() -> None:
-    verdict = decide(scan_of([], width=223, height=900), policy(synthetic_at=1, authentic_below=1))
+    verdict = decide(scan_of([], width=223, height=900), policy(synthetic_at=1, authentic_below=1), ())
     assert verdict.decision is Decision.INCONCLUSIVE
     assert verdict.reasons == (Reason.TOO_SMALL,)
     assert verdict.score is None
@@ -48,31 +46,31 @@ def test_an_image_smaller_than_a_tile_is_never_authentic() -> None:
 
 
 def test_fewer_tiles_than_the_policy_asks_for_decide_nothing() -> None:
-    verdict = decide(scan_of([0.99, 0.99, 0.99]), policy(minimum_tiles=4))
+    verdict = decide(scan_of([0.99, 0.99, 0.99]), policy(minimum_tiles=4), ())
     assert verdict.reasons == (Reason.TOO_FEW_TILES,)
     assert verdict.decision is Decision.INCONCLUSIVE
 
 
 @pytest.mark.parametrize("authentic", [0.01, 0.99])
 def test_an_image_without_contrast_is_out_of_scope(authentic: float) -> None:
-    verdict = decide(scan_of([authentic] * 3, contrast=9), policy())
+    verdict = decide(scan_of([authentic] * 3, contrast=9), policy(), ())
     assert verdict.reasons == (Reason.LOW_CONTRAST,)
     assert verdict.decision is Decision.INCONCLUSIVE
 
 
 def test_only_selected_tiles_make_the_score_but_a_bad_region_elsewhere_forbids_authentic() -> None:
     scan = scan_of([0.99, 0.99, 0.01], selected=[True, True, False])
-    verdict = decide(scan, policy())
+    region = Region(448, 0, 224, 224, 0.99)
+    verdict = decide(scan, policy(), (region,))
     assert verdict.score == pytest.approx(0.01, abs=1e-3)
     assert verdict.decision is Decision.INCONCLUSIVE
     assert verdict.reasons == (Reason.SYNTHETIC_REGION,)
-    (region,) = verdict.regions
-    assert (region.x, region.y, region.width, region.height) == (448, 0, 224, 224)
+    assert verdict.regions == (region,)
 
 
 def test_demo_weights_are_named_in_every_verdict_and_always_reviewed() -> None:
     for authentic in (0.01, 0.5, 0.99):
-        verdict = decide(scan_of([authentic] * 3, is_demo=True), policy(review=[]))
+        verdict = decide(scan_of([authentic] * 3, is_demo=True), policy(review=[]), ())
         assert Reason.DEMO_WEIGHTS in verdict.reasons
         assert verdict.needs_review
 
@@ -80,20 +78,20 @@ def test_demo_weights_are_named_in_every_verdict_and_always_reviewed() -> None:
 @pytest.mark.parametrize("authentic", [0.0, 0.5])
 def test_a_generator_is_named_only_when_it_leads_clearly(authentic: float) -> None:
     scan = scan_of([authentic] * 3)
-    named, unknown = decide(scan, policy()), decide(scan, policy(generator_share=0.8))
+    named, unknown = decide(scan, policy(), ()), decide(scan, policy(generator_share=0.8), ())
     assert (named.generator, unknown.generator) == ("alpha", UNKNOWN_GENERATOR)
     assert named.generator_confidence == unknown.generator_confidence == pytest.approx(0.75, abs=1e-3)
 
 
 def test_an_image_that_is_authentic_or_was_not_scored_has_no_generator() -> None:
     for scan in (scan_of([0.99] * 3), scan_of([], width=223, height=900)):
-        verdict = decide(scan, policy(generator_share=0.8))
+        verdict = decide(scan, policy(generator_share=0.8), ())
         assert verdict.generator is None
         assert verdict.generator_confidence is None
 
 
 def test_an_undecided_image_without_any_synthetic_probability_has_no_generator() -> None:
-    verdict = decide(scan_of([1.0] * 3, contrast=0), policy())
+    verdict = decide(scan_of([1.0] * 3, contrast=0), policy(), ())
     assert verdict.decision is Decision.INCONCLUSIVE
     assert verdict.generator is None
     assert verdict.generator_confidence is None
@@ -141,15 +139,6 @@ def test_a_complete_map_is_not_wanted_again() -> None:
 
 
 def test_class_scores_carry_the_names_of_the_weights() -> None:
-    verdict = decide(scan_of([0.5] * 3), policy())
+    verdict = decide(scan_of([0.5] * 3), policy(), ())
     assert tuple(verdict.class_scores) == CLASSES
     assert sum(verdict.class_scores.values()) == pytest.approx(1, abs=1e-3)
-
-
-def test_regions_are_bounding_boxes_in_pixels_strongest_first() -> None:
-    grid = [[0.9, 0.05, 0.9, 0.02], [0.9, 0.04, 0.9, 0.9]]
-    scan = scan_of([p for row in grid for p in row], width=896, height=448)
-    strongest, other = find_regions(heatmap(scan), at=0.9)
-    assert (strongest.x, strongest.y, strongest.width, strongest.height) == (672, 0, 224, 224)
-    assert (other.x, other.y, other.width, other.height) == (224, 0, 224, 448)
-    assert strongest.score > other.score

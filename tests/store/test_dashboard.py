@@ -14,12 +14,11 @@ from tests.support.ledger import (
     CONTENT,
     MAP,
     MODEL,
-    POLICY_DOCUMENT,
     VERDICT,
     calm,
     claimed,
     done,
-    stored_scan,
+    examination,
     submission,
 )
 from worker.errors import ErrorCode
@@ -114,7 +113,7 @@ def test_a_check_is_one_row_with_its_live_verdict(store: Store, read: Any, run: 
         "decision": "synthetic",
         "score": 0.1 + 0.2,
         "generator": "alpha",
-        "generator_confidence": 0.6667,
+        "generator_confidence": 2 / 3,
         "reasons": ["above_synthetic_at", "synthetic_region"],
         "needs_review": True,
         "policy": "default",
@@ -134,24 +133,19 @@ def test_a_check_is_one_row_with_its_live_verdict(store: Store, read: Any, run: 
     assert (row["state"], row["policy"], row["decision"], row["model"]) == ("queued", "strict", None, None)
 
 
-def test_views_and_documents_are_as_sure_of_a_generator(store: Store, read: Any) -> None:
+def test_views_and_documents_show_the_stored_confidence(store: Store, read: Any) -> None:
     claims = [
-        done(store, verdict=replace(VERDICT, generator=generator, class_scores=scores, score=score))
-        for generator, score, scores in (
-            ("alpha", 0.3, {"authentic": 0.7, "alpha": 0.2, "beta": 0.1}),
-            ("unknown_generator", 0.9, {"authentic": 0.1, "alpha": 0.45, "beta": 0.45}),
-            (None, 0.02, {"authentic": 0.98, "alpha": 0.02, "beta": 0.0}),
-            (None, None, {}),
-        )
+        done(store, verdict=replace(VERDICT, generator=generator, generator_confidence=confidence))
+        for generator, confidence in (("alpha", 2 / 3), ("unknown_generator", 0.5), (None, None))
     ]
     for view in ("checks", "review_queue"):
         rows = read(f"SELECT id, generator, generator_confidence FROM dashboard.{view}")
         found = {row["id"]: (row["generator"], row["generator_confidence"]) for row in rows}
         assert [found[claim.check_id] for claim in claims] == [
-            ("alpha", 0.6667), ("unknown_generator", 0.5), (None, None), (None, None),
+            ("alpha", 2 / 3), ("unknown_generator", 0.5), (None, None),
         ]  # fmt: skip
     shown = [store.show(claim.check_id).verdict for claim in claims]
-    assert [verdict and verdict.generator_confidence for verdict in shown] == [0.6667, 0.5, None, None]
+    assert [verdict and verdict.generator_confidence for verdict in shown] == [2 / 3, 0.5, None]
 
 
 def test_the_review_queue_holds_what_needs_a_look_and_has_none_oldest_first(store: Store, read: Any) -> None:
@@ -178,7 +172,7 @@ def test_a_check_that_was_reviewed_before_its_verdict_is_not_queued(store: Store
     store.add_review(waiting, reviewer="ada", decision=Decision.SYNTHETIC)
     claim = store.claim(waiting, worker="worker-1", lease=60, max_attempts=5)
     assert claim is not None
-    store.record(claim, stored_scan(), VERDICT, POLICY_DOCUMENT, MAP)
+    store.record(claim, examination())
     assert store.show(waiting).state is CheckState.DONE
     assert read("SELECT id FROM dashboard.review_queue") == []
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from alembic.runtime.migration import MigrationContext
 
 import schema
 from schema.tables import SCHEMA, metadata
+from tests.support.ledger import VERDICT, done
 from worker.errors import ErrorCode, SetupError, SusyError
 from worker.store import Store
 from worker.store.migrate import current, downgrade, head, is_current, require_current, upgrade
@@ -27,7 +29,7 @@ DESCRIPTIONS = {
             pg_get_expr(adbin, adrelid), col_description(attrelid, attnum)
         FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
         LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-        WHERE relnamespace = ANY (%(schemas)s::regnamespace[]) AND attnum > 0""",
+        WHERE relnamespace = ANY (%(schemas)s::regnamespace[]) AND attnum > 0 AND NOT attisdropped""",
     "constraints": """
         SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
         WHERE connamespace = ANY (%(schemas)s::regnamespace[]) AND contype <> 'n'""",
@@ -123,6 +125,18 @@ def test_going_one_version_back_restores_its_views_and_who_may_read_them(databas
     assert [column.name for column in columns][-1] == "review_decision"
     upgrade(database_url)
     assert described(database_url) == before
+
+
+def test_verdicts_from_before_confidences_were_stored_get_the_value_the_views_showed(database_url: str) -> None:
+    with Store(database_url, pool_size=1) as store:
+        named, without = done(store), done(store, verdict=replace(VERDICT, generator=None, generator_confidence=None))
+    downgrade(database_url, "0003")
+    with psycopg.connect(database_url) as connection:
+        shown = connection.execute("SELECT id, generator_confidence FROM dashboard.checks").fetchall()
+    upgrade(database_url)
+    with psycopg.connect(database_url) as connection:
+        stored = connection.execute("SELECT check_id, generator_confidence FROM susy.verdicts").fetchall()
+    assert dict(stored) == dict(shown) == {named.check_id: 0.6667, without.check_id: None}
 
 
 def test_upgrading_twice_changes_nothing(database_url: str) -> None:

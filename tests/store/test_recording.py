@@ -3,14 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from schema.examination import StoredScan
 from schema.scan import Scan
 from schema.states import CheckState, Decision, Reason
 from schema.verdict import PolicyVersion, Verdict
 from tests.store.conftest import Sql
-from tests.support.ledger import CONTENT, MAP, MODEL, POLICY_DOCUMENT, VERDICT, calm, claimed, done, stored_scan
+from tests.support.ledger import CONTENT, MAP, MODEL, VERDICT, calm, claimed, done, examination, stored_scan
 from tests.support.postgres_proxy import PostgresProxy
 from worker.errors import ErrorCode, TransientError
-from worker.store import Claim, RecordOutcome, Store, StoredScan
+from worker.store import Claim, RecordOutcome, Store
 
 EXPIRE = "UPDATE susy.checks SET lease_until = now() - interval '1 second'"
 WRITTEN = (
@@ -20,10 +21,8 @@ WRITTEN = (
 ARRAYS = ("corners", "contrast", "selected", "scored", "probabilities")
 
 
-def record(
-    store: Store, claim: Claim, *, scan: Scan | StoredScan | None = None, verdict: Verdict = VERDICT
-) -> RecordOutcome:
-    return store.record(claim, scan or stored_scan(), verdict, POLICY_DOCUMENT, MAP)
+def record(store: Store, claim: Claim, *, scan: Scan | None = None, verdict: Verdict = VERDICT) -> RecordOutcome:
+    return store.record(claim, examination(scan, verdict))
 
 
 def found(store: Store) -> StoredScan:
@@ -64,13 +63,14 @@ def test_a_verdict_without_a_score_comes_back_without_one(store: Store) -> None:
         score=None,
         class_scores={},
         generator=None,
+        generator_confidence=None,
         reasons=(Reason.TOO_SMALL,),
         needs_review=False,
         regions=(),
         policy=PolicyVersion("default", "1a2b3c"),
     )
     claim = claimed(store)
-    store.record(claim, stored_scan(0, 0), verdict, POLICY_DOCUMENT, None)
+    store.record(claim, examination(stored_scan(0, 0), verdict, map_png=None))
     view = store.show(claim.check_id)
     assert view.verdict == verdict
     assert view.map_png is None
@@ -131,17 +131,17 @@ def test_the_scan_with_more_scored_tiles_stays(store: Store) -> None:
 
 def test_a_map_once_drawn_is_not_lost(store: Store) -> None:
     for scored, picture in ((2, None), (2, MAP), (2, b"another"), (4, None)):
-        store.record(claimed(store), stored_scan(scored=scored), VERDICT, POLICY_DOCUMENT, picture)
+        store.record(claimed(store), examination(stored_scan(scored=scored), map_png=picture))
     view = store.show(done(store).check_id)
     assert view.map_png == MAP
 
 
 def test_a_scan_that_was_found_is_referred_to_and_not_written_again(store: Store, run: Sql) -> None:
-    store.record(claimed(store), stored_scan(), VERDICT, POLICY_DOCUMENT, None)
+    store.record(claimed(store), examination(map_png=None))
     stored = found(store)
     assert not stored.has_map
     claim = claimed(store)
-    assert record(store, claim, scan=stored) is RecordOutcome.RECORDED
+    assert store.record(claim, examination(stored.scan, scan_id=stored.id)) is RecordOutcome.RECORDED
     assert store.show(claim.check_id).map_png == MAP
     assert run(WRITTEN) == [(1, 2, 1)]
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
+from schema.examination import Examination
 from schema.messages import Submission
 from schema.scan import ModelIdentity, Scan, Tiling
 from schema.states import Decision, Lane, Reason
@@ -23,6 +25,7 @@ VERDICT = Verdict(
     score=0.1 + 0.2,  # no finite decimal: what comes back must be the same to the last bit
     class_scores={"authentic": 0.7, "alpha": 0.2, "beta": 0.1},
     generator="alpha",
+    generator_confidence=2 / 3,
     reasons=(Reason.ABOVE_SYNTHETIC_AT, Reason.SYNTHETIC_REGION),
     needs_review=True,
     regions=(Region(x=0, y=224, width=224, height=448, score=0.987654321),),
@@ -54,6 +57,13 @@ def stored_scan(tiles: int = 4, scored: int = 3, content: str = CONTENT) -> Scan
     )
 
 
+def examination(
+    scan: Scan | None = None, verdict: Verdict = VERDICT, map_png: bytes | None = MAP, scan_id: UUID | None = None
+) -> Examination:
+    """What an attempt records: of `stored_scan()`, when no scan is given."""
+    return Examination(scan or stored_scan(), scan_id, map_png, verdict, POLICY_DOCUMENT)
+
+
 def claimed(store: Store, *, lease: float = 60.0, max_attempts: int = 5, **changes: Any) -> Claim:
     """Submit a check and claim it."""
     check_id = store.submit(submission(**changes)).check_id
@@ -65,7 +75,7 @@ def claimed(store: Store, *, lease: float = 60.0, max_attempts: int = 5, **chang
 def done(store: Store, *, verdict: Verdict = VERDICT, content: str = CONTENT, **changes: Any) -> Claim:
     """Submit, claim and record a check."""
     claim = claimed(store, **changes)
-    outcome = store.record(claim, stored_scan(content=content), verdict, POLICY_DOCUMENT, MAP)
+    outcome = store.record(claim, examination(stored_scan(content=content), verdict))
     assert outcome is RecordOutcome.RECORDED
     return claim
 

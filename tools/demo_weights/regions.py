@@ -16,7 +16,7 @@ from schema.scan import SelectionGrid, Tiling
 from tools.demo_weights.build import Composite
 from worker.detector.detector import Detector
 from worker.intake.decode import decode
-from worker.localization.heatmap import heatmap, rasterize
+from worker.localization import heatmap, rasterize
 from worker.pipeline.measure import complete, measure
 
 STRIDE = 112
@@ -41,7 +41,7 @@ def overlaps(data: Path, detector: Detector, *, max_pixels: int) -> Iterator[Ove
         image = decode(content, max_pixels)
         digest = hashlib.sha256(content).hexdigest()
         scan = complete(measure(image, digest, tiling, detector), image, detector)
-        scores = rasterize(heatmap(scan), image.width, image.height, max(image.width, image.height))
+        scores = rasterize(heatmap(scan), max(image.width, image.height))
         yield Overlap(composite, overlap(scores >= THRESHOLD, composite))
 
 

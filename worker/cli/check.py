@@ -94,7 +94,7 @@ def read_local(path: Path, max_bytes: int) -> bytes:
 def _examined(files: list[Path], settings: Settings) -> Iterator[dict[str, Any]]:
     """One document a file, in order; several images are in flight so that batches fill."""
     from worker.detector.detector import Detector
-    from worker.pipeline.examine import examine
+    from worker.pipeline.examine import Examiner
     from worker.policy.policy import load_policies
 
     policy = load_policies(settings.policy, settings.policies).default
@@ -102,8 +102,7 @@ def _examined(files: list[Path], settings: Settings) -> Iterator[dict[str, Any]]
     def examined(file: Path) -> dict[str, Any]:
         path = shown_path(file)
         try:
-            content = read_local(file, settings.max_bytes)
-            examination = examine(content, policy, detector, tiling=settings.grid, max_pixels=settings.max_pixels)
+            examination = examiner.examine(read_local(file, settings.max_bytes), policy)
         except SusyError as error:
             return {"path": path, "error": error_document(error)}
         except Exception as error:  # noqa: BLE001 (whatever one file does, the others are judged)
@@ -112,6 +111,7 @@ def _examined(files: list[Path], settings: Settings) -> Iterator[dict[str, Any]]
         return {"path": path, **verdict_document(examination.scan, examination.verdict)}
 
     with Detector(settings) as detector, ThreadPoolExecutor(settings.concurrency) as pool:
+        examiner = Examiner(detector, settings.grid, settings.max_bytes, settings.max_pixels, renders_maps=False)
         yield from pool.map(examined, files)
 
 

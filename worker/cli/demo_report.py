@@ -14,7 +14,7 @@ from worker.cli.show import check_document
 from worker.errors import SusyError
 from worker.intake.decode import decode
 from worker.intake.sources import read
-from worker.localization.render import OVERLAY_LONGEST, overlay
+from worker.localization import OVERLAY_LONGEST, overlay
 from worker.settings import Settings
 
 _JPEG_QUALITY = 88

@@ -55,7 +55,7 @@ def draw_overlay(view: CheckView, settings: Settings) -> bytes:
     """The check's map drawn on its image, as PNG. Raises `PermanentError` when there is no map or the image changed."""
     from worker.intake.decode import decode
     from worker.intake.sources import read
-    from worker.localization.render import overlay_png
+    from worker.localization import overlay_png
     from worker.pipeline.examine import content_digest
 
     if view.scan is None or view.verdict is None:

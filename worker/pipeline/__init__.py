@@ -1,1 +1,6 @@
-"""One image from bytes to a verdict; knows no queue and no database."""
+"""One image from bytes to an examination. Knows neither Celery nor Postgres.
+
+Reading order: `examine` tells the whole story; `measure` lays, selects and scores tiles. They call `worker.intake`
+(bytes to pixels), `worker.detector` (tiles to probabilities), `worker.localization` (probabilities to a map) and
+`worker.policy` (everything to a decision).
+"""

@@ -1,24 +1,23 @@
-"""One image from bytes to a verdict. Raises `PermanentError` or `TransientError` and decides nothing about retries."""
+"""One image from its bytes to an examination. Raises `PermanentError` or `TransientError`; never retries."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from schema.scan import Scan, Tiling
-from schema.verdict import Verdict
-from worker.intake.decode import Image, decode
+from schema.examination import Examination, StoredScan
+from schema.scan import Tiling
+from worker.intake.decode import decode
+from worker.intake.sources import read
+from worker.localization import find_regions, heatmap, map_png
 from worker.pipeline.measure import Scorer, complete, measure
 from worker.policy.decide import decide, wants_map
 from worker.policy.policy import Policy
 
-
-@dataclass(frozen=True)
-class Examination:
-    """What was measured and what was decided."""
-
-    scan: Scan
-    verdict: Verdict
+FindScan = Callable[[str], StoredScan | None]
+"""Finds the stored scan of the content with this SHA-256, by the examiner's detector and tiling."""
 
 
 def content_digest(content: bytes) -> str:
@@ -26,20 +25,44 @@ def content_digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def examine(
-    content: bytes,
-    policy: Policy,
-    scorer: Scorer,
-    *,
-    tiling: Tiling,
-    max_pixels: int,
-    known: Scan | None = None,
-) -> Examination:
-    """Measure `content` and decide. A `known` scan of the same content saves decoding and inference."""
-    image: Image | None = None
-    if known is None:
-        image = decode(content, max_pixels)
-        known = measure(image, content_digest(content), tiling, scorer)
-    if wants_map(known, policy):
-        known = complete(known, image or decode(content, max_pixels), scorer)
-    return Examination(known, decide(known, policy))
+def nothing_stored(_content_sha256: str) -> None:
+    """The `FindScan` of a caller without a ledger."""
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Examines images with one detector under one set of limits; as thread-safe as its scorer."""
+
+    scorer: Scorer
+    tiling: Tiling
+    max_bytes: int
+    max_pixels: int
+    renders_maps: bool = True
+    """Whether examinations carry the map as PNG, which only the ledger needs."""
+
+    def examine_file(
+        self, uri: str, roots: Sequence[Path], policy: Policy, find_scan: FindScan = nothing_stored
+    ) -> Examination:
+        """Read the image at `uri`, which must lie under one of `roots`, and examine it."""
+        return self.examine(read(uri, tuple(roots), self.max_bytes), policy, find_scan)
+
+    def examine(self, content: bytes, policy: Policy, find_scan: FindScan = nothing_stored) -> Examination:
+        """Measure the encoded image `content` and decide about it.
+
+        A stored scan of the same content replaces decoding and scoring, except for the tiles it lacks when `policy`
+        asks for a complete map.
+        """
+        digest = content_digest(content)
+        stored = find_scan(digest)
+        if stored is not None and not wants_map(stored.scan, policy):
+            scan, scan_id, has_map = stored.scan, stored.id, stored.has_map
+        else:
+            image = decode(content, self.max_pixels)
+            scan = stored.scan if stored is not None else measure(image, digest, self.tiling, self.scorer)
+            if wants_map(scan, policy):
+                scan = complete(scan, image, self.scorer)
+            scan_id, has_map = None, False
+        heat = heatmap(scan)
+        picture = map_png(heat) if self.renders_maps and not has_map else None
+        verdict = decide(scan, policy, find_regions(heat, policy.region_at))
+        return Examination(scan, scan_id, picture, verdict, policy.document)

@@ -1,4 +1,4 @@
-"""From pixels to a scan: lay tiles, choose the ones of highest contrast, score them."""
+"""From pixels to a scan: lay tiles over the image, select those of highest contrast, score them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.intake.decode import Image
 
 
 class Scorer(Protocol):
-    """What scores tiles; the inference engine with its weights, or a stand-in."""
+    """What scores tiles: a detector, or whatever takes its place in tools and tests."""
 
     @property
     def identity(self) -> ModelIdentity: ...
@@ -26,7 +26,7 @@ class Scorer(Protocol):
 
 
 def measure(image: Image, content_sha256: str, tiling: Tiling, scorer: Scorer) -> Scan:
-    """A scan of `image` in which the selected tiles are scored. An image smaller than a tile has none."""
+    """A scan of `image` whose selected tiles are scored. An image smaller than a tile has no tiles."""
     corners, candidates = lay_tiles(image.width, image.height, tiling)
     contrast = tile_contrasts(luma(image.pixels), corners) if len(corners) else np.empty(0)
     selected = np.zeros(len(corners), np.bool_)
@@ -49,15 +49,15 @@ def measure(image: Image, content_sha256: str, tiling: Tiling, scorer: Scorer) -
 
 
 def complete(scan: Scan, image: Image, scorer: Scorer) -> Scan:
-    """`scan` with every remaining tile scored too."""
+    """`scan` of `image` with the remaining tiles scored too."""
     return _score(scan, ~scan.scored, image, scorer)
 
 
 def lay_tiles(width: int, height: int, tiling: Tiling) -> tuple[Grid, NDArray[np.intp]]:
-    """All tiles of an image, row by row, and the indices of those that may be selected.
+    """The tiles of an image, row by row, and the indices [K] of those that may be selected.
 
-    The map's tiles cover every pixel at the tiling's stride. The candidates for selection lie 224 px
-    apart; in `reference` mode, or at an odd stride, some of them are not among the map's and are added.
+    The map's tiles cover every pixel at the tiling's stride. The candidates for selection lie 224 px apart; in
+    `reference` mode, or when the stride does not divide 224, some candidates are not tiles of the map and are added.
     """
     candidates = (
         reference_grid(width, height) if tiling.mode is SelectionGrid.REFERENCE else coverage_grid(width, height)
@@ -70,13 +70,13 @@ def lay_tiles(width: int, height: int, tiling: Tiling) -> tuple[Grid, NDArray[np
 
 
 def _places(grid: Grid, width: int) -> NDArray[np.int64]:
-    """One sortable number a corner: its pixel's place in row-major order."""
+    """One sortable number per corner: the index of its pixel in row-major order."""
     return grid[:, 1].astype(np.int64) * width + grid[:, 0]
 
 
 def _score(scan: Scan, which: NDArray[np.bool_], image: Image, scorer: Scorer) -> Scan:
     probabilities = scan.probabilities.copy()
-    # Rounded to what the ledger keeps before anything is decided, so that a verdict made now and one
-    # made later from the stored scan are the same.
+    # Rounded to what the ledger stores before anything is decided, so that a verdict made now equals one made later
+    # from the stored scan.
     probabilities[which] = scorer.score(cut(image.pixels, scan.corners[which])).astype(np.float16)
     return replace(scan, probabilities=probabilities, scored=scan.scored | which)

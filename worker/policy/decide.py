@@ -1,4 +1,4 @@
-"""From a scan to a verdict. Pure: the same scan and policy always give the same verdict."""
+"""From a scan to a verdict. Pure: the same scan, policy and regions always give the same verdict."""
 
 from __future__ import annotations
 
@@ -8,29 +8,26 @@ from numpy.typing import NDArray
 from schema.scan import Scan
 from schema.states import Decision, Reason
 from schema.verdict import UNKNOWN_GENERATOR, Region, Verdict
-from worker.localization.heatmap import heatmap
-from worker.localization.regions import find_regions
 from worker.policy.policy import Aggregation, Localize, Policy, Rule
 
 
-def decide(scan: Scan, policy: Policy) -> Verdict:
-    """What `policy` says of `scan`."""
+def decide(scan: Scan, policy: Policy, regions: tuple[Region, ...]) -> Verdict:
+    """What `policy` decides about `scan`, whose map reaches `policy.region_at` in `regions`."""
     tiles = scan.probabilities[scan.selected & scan.scored].astype(np.float64)
-    regions = find_regions(heatmap(scan), policy.region_at)
     distribution = aggregate(tiles, policy.aggregate) if len(tiles) else None
-    decision, reason = _decide(scan, policy, distribution, tile_count=len(tiles), regions=regions)
-
-    reasons = [reason, *([Reason.DEMO_WEIGHTS] if scan.model.is_demo else [])]
+    decision, reason = _decide(scan, policy, distribution, tile_count=len(tiles), has_region=bool(regions))
+    generator, confidence = None, None
+    if distribution is not None and decision is not Decision.AUTHENTIC:
+        generator, confidence = _generator(distribution, scan.model.classes, policy.generator_share)
     return Verdict(
         decision=decision,
         score=None if distribution is None else _rounded(1 - distribution[0]),
         class_scores={}
         if distribution is None
         else {name: _rounded(p) for name, p in zip(scan.model.classes, distribution, strict=True)},
-        generator=None
-        if distribution is None or decision is Decision.AUTHENTIC
-        else _generator(distribution, scan.model.classes, policy.generator_share),
-        reasons=tuple(reasons),
+        generator=generator,
+        generator_confidence=confidence,
+        reasons=(reason, Reason.DEMO_WEIGHTS) if scan.model.is_demo else (reason,),
         needs_review=decision in policy.review or scan.model.is_demo,
         regions=regions,
         policy=policy.version,
@@ -38,7 +35,7 @@ def decide(scan: Scan, policy: Policy) -> Verdict:
 
 
 def wants_map(scan: Scan, policy: Policy) -> bool:
-    """Whether the policy wants the tiles of `scan` scored that were not selected."""
+    """Whether the policy asks for scores of the tiles of `scan` that were not selected."""
     if policy.localize is Localize.NEVER or scan.complete:
         return False
     if policy.localize is Localize.ALWAYS:
@@ -52,7 +49,7 @@ def wants_map(scan: Scan, policy: Policy) -> bool:
 
 
 def aggregate(tiles: NDArray[np.float64], how: Aggregation) -> NDArray[np.float64]:
-    """One distribution [C] of the tiles' distributions [T, C], T ≥ 1; it sums to what a tile's sums to."""
+    """One distribution [C] from the tiles' distributions [T, C], T ≥ 1. Its sum is that of a tile's distribution."""
     if how is Aggregation.MEAN:
         return np.asarray(tiles.mean(axis=0))
     by_score = tiles[np.argsort(1 - tiles[:, 0], kind="stable")]
@@ -63,7 +60,7 @@ def aggregate(tiles: NDArray[np.float64], how: Aggregation) -> NDArray[np.float6
 
 
 def evidence(distributions: NDArray[np.float64], rule: Rule) -> NDArray[np.float64]:
-    """The number in 0..1 that the thresholds look at, of one distribution [C] or of many [..., C]; see `Rule`."""
+    """The number in 0..1 that thresholds are compared with, for one distribution [C] or many [..., C]; see `Rule`."""
     authentic = distributions[..., 0]
     if rule is Rule.SUM:
         return np.asarray(1 - authentic)
@@ -71,13 +68,8 @@ def evidence(distributions: NDArray[np.float64], rule: Rule) -> NDArray[np.float
     return np.asarray(strongest / (strongest + authentic))
 
 
-def _decide(  # noqa: PLR0911 (one return a reason reads best)
-    scan: Scan,
-    policy: Policy,
-    distribution: NDArray[np.float64] | None,
-    *,
-    tile_count: int,
-    regions: tuple[Region, ...],
+def _decide(  # noqa: PLR0911 (one return per reason)
+    scan: Scan, policy: Policy, distribution: NDArray[np.float64] | None, *, tile_count: int, has_region: bool
 ) -> tuple[Decision, Reason]:
     if distribution is None:
         return Decision.INCONCLUSIVE, Reason.TOO_SMALL
@@ -90,17 +82,21 @@ def _decide(  # noqa: PLR0911 (one return a reason reads best)
         return Decision.SYNTHETIC, Reason.ABOVE_SYNTHETIC_AT
     if weight >= policy.authentic_below:
         return Decision.INCONCLUSIVE, Reason.BETWEEN_THRESHOLDS
-    if regions:
+    if has_region:
         return Decision.INCONCLUSIVE, Reason.SYNTHETIC_REGION
     return Decision.AUTHENTIC, Reason.BELOW_AUTHENTIC_BELOW
 
 
-def _generator(distribution: NDArray[np.float64], classes: tuple[str, ...], share: float) -> str | None:
+def _generator(
+    distribution: NDArray[np.float64], classes: tuple[str, ...], share: float
+) -> tuple[str | None, float | None]:
+    """The most probable synthetic class, if it holds at least `share` of the synthetic probability, and its share."""
     synthetic = distribution[1:]
     leader = int(synthetic.argmax())
     if synthetic[leader] == 0:
-        return None
-    return classes[1 + leader] if synthetic[leader] >= share * synthetic.sum() else UNKNOWN_GENERATOR
+        return None, None
+    held = synthetic[leader] / synthetic.sum()
+    return classes[1 + leader] if held >= share else UNKNOWN_GENERATOR, _rounded(held)
 
 
 def _rounded(probability: float) -> float:

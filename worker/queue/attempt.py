@@ -9,15 +9,13 @@ from uuid import UUID
 
 from structlog.contextvars import bound_contextvars
 
+from schema.examination import Examination, StoredScan
 from worker.errors import ErrorCode, PermanentError, SusyError, TransientError
-from worker.intake.sources import read
-from worker.localization.render import map_png
 from worker.log import get_logger
-from worker.pipeline.examine import Examination, content_digest, examine
 from worker.policy.policy import Policy
 from worker.queue.retry import retry_while_unavailable
 from worker.queue.runtime import Runtime
-from worker.store import Claim, RecordOutcome, StoredScan
+from worker.store import Claim, RecordOutcome
 
 log = get_logger(__name__)
 
@@ -65,9 +63,7 @@ def _claim(check_id: UUID, runtime: Runtime, *, suspects: bool) -> Claim | None:
 def _work(claim: Claim, runtime: Runtime) -> None:
     with runtime.heartbeat.track(claim):
         try:
-            policy = _policy(claim, runtime)
-            examination, stored = _examine(claim, policy, runtime)
-            _record(claim, policy, examination, stored, runtime)
+            _record(claim, _examine(claim, _policy(claim, runtime), runtime), runtime)
         except SusyError as error:
             _fail(claim, error, runtime)
         except MemoryError as error:
@@ -93,29 +89,18 @@ def _policy(claim: Claim, runtime: Runtime) -> Policy:
     return policy
 
 
-def _examine(claim: Claim, policy: Policy, runtime: Runtime) -> tuple[Examination, StoredScan | None]:
-    """The examination, and the ledger's scan if it is the one that was used."""
-    settings = runtime.settings
-    content = read(claim.uri, settings.roots, settings.max_bytes)
-    digest = content_digest(content)
-    stored = _ledger(
-        claim, runtime, lambda: runtime.store.find_scan(digest, runtime.detector.identity.sha256, settings.grid)
-    )
-    known = stored.scan if stored else None
-    examination = examine(
-        content, policy, runtime.detector, tiling=settings.grid, max_pixels=settings.max_pixels, known=known
-    )
-    return examination, stored if examination.scan is known else None
+def _examine(claim: Claim, policy: Policy, runtime: Runtime) -> Examination:
+    weights, tiling = runtime.detector.identity.sha256, runtime.settings.grid
+
+    def find_scan(content_sha256: str) -> StoredScan | None:
+        return _ledger(claim, runtime, lambda: runtime.store.find_scan(content_sha256, weights, tiling))
+
+    return runtime.examiner.examine_file(claim.uri, runtime.settings.roots, policy, find_scan)
 
 
-def _record(
-    claim: Claim, policy: Policy, examination: Examination, stored: StoredScan | None, runtime: Runtime
-) -> None:
+def _record(claim: Claim, examination: Examination, runtime: Runtime) -> None:
     scan, verdict = examination.scan, examination.verdict
-    picture = None if stored and stored.has_map else map_png(scan)
-    outcome = _ledger(
-        claim, runtime, lambda: runtime.store.record(claim, stored or scan, verdict, policy.document, picture)
-    )
+    outcome = _ledger(claim, runtime, lambda: runtime.store.record(claim, examination))
     if outcome is RecordOutcome.LEASE_LOST:
         log.warning("lease_lost", attempt=claim.attempt)
         return

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from worker.detector.detector import Detector
 from worker.detector.locate import DEMO
 from worker.errors import ConfigurationError, ErrorCode
+from worker.pipeline.examine import Examiner
 from worker.policy.policy import PolicySet, load_policies
 from worker.queue.heartbeat import LeaseHeartbeat
 from worker.queue.isolation import Isolation
@@ -27,6 +28,7 @@ class Runtime:
     settings: Settings
     store: Store
     detector: Detector
+    examiner: Examiner
     policies: PolicySet
     heartbeat: LeaseHeartbeat
     isolation: Isolation
@@ -64,7 +66,10 @@ def start_runtime(settings: Settings) -> Runtime:
         heartbeat = LeaseHeartbeat(store, settings)
         stack.callback(heartbeat.stop)
         name = f"{socket.gethostname()}:{os.getpid()}"
-        return Runtime(settings, store, detector, policies, heartbeat, Isolation(), publisher, name, stack.pop_all())
+        examiner = Examiner(detector, settings.grid, settings.max_bytes, settings.max_pixels)
+        return Runtime(
+            settings, store, detector, examiner, policies, heartbeat, Isolation(), publisher, name, stack.pop_all()
+        )
 
 
 class CurrentRuntime:

@@ -13,7 +13,6 @@ from worker.store.types import (
     Receipt,
     ReclaimResult,
     RecordOutcome,
-    StoredScan,
 )
 
 __all__ = [
@@ -29,5 +28,4 @@ __all__ = [
     "ReclaimResult",
     "RecordOutcome",
     "Store",
-    "StoredScan",
 ]

@@ -158,11 +158,11 @@ ADD_MAP = "UPDATE susy.scans SET map_png = %(map_png)s, updated_at = now() WHERE
 
 ADD_VERDICT = """
 INSERT INTO susy.verdicts (
-    id, check_id, scan_id, policy_name, policy_version, mode, decision, score, class_scores, generator, reasons,
-    needs_review, regions
+    id, check_id, scan_id, policy_name, policy_version, mode, decision, score, class_scores, generator,
+    generator_confidence, reasons, needs_review, regions
 ) VALUES (
     %(id)s, %(check_id)s, %(scan_id)s, %(policy_name)s, %(policy_version)s, 'live', %(decision)s, %(score)s,
-    %(class_scores)s, %(generator)s, %(reasons)s, %(needs_review)s, %(regions)s
+    %(class_scores)s, %(generator)s, %(generator_confidence)s, %(reasons)s, %(needs_review)s, %(regions)s
 )
 ON CONFLICT DO NOTHING
 """
@@ -171,8 +171,8 @@ ON CONFLICT DO NOTHING
 PROMOTE_SHADOW = """
 UPDATE susy.verdicts SET
     id = %(id)s, scan_id = %(scan_id)s, mode = 'live', decision = %(decision)s, score = %(score)s,
-    class_scores = %(class_scores)s, generator = %(generator)s, reasons = %(reasons)s,
-    needs_review = %(needs_review)s, regions = %(regions)s, created_at = now()
+    class_scores = %(class_scores)s, generator = %(generator)s, generator_confidence = %(generator_confidence)s,
+    reasons = %(reasons)s, needs_review = %(needs_review)s, regions = %(regions)s, created_at = now()
 WHERE check_id = %(check_id)s AND policy_name = %(policy_name)s AND policy_version = %(policy_version)s
     AND NOT EXISTS (SELECT FROM susy.verdicts WHERE check_id = %(check_id)s AND mode = 'live')
 """
@@ -253,6 +253,7 @@ FROM susy.checks WHERE id = %(check_id)s
 
 SHOW_VERDICT = """
 SELECT
-    scan_id, decision, score, class_scores, generator, reasons, needs_review, regions, policy_name, policy_version
+    scan_id, decision, score, class_scores, generator, generator_confidence, reasons, needs_review, regions,
+    policy_name, policy_version
 FROM susy.verdicts WHERE check_id = %(check_id)s AND mode = 'live'
 """

@@ -1,34 +1,45 @@
-"""Keeping and finding scans: one a content, weights and tiling, whoever submitted it."""
+"""Scans in the ledger: one per content, weights and tiling, whoever submitted the image.
+
+The arrays are stored bit for bit. All numbers are little-endian and in C order on every machine, so that a reader in
+any language can use them: `corners` int32 [T, 2], `contrast` float32 [T], `selected` and `scored` one byte per tile
+(0 or 1), `probabilities` float16 [T, C] with NaN where a tile was not scored.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
 from uuid_utils.compat import uuid7
 
-from schema.scan import ModelIdentity, Scan
+from schema.examination import Examination, StoredScan
+from schema.scan import ModelIdentity, Scan, SelectionGrid, Tiling
 from worker.store import queries
-from worker.store.arrays import ScanBytes, from_bytes, to_bytes
 from worker.store.database import Connection, scalars
-from worker.store.types import StoredScan
+
+_INT32, _FLOAT32, _FLOAT16, _BOOL = "<i4", "<f4", "<f2", "?"
 
 
-def keep_scan(connection: Connection, scan: Scan | StoredScan, map_png: bytes | None) -> UUID:
-    """Write what the ledger does not have yet; the id of the scan that stands for this content."""
-    if isinstance(scan, StoredScan):
-        if map_png is not None and not scan.has_map:
-            connection.execute(queries.ADD_MAP, {"id": scan.id, "map_png": map_png})
-        return scan.id
-    key = {
+def keep_scan(connection: Connection, examination: Examination) -> UUID:
+    """Write what the ledger lacks of the scan and its map; the id of the stored scan."""
+    if examination.scan_id is not None:
+        if examination.map_png is not None:
+            connection.execute(queries.ADD_MAP, {"id": examination.scan_id, "map_png": examination.map_png})
+        return examination.scan_id
+    values = {"id": uuid7(), **scan_columns(examination.scan), "map_png": examination.map_png}
+    written = scalars(connection, queries.KEEP_SCAN, values)
+    scan_id: UUID = (written or scalars(connection, queries.KEPT_SCAN, values))[0]
+    return scan_id
+
+
+def scan_columns(scan: Scan) -> dict[str, Any]:
+    """The columns of `susy.scans` that hold a scan."""
+    return {
         "content_sha256": scan.content_sha256,
         "weights_sha256": scan.model.sha256,
         "tiling": str(scan.tiling),
-    }
-    values: dict[str, Any] = {
-        "id": uuid7(),
-        **key,
         "model_name": scan.model.name,
         "classes": list(scan.model.classes),
         "is_demo": scan.model.is_demo,
@@ -37,12 +48,12 @@ def keep_scan(connection: Connection, scan: Scan | StoredScan, map_png: bytes | 
         "format": scan.format,
         "tiles_total": len(scan.corners),
         "tiles_scored": int(scan.scored.sum()),
-        **asdict(to_bytes(scan)),
-        "map_png": map_png,
+        "corners": scan.corners.astype(_INT32).tobytes(),
+        "contrast": scan.contrast.astype(_FLOAT32).tobytes(),
+        "selected": scan.selected.astype(_BOOL).tobytes(),
+        "scored": scan.scored.astype(_BOOL).tobytes(),
+        "probabilities": scan.probabilities.astype(_FLOAT16).tobytes(),
     }
-    written = scalars(connection, queries.KEEP_SCAN, values)
-    scan_id: UUID = (written or scalars(connection, queries.KEPT_SCAN, key))[0]
-    return scan_id
 
 
 def stored_scan(
@@ -58,16 +69,29 @@ def stored_scan(
     width: int,
     height: int,
     format: str,
-    **arrays: bytes,
+    corners: bytes,
+    contrast: bytes,
+    selected: bytes,
+    scored: bytes,
+    probabilities: bytes,
 ) -> StoredScan:
-    """Make a scan of the columns that the queries for one select."""
-    scan = from_bytes(
-        ScanBytes(**arrays),
+    """A scan from the columns that its queries select. Its arrays are writable copies."""
+    mode, stride = tiling.rsplit("-", 1)
+    scan = Scan(
         content_sha256=content_sha256,
         model=ModelIdentity(model_name, weights_sha256, tuple(classes), is_demo),
-        tiling=tiling,
+        tiling=Tiling(SelectionGrid(mode), int(stride)),
         width=width,
         height=height,
         format=format,
+        corners=_array(corners, _INT32, np.int32).reshape(-1, 2),
+        contrast=_array(contrast, _FLOAT32, np.float32),
+        selected=_array(selected, _BOOL, np.bool_),
+        scored=_array(scored, _BOOL, np.bool_),
+        probabilities=_array(probabilities, _FLOAT16, np.float16).reshape(-1, len(classes)),
     )
     return StoredScan(id, scan, has_map)
+
+
+def _array(stored: bytes, little_endian: str, native: type[np.generic]) -> NDArray[Any]:
+    return np.frombuffer(stored, dtype=little_endian).astype(native)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Self
@@ -11,10 +11,10 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from schema.examination import Examination, StoredScan
 from schema.messages import Submission
-from schema.scan import Scan, Tiling
+from schema.scan import Tiling
 from schema.states import CheckState, Decision, Lane
-from schema.verdict import Verdict
 from worker.errors import ErrorCode, PermanentError
 from worker.store import backlog, backlog_queries, queries
 from worker.store.database import Database
@@ -33,7 +33,6 @@ from worker.store.types import (
     Receipt,
     ReclaimResult,
     RecordOutcome,
-    StoredScan,
 )
 
 DEADLY = [str(code) for code in (ErrorCode.LEASE_EXPIRED, ErrorCode.DEADLINE_EXCEEDED)]
@@ -150,19 +149,9 @@ class Store:
         key = {"content_sha256": content_sha256, "weights_sha256": weights_sha256, "tiling": str(tiling)}
         return self._database.row(queries.FIND_SCAN, key, stored_scan)
 
-    def record(
-        self,
-        claim: Claim,
-        scan: Scan | StoredScan,
-        verdict: Verdict,
-        policy_document: Mapping[str, Any],
-        map_png: bytes | None,
-    ) -> RecordOutcome:
-        """End the check with this verdict in one transaction, if the lease is still ours.
-
-        A scan that was found rather than made is passed as the `StoredScan` it came as, and not written again.
-        """
-        return record(self._database, claim, scan, verdict, policy_document=policy_document, map_png=map_png)
+    def record(self, claim: Claim, examination: Examination) -> RecordOutcome:
+        """End the check with this verdict in one transaction, if the lease is still ours."""
+        return record(self._database, claim, examination)
 
     def add_review(self, check_id: UUID, *, reviewer: str, decision: Decision, note: str | None = None) -> None:
         """Keep what a person decided about a check; it can be added to, never changed."""

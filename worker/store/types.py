@@ -39,15 +39,6 @@ class Claim:
     """Name of the policy asked for; None for the worker's default."""
 
 
-@dataclass(frozen=True, eq=False)
-class StoredScan:
-    """A scan that is in the ledger already."""
-
-    id: UUID
-    scan: Scan
-    has_map: bool
-
-
 class RecordOutcome(StrEnum):
     """What became of a verdict."""
 

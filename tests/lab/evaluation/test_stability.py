@@ -17,7 +17,7 @@ from worker.errors import ConfigurationError, ErrorCode, PermanentError, SetupEr
 from worker.intake.decode import decode
 from worker.lab.evaluation.stability import Judge, Look, Trace, Unreadable, open_network, trace_all
 from worker.lab.evaluation.stability_alterations import ALTERATIONS
-from worker.pipeline.examine import examine
+from worker.pipeline.examine import Examiner
 from worker.policy.policy import Policy
 from worker.settings import load_settings
 
@@ -67,7 +67,7 @@ HIDDEN_REGION = png(230, 230, 230, 230, 230, 0)
 )
 def test_an_image_is_judged_as_a_worker_judges_it(content: bytes, localize: str) -> None:
     judging = judge(localize=localize)
-    verdict = examine(content, judging.policy, Brightness(), tiling=Tiling(), max_pixels=10_000_000).verdict
+    verdict = Examiner(Brightness(), Tiling(), 10_000_000, 10_000_000).examine(content, judging.policy).verdict
     assert judging.look(decode(content, 10_000_000)) == Look(verdict.score, verdict.decision)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.scan import ModelIdentity, Tiling
+from schema.scan import ModelIdentity, Scan, Tiling
 from schema.states import Decision, Reason
+from schema.verdict import Verdict
 from worker.detector.detector import Detector
 from worker.detector.locate import weights_path
 from worker.errors import ErrorCode, PermanentError, SetupError, SusyError
@@ -21,6 +22,7 @@ from worker.intake.decode import Image, decode
 from worker.intake.sources import read
 from worker.lab.evaluation.scorer import open_scorer
 from worker.lab.evaluation.stability_alterations import ALTERATIONS, Alteration
+from worker.localization import find_regions, heatmap
 from worker.pipeline.measure import Scorer, complete, measure
 from worker.policy.decide import decide, wants_map
 from worker.policy.policy import Policy
@@ -70,10 +72,13 @@ class Judge:
     def look(self, image: Image) -> Look:
         """The verdict on `image`. Its map is completed only where that can change the decision."""
         scan = measure(image, "", self.tiling, self.scorer)
-        verdict = decide(scan, self.policy)
+        verdict = self._decide(scan)
         if verdict.reasons[0] in _UNTIL_THE_MAP and wants_map(scan, self.policy):
-            verdict = decide(complete(scan, image, self.scorer), self.policy)
+            verdict = self._decide(complete(scan, image, self.scorer))
         return Look(verdict.score, verdict.decision)
+
+    def _decide(self, scan: Scan) -> Verdict:
+        return decide(scan, self.policy, find_regions(heatmap(scan), self.policy.region_at))
 
     def trace(self, path: Path, alterations: Sequence[Alteration] = ALTERATIONS) -> Trace:
         """The image at `path` through every alteration, one at a time.

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from schema.scan import TILE, SelectionGrid, Tiling
 from tests.support.scans import scan_of
-from worker.localization.heatmap import heatmap, rasterize
-from worker.localization.render import MAP_LONGEST, map_png, overlay
+from worker.localization import MAP_LONGEST, find_regions, heatmap, map_png, overlay, rasterize
 from worker.pipeline.measure import lay_tiles
 
 
@@ -28,7 +27,7 @@ def test_every_pixel_has_the_mean_of_the_scored_tiles_over_it(width: int, height
             total[y : y + TILE, x : x + TILE] += score
             count[y : y + TILE, x : x + TILE] += 1
     expected = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-    np.testing.assert_allclose(rasterize(heatmap(scan), width, height, max(width, height)), expected, atol=1e-6)
+    np.testing.assert_allclose(rasterize(heatmap(scan), max(width, height)), expected, atol=1e-6)
 
 
 @given(st.integers(1, 1500), st.integers(1, 1500), st.sampled_from(SelectionGrid), st.integers(56, 224))
@@ -46,7 +45,7 @@ def test_candidates_lie_among_the_tiles_row_by_row(width: int, height: int, mode
 
 
 def test_the_stored_map_shows_scores_as_gray_and_unscored_tiles_as_transparent() -> None:
-    picture = PIL.Image.open(io.BytesIO(map_png(scan_of([0.8, None, 0.0])) or b""))
+    picture = PIL.Image.open(io.BytesIO(map_png(heatmap(scan_of([0.8, None, 0.0]))) or b""))
     assert picture.mode == "LA"
     assert picture.size == (MAP_LONGEST, round(MAP_LONGEST / 3))
     gray, alpha = np.asarray(picture)[80, [80, 256, 430]].T.tolist()
@@ -58,7 +57,7 @@ def test_the_stored_map_shows_scores_as_gray_and_unscored_tiles_as_transparent()
 def test_an_image_without_tiles_has_no_map_and_a_plain_overlay() -> None:
     scan = scan_of([], width=100, height=80)
     pixels = np.full((80, 100, 3), 7, np.uint8)
-    assert map_png(scan) is None
+    assert map_png(heatmap(scan)) is None
     assert (np.asarray(overlay(pixels, scan, ())) == pixels).all()
 
 
@@ -69,3 +68,12 @@ def test_the_overlay_reddens_synthetic_tiles_and_leaves_authentic_ones_clear() -
     assert authentic.tolist() == [200, 200, 200]
     assert synthetic[0] - synthetic[1] > 80
     assert 150 < unscored[0] == unscored[1] == unscored[2] < 200
+
+
+def test_regions_are_bounding_boxes_in_pixels_strongest_first() -> None:
+    grid = [[0.9, 0.05, 0.9, 0.02], [0.9, 0.04, 0.9, 0.9]]
+    scan = scan_of([p for row in grid for p in row], width=896, height=448)
+    strongest, other = find_regions(heatmap(scan), at=0.9)
+    assert (strongest.x, strongest.y, strongest.width, strongest.height) == (672, 0, 224, 224)
+    assert (other.x, other.y, other.width, other.height) == (224, 0, 224, 448)
+    assert strongest.score > other.score

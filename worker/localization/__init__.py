@@ -1,1 +1,0 @@
-"""Where on the image the tiles look synthetic: the heat map, its regions, and pictures of them."""
