@@ -13,17 +13,17 @@ from typing import Annotated, Any, Self
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
-from redis.connection import parse_url
 
 from schema.scan import MAX_STRIDE, MIN_STRIDE, TILE, SelectionGrid, Tiling
 from worker.errors import ConfigurationError, ErrorCode
+from worker.redis_url import EXAMPLE as REDIS_URL_EXAMPLE
+from worker.redis_url import RedisUrl
 
 STATE_DIRECTORY = Path(".susy")
 """Where `susy up` keeps its data and leaves the addresses of its servers."""
 SERVICES_FILE = STATE_DIRECTORY / "services.toml"
 
 DATABASE_URL_EXAMPLE = "postgresql://user:password@host:5432/database"
-REDIS_URL_EXAMPLE = "redis://:password@host:6379/0"
 
 
 class LogFormat(StrEnum):
@@ -115,7 +115,10 @@ class Settings(BaseSettings):
     @classmethod
     def _redis_url(cls, value: str | None) -> str | None:
         if value is not None:
-            _parsed_by(parse_url, value, REDIS_URL_EXAMPLE)
+            try:
+                RedisUrl.parse(value)
+            except ValueError as error:
+                raise ValueError(f"is not a valid Redis URL: {error}; an example is {REDIS_URL_EXAMPLE}") from None
         return value
 
     @model_validator(mode="after")
@@ -151,6 +154,10 @@ class Settings(BaseSettings):
     def require_redis_url(self) -> str:
         """The Redis URL, or a `SetupError` that says how to set it."""
         return _needed(self.redis_url, "SUSY_REDIS_URL", REDIS_URL_EXAMPLE)
+
+    def require_redis(self) -> RedisUrl:
+        """Where Redis is, for every client; raises as `require_redis_url` does."""
+        return RedisUrl.parse(self.require_redis_url())
 
 
 def load_settings(**overrides: Any) -> Settings:

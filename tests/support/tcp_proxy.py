@@ -1,10 +1,11 @@
-"""An asyncio TCP proxy in a thread: passes bytes on until told to fall silent or to hang up."""
+"""An asyncio TCP proxy in a thread: passes bytes on until told to fall silent or to hang up. It can terminate TLS."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -15,8 +16,9 @@ _HANG_UP = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: closing sends a reset
 class TcpProxy:
     """A way to `host:port` that can be broken."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self._target = host, port
+        self._tls = tls
         self._pairs: set[_Pair] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -58,7 +60,7 @@ class TcpProxy:
         await asyncio.sleep(0)  # sockets close in the loop's next turn
 
     async def _listen(self) -> asyncio.Server:
-        return await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -50,9 +50,8 @@ def _database(settings: Settings) -> str:
 
 
 def _redis(settings: Settings) -> str:
-    url = settings.require_redis_url()
     try:
-        with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
+        with settings.require_redis().client(timeout=5) as client:
             facts = client.info()
     except redis.RedisError as error:
         raise SetupError(ErrorCode.QUEUE_UNAVAILABLE, f"SUSY_REDIS_URL: {error}") from error

@@ -17,9 +17,11 @@ QUEUES = (SUBMIT_QUEUE, *(str(lane) for lane in Lane))
 
 def make_app(settings: Settings) -> Celery:
     """A Celery app on the settings' Redis. Tasks are registered by `worker.queue.tasks`."""
+    address = settings.require_redis()
     app = Celery("susy", set_as_current=False)
     app.conf.update(
-        broker_url=_celery_url(settings.require_redis_url()),
+        broker_url=address.broker_url,
+        broker_use_ssl=address.broker_tls,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options=_transport_options(settings),
@@ -59,7 +61,3 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
         # A half-open connection is noticed within twice this time.
         "health_check_interval": 10,
     }
-
-
-def _celery_url(redis_url: str) -> str:
-    return redis_url.replace("unix://", "redis+socket://", 1)

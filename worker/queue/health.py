@@ -12,8 +12,6 @@ import socket
 import sys
 import time
 
-from redis import Redis
-
 from worker.errors import ErrorCode, SusyError, UnhealthyError
 from worker.queue.celery_app import make_app
 from worker.settings import Settings, load_settings
@@ -51,7 +49,7 @@ def check_reconciler(settings: Settings) -> None:
     """Return when Postgres and Redis, all that a reconciler needs, answer with this process's settings."""
     with Store(settings.require_database_url(), pool_size=1) as store:
         store.ping()
-    with Redis.from_url(settings.require_redis_url(), socket_timeout=ANSWER_WITHIN) as client:
+    with settings.require_redis().client(timeout=ANSWER_WITHIN) as client:
         client.ping()
 
 

@@ -13,10 +13,7 @@ from collections.abc import Iterable
 from typing import Self
 from uuid import UUID, uuid4
 
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from schema.messages import CHECK_TASK
 from schema.states import Lane
@@ -33,15 +30,7 @@ class Publisher:
     """Sends check messages; thread-safe. Fails fast when Redis is away."""
 
     def __init__(self, settings: Settings) -> None:
-        self._redis: Redis = Redis.from_url(
-            settings.require_redis_url(),
-            socket_timeout=10,
-            socket_connect_timeout=5,
-            socket_keepalive=True,
-            health_check_interval=25,
-            # Once again, on a new connection: a server that was restarted leaves dead ones in the pool.
-            retry=Retry(NoBackoff(), 1),
-        )
+        self._redis = settings.require_redis().client(timeout=10, health_check_interval=25)
         self._prefix = settings.key_prefix
         self._looks: dict[Lane, tuple[float, int]] = {}
         """When a lane's queue was last seen, and how many messages were in it."""
