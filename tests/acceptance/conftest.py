@@ -17,7 +17,7 @@ import pytest
 from schema.states import CheckState
 from tests.support.workplace import images, random_weights, settings
 from worker.settings import Settings
-from worker.store import CheckView, Store
+from worker.store import CheckDetails, Store
 
 __all__ = ["images", "random_weights", "settings"]
 
@@ -109,10 +109,10 @@ def processes(settings: Settings, tmp_path: Path) -> Iterator[Processes]:
 
 
 @pytest.fixture
-def ended(store: Store, processes: Processes) -> Callable[[UUID], CheckView]:
+def ended(store: Store, processes: Processes) -> Callable[[UUID], CheckDetails]:
     """Wait until a check is done or quarantined."""
 
-    def wait(check_id: UUID) -> CheckView:
+    def wait(check_id: UUID) -> CheckDetails:
         over = (CheckState.DONE, CheckState.QUARANTINED)
         processes.wait_for(lambda: store.show(check_id).state in over)
         return store.show(check_id)

@@ -19,9 +19,9 @@ from tests.acceptance.conftest import Processes
 from tests.support.corpus import build
 from worker.client import Client
 from worker.settings import Settings
-from worker.store import CheckView, Store
+from worker.store import CheckDetails, Store
 
-Ended = Callable[[UUID], CheckView]
+Ended = Callable[[UUID], CheckDetails]
 
 
 def test_the_python_function_leads_to_a_verdict(

@@ -13,7 +13,7 @@ import redis
 
 from schema.states import CheckState, Lane
 from tests.backlog.conftest import FILL, Sql
-from tests.support.ledger import backfill, submission
+from tests.support.ledger import backfill, submission, submit_all
 from worker.queue import dispatcher
 from worker.queue.dispatcher import LEAST_DEPTH, MOST_DEPTH, LaneDispatcher
 from worker.queue.publisher import DIRECT_DEPTH, Publisher
@@ -143,7 +143,7 @@ def test_fast_workers_find_more_and_slow_ones_less(store: Store, run: Sql, publi
 
 def test_a_lane_that_is_short_leaves_room_for_direct_publishing(store: Store, publisher: Publisher) -> None:
     assert DIRECT_DEPTH < LEAST_DEPTH
-    store.submit_many(backfill() for _ in range(3))
+    submit_all(store, (backfill() for _ in range(3)))
     fed = LaneDispatcher(Lane.BACKFILL)
     fed.refill(store, publisher)
     assert publisher.has_room(Lane.BACKFILL)

@@ -10,10 +10,10 @@ from uuid import UUID
 from schema.states import Lane
 from tests.acceptance.conftest import Processes, ended, images, processes, random_weights, settings
 from tests.backlog.conftest import Sql
-from tests.support.ledger import submission
+from tests.support.ledger import submission, submit_all
 from worker.client import Client
 from worker.settings import Settings
-from worker.store import CheckView, Store
+from worker.store import CheckDetails, Store
 
 __all__ = ["ended", "images", "processes", "random_weights", "settings"]
 
@@ -29,10 +29,15 @@ DONE = "SELECT count(*) FROM susy.checks WHERE state = 'done'"
 
 
 def test_a_live_image_waits_for_what_is_in_flight_of_a_backfill_and_no_longer(
-    processes: Processes, settings: Settings, images: Path, store: Store, run: Sql, ended: Callable[[UUID], CheckView]
+    processes: Processes,
+    settings: Settings,
+    images: Path,
+    store: Store,
+    run: Sql,
+    ended: Callable[[UUID], CheckDetails],
 ) -> None:
     image = str(images / "a.png")
-    store.submit_many(submission(source="flood", uri=image, lane=Lane.BACKFILL) for _ in range(4000))
+    submit_all(store, (submission(source="flood", uri=image, lane=Lane.BACKFILL) for _ in range(4000)))
     processes.start(sys.executable, "-m", "worker", "reconciler")
     processes.start_worker(SUSY_CONCURRENCY=str(CONCURRENCY))
     processes.wait_for(lambda: run(DONE)[0][0] > 20)
@@ -46,10 +51,15 @@ def test_a_live_image_waits_for_what_is_in_flight_of_a_backfill_and_no_longer(
 
 
 def test_in_a_lane_a_flood_delays_another_source_by_no_more_than_redis_holds(
-    processes: Processes, settings: Settings, images: Path, store: Store, run: Sql, ended: Callable[[UUID], CheckView]
+    processes: Processes,
+    settings: Settings,
+    images: Path,
+    store: Store,
+    run: Sql,
+    ended: Callable[[UUID], CheckDetails],
 ) -> None:
     image = str(images / "a.png")
-    store.submit_many(submission(source="flood", uri=image) for _ in range(4000))
+    submit_all(store, (submission(source="flood", uri=image) for _ in range(4000)))
     processes.start(sys.executable, "-m", "worker", "reconciler")
     processes.start_worker(SUSY_CONCURRENCY=str(CONCURRENCY))
     processes.wait_for(lambda: run(DONE)[0][0] > 20)

@@ -13,9 +13,9 @@ import pytest
 
 from schema.states import Lane
 from tests.backlog.conftest import FILL, Sql, Susy
-from tests.support.ledger import backfill, claimed, done, submission
+from tests.support.ledger import backfill, claimed, done, submission, submit_all
 from worker.errors import ErrorCode
-from worker.store import Store, backlog
+from worker.store import Store
 
 DONE = """
 INSERT INTO susy.checks (id, source, external_id, uri, lane, state, finished_at, content_sha256)
@@ -27,10 +27,10 @@ FROM generate_series(%s::int, %s::int) AS i
 
 
 def test_each_lane_and_what_was_set_aside_is_counted(store: Store, run: Sql, susy: Susy) -> None:
-    store.submit_many(submission() for _ in range(3))
+    submit_all(store, (submission() for _ in range(3)))
     dispatched = store.submit(submission()).check_id
     store.mark_dispatched([dispatched])
-    store.submit_many(backfill() for _ in range(2))
+    submit_all(store, (backfill() for _ in range(2)))
     claimed(store)
     done(store)
     for code in (ErrorCode.CORRUPT, ErrorCode.CORRUPT, ErrorCode.NOT_FOUND):
@@ -92,7 +92,7 @@ def test_the_rate_is_that_of_the_last_minutes_and_tells_when_the_lane_is_empty(s
 def test_a_long_lane_is_estimated_says_so_and_can_be_counted(
     store: Store, run: Sql, susy: Susy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlog, "EXACT_UP_TO", 100)
+    monkeypatch.setattr("worker.store.store.EXACT_UP_TO", 100)
     run(FILL, "flood", "backfill", 20_000)
     run(FILL, "other", "backfill", 50)
     run(FILL, "other", "live", 99)
@@ -109,13 +109,13 @@ def test_a_long_lane_is_estimated_says_so_and_can_be_counted(
 def test_a_lane_that_nobody_has_analyzed_is_at_least_as_long_as_was_counted(
     store: Store, run: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlog, "EXACT_UP_TO", 100)
+    monkeypatch.setattr("worker.store.store.EXACT_UP_TO", 100)
     run(FILL, "flood", "backfill", 1000)
     assert store.status().lanes[1].queued >= 100
 
 
 def test_people_get_a_table(store: Store, susy: Susy) -> None:
-    store.submit_many(backfill() for _ in range(1234))
+    submit_all(store, (backfill() for _ in range(1234)))
     store.fail(claimed(store), code=ErrorCode.CORRUPT, message="why", retry_in=None)
     shown = susy("status").stdout
     assert "1,234" in shown

@@ -10,6 +10,7 @@ import redis
 
 from schema.messages import Submission
 from schema.states import CheckState, Lane
+from tests.support.ledger import submit_all
 from worker.queue import dispatcher
 from worker.queue.publisher import Publisher
 from worker.queue.reconciler import reconcile, reconcile_forever
@@ -25,7 +26,7 @@ def publisher(settings: Settings):  # type: ignore[no-untyped-def]
 
 def submit(store: Store, count: int, lane: Lane = Lane.LIVE) -> list[str]:
     submissions = [Submission(source="test", uri=f"/images/{number}.jpg", lane=lane) for number in range(count)]
-    return [str(receipt.check_id) for receipt in store.submit_many(submissions)]
+    return [str(receipt.check_id) for receipt in submit_all(store, submissions)]
 
 
 def test_a_check_that_was_never_published_is_published_once(
@@ -66,7 +67,7 @@ def test_what_a_flush_of_redis_took_is_published_again(
 def test_a_dead_workers_check_is_freed_and_published_and_the_exhausted_quarantined(
     store: Store, publisher: Publisher, settings: Settings
 ) -> None:
-    (first,) = (receipt.check_id for receipt in store.submit_many([Submission(source="t", uri="/a.jpg")]))
+    (first,) = (receipt.check_id for receipt in submit_all(store, [Submission(source="t", uri="/a.jpg")]))
     for number in range(1, settings.max_attempts + 1):
         assert store.claim(first, worker="dies", lease=0.05, max_attempts=settings.max_attempts)
         time.sleep(0.1)

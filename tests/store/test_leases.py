@@ -80,21 +80,21 @@ def test_renewing_extends_only_what_is_still_ours(store: Store, run: Sql) -> Non
     run(EXPIRE + " WHERE id = %s", lost.check_id)
     theirs = take(store, lost)
     assert theirs is not None
-    assert store.renew_many([lost, ours, finished], 60) == {ours.check_id}
-    assert not store.renew(lost, 60)
-    assert store.renew(theirs, 60)
-    assert store.renew_many([], 60) == frozenset()
+    assert store.renew([lost, ours, finished], 60) == {ours.check_id}
+    assert not store.renew([lost], 60)
+    assert store.renew([theirs], 60)
+    assert store.renew([], 60) == frozenset()
 
 
 def test_a_lease_that_expired_unnoticed_can_be_renewed(store: Store, run: Sql) -> None:
     claim = claimed(store)
     run(EXPIRE)
-    assert store.renew(claim, 60)
+    assert store.renew([claim], 60)
     assert take(store, claim) is None
 
 
 def test_a_renewal_lasts_from_now(store: Store, run: Sql) -> None:
-    store.renew(claimed(store), 1000)
+    store.renew([claimed(store)], 1000)
     [(left,)] = run("SELECT extract(epoch FROM lease_until - now())::float FROM susy.checks")
     assert left == pytest.approx(1000, abs=30)
 

@@ -9,7 +9,7 @@ import pytest
 
 from schema.states import CheckState, Lane
 from tests.store.conftest import Sql
-from tests.support.ledger import claimed, done, submission
+from tests.support.ledger import claimed, done, submission, submit_all
 from worker.errors import ErrorCode
 from worker.store import CheckFilter, Failure, LaneBacklog, QuarantineCount, ReclaimResult, Store
 
@@ -17,7 +17,7 @@ EXPIRE = "UPDATE susy.checks SET lease_until = now() - interval '1 second' WHERE
 
 
 def submit(store: Store, count: int, lane: Lane = Lane.LIVE) -> list[UUID]:
-    return [receipt.check_id for receipt in store.submit_many(submission(lane=lane) for _ in range(count))]
+    return [receipt.check_id for receipt in submit_all(store, (submission(lane=lane) for _ in range(count)))]
 
 
 def take(store: Store, lane: Lane = Lane.LIVE, limit: int = 100) -> list[UUID]:
@@ -57,7 +57,7 @@ def test_sources_are_taken_in_turn_each_ones_oldest_first(store: Store) -> None:
 
 
 def test_many_sources_share_a_small_step(store: Store) -> None:
-    firsts = [store.submit_many(submission(source=f"s{n}") for _ in range(3))[0].check_id for n in range(40)]
+    firsts = [submit_all(store, (submission(source=f"s{n}") for _ in range(3)))[0].check_id for n in range(40)]
     taken = take(store, limit=4)
     assert taken == firsts[:4], "the longest-waiting sources come first"
     while taken:
@@ -179,7 +179,7 @@ def test_quarantined_checks_are_put_back_with_all_their_attempts(store: Store) -
     corrupt, unreadable = claimed(store), claimed(store)
     store.fail(corrupt, code=ErrorCode.CORRUPT, message="bad", retry_in=None)
     store.fail(unreadable, code=ErrorCode.UNREADABLE, message="disk", retry_in=None)
-    assert store.quarantined() == [QuarantineCount("corrupt", 1), QuarantineCount("unreadable", 1)]
+    assert store.status().quarantined == (QuarantineCount("corrupt", 1), QuarantineCount("unreadable", 1))
     assert store.requeue(CheckState.QUARANTINED, CheckFilter(code="unreadable")) == 1
     view = store.show(unreadable.check_id)
     assert (view.state, view.attempts, view.finished_at) == (CheckState.QUEUED, 0, None)

@@ -9,9 +9,9 @@ import pytest
 
 from schema.states import CheckState, Lane
 from tests.store.conftest import Sql
-from tests.support.ledger import submission
+from tests.support.ledger import submission, submit_all
 from worker.errors import ErrorCode, PermanentError
-from worker.store import Store
+from worker.store import Receipt, Store
 
 
 def test_a_submission_becomes_a_queued_check(store: Store) -> None:
@@ -60,7 +60,7 @@ def test_the_same_id_for_another_image_is_a_conflict_that_names_both(store: Stor
 def test_many_submissions_get_receipts_in_their_order(store: Store) -> None:
     known = store.submit(submission(external_id="b"))
     given = [submission(external_id=name) for name in ("c", "b", "a", "c")] + [submission()]
-    receipts = store.submit_many(given)
+    receipts = submit_all(store, given)
     assert [receipt.created for receipt in receipts] == [True, False, True, False, True]
     assert receipts[1].check_id == known.check_id
     assert receipts[0].check_id == receipts[3].check_id
@@ -68,15 +68,24 @@ def test_many_submissions_get_receipts_in_their_order(store: Store) -> None:
     assert [store.show(receipt.check_id).external_id for receipt in receipts[:4]] == ["c", "b", "a", "c"]
 
 
-def test_a_conflict_among_many_accepts_none(store: Store, run: Sql) -> None:
-    given = [submission(external_id="a"), submission(external_id="b"), submission(external_id="a", uri="/other.jpg")]
+def test_a_conflict_among_many_is_returned_in_its_place_and_the_others_are_accepted(store: Store, run: Sql) -> None:
+    given = [submission(external_id="a"), submission(external_id="a", uri="/other.jpg"), submission(external_id="b")]
+    first, conflict, last = store.submit_each(given)
+    assert isinstance(first, Receipt)
+    assert isinstance(last, Receipt)
+    assert isinstance(conflict, PermanentError)
+    assert conflict.code is ErrorCode.CONFLICT
+    assert run("SELECT id FROM susy.checks ORDER BY external_id") == [(first.check_id,), (last.check_id,)]
+
+
+def test_what_postgres_cannot_store_among_many_accepts_none(store: Store, run: Sql) -> None:
     with pytest.raises(PermanentError):
-        store.submit_many(given)
+        store.submit_each([submission(), submission(attributes={"share": float("nan")})])
     assert run("SELECT count(*) FROM susy.checks") == [(0,)]
 
 
 def test_submitting_nothing_is_nothing(store: Store) -> None:
-    assert store.submit_many([]) == []
+    assert store.submit_each([]) == []
     store.mark_dispatched([])
 
 
@@ -86,7 +95,7 @@ def test_hooks_that_submit_the_same_uploads_in_any_order_create_each_once(store:
 
     def hook(order: int) -> list[UUID]:
         together.wait()
-        receipts = store.submit_many(submission(external_id=name) for name in names[::order])
+        receipts = submit_all(store, (submission(external_id=name) for name in names[::order]))
         return [receipt.check_id for receipt in receipts if receipt.created]
 
     with ThreadPoolExecutor(4) as hooks:

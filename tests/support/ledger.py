@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from schema.messages import Submission
 from schema.scan import ModelIdentity, Scan, Tiling
 from schema.states import Decision, Lane, Reason
 from schema.verdict import PolicyVersion, Region, Verdict
-from worker.store import Claim, RecordOutcome, Store
+from worker.store import Claim, Receipt, RecordOutcome, Store
 
 MODEL = ModelIdentity("susy", "a" * 64, ("authentic", "alpha", "beta"))
 CONTENT = "b" * 64
@@ -62,6 +63,13 @@ def examination(
 ) -> Examination:
     """What an attempt records: of `stored_scan()`, when no scan is given."""
     return Examination(scan or stored_scan(), scan_id, map_png, verdict, POLICY_DOCUMENT)
+
+
+def submit_all(store: Store, submissions: Iterable[Submission]) -> list[Receipt]:
+    """Submit checks none of which contradicts another one."""
+    outcomes = store.submit_each(submissions)
+    assert all(isinstance(outcome, Receipt) for outcome in outcomes)
+    return outcomes  # type: ignore[return-value]
 
 
 def claimed(store: Store, *, lease: float = 60.0, max_attempts: int = 5, **changes: Any) -> Claim:

@@ -19,7 +19,7 @@ from worker.cli.stack import Stack, running_stack
 from worker.client import Client
 from worker.demo.paths import SAMPLES
 from worker.detector.locate import DEMO
-from worker.store import CheckView, Store
+from worker.store import CheckDetails, Store
 
 PATIENCE = 300.0
 """Seconds until the demonstration gives up on a check."""
@@ -65,7 +65,7 @@ def _checked(samples: list[Sample], stack: Stack) -> list[SampleResult]:
     return sorted(results, key=lambda result: samples.index(result.sample))
 
 
-def _finished(waiting: set[UUID], store: Store, stack: Stack) -> Iterator[CheckView]:
+def _finished(waiting: set[UUID], store: Store, stack: Stack) -> Iterator[CheckDetails]:
     """Each check as it ends, or as it stands when patience does."""
     until = time.monotonic() + PATIENCE
     while waiting:

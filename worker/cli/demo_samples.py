@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.demo.paths import EXPECTED, SAMPLES
-from worker.store import CheckView
+from worker.store import CheckDetails
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class SampleResult:
     """A sample and what came of it."""
 
     sample: Sample
-    view: CheckView
+    view: CheckDetails
 
     @property
     def outcome(self) -> str:

@@ -14,7 +14,7 @@ from schema.verdict import verdict_document
 from worker.cli.output import coloured, out, print_json
 from worker.errors import ErrorCode, PermanentError, printable
 from worker.settings import Settings, load_settings
-from worker.store import CheckView, Store
+from worker.store import CheckDetails, Store
 
 
 def show(
@@ -35,7 +35,7 @@ def show(
         overlay.write_bytes(draw_overlay(view, settings))
 
 
-def check_document(view: CheckView) -> dict[str, Any]:
+def check_document(view: CheckDetails) -> dict[str, Any]:
     """The JSON object of a check: its state, and its verdict once it has one."""
     document: dict[str, Any] = {
         "check_id": str(view.check_id),
@@ -51,7 +51,7 @@ def check_document(view: CheckView) -> dict[str, Any]:
     return document
 
 
-def draw_overlay(view: CheckView, settings: Settings) -> bytes:
+def draw_overlay(view: CheckDetails, settings: Settings) -> bytes:
     """The check's map drawn on its image, as PNG. Raises `PermanentError` when there is no map or the image changed."""
     from worker.intake.decode import decode
     from worker.intake.sources import read

@@ -110,7 +110,7 @@ class LeaseHeartbeat:
             if not claims:
                 continue
             try:
-                self._store.renew_many(claims, self._settings.lease)
+                self._store.renew(claims, self._settings.lease)
                 away = False
             except SusyError as error:
                 # The leases run on for a while; the next beat may reach the database again.

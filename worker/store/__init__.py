@@ -3,8 +3,8 @@
 from worker.store.store import Store
 from worker.store.types import (
     BacklogStatus,
+    CheckDetails,
     CheckFilter,
-    CheckView,
     Claim,
     Failure,
     LaneBacklog,
@@ -17,8 +17,8 @@ from worker.store.types import (
 
 __all__ = [
     "BacklogStatus",
+    "CheckDetails",
     "CheckFilter",
-    "CheckView",
     "Claim",
     "Failure",
     "LaneBacklog",

@@ -1,4 +1,4 @@
-"""Where a database is: how to connect to it, and how to name it without its secrets."""
+"""The database URL: what to pass to libpq, and how to name the server without its secrets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONNECT_TIMEOUT = 5
 _DEFAULTS: dict[str, str | int] = {
     "fallback_application_name": "susy-worker",
     "connect_timeout": CONNECT_TIMEOUT,
-    # A host that vanished without a word (power, network) is noticed in seconds rather than after two hours.
+    # A host that disappears without closing its connections (power, network) is noticed in seconds, not in two hours.
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
@@ -25,25 +25,26 @@ _DEFAULTS: dict[str, str | int] = {
 
 @dataclass(frozen=True)
 class Dsn:
-    """A database URL taken apart."""
+    """A parsed database URL."""
 
-    place: str
-    """Host, port and database, for messages. Never a user's password."""
-    given: frozenset[str]
-    """Names of the parameters that the URL sets itself."""
+    server: str
+    """Host, port and database, for messages. Never a user or a password."""
+    options: frozenset[str]
+    """Names of the connection parameters that the URL sets."""
 
     @classmethod
-    def of(cls, database_url: str) -> Self:
+    def parse(cls, database_url: str) -> Self:
+        """Raises `ConfigurationError` when libpq cannot read the URL."""
         try:
             parts = conninfo_to_dict(database_url)
         except psycopg.Error:
             # libpq's own text may repeat the URL.
-            raise ConfigurationError(ErrorCode.SETTINGS, "the database URL is no valid Postgres URL") from None
+            raise ConfigurationError(ErrorCode.SETTINGS, "the database URL is not a valid Postgres URL") from None
         host = parts.get("host") or parts.get("hostaddr") or "the local socket"
         port = f":{parts['port']}" if parts.get("port") else ""
         database = parts.get("dbname") or parts.get("user") or "the user's database"
         return cls(f"{host}{port}/{database}", frozenset(parts))
 
     def defaults(self) -> dict[str, Any]:
-        """Connection parameters that the URL leaves open."""
-        return {name: value for name, value in _DEFAULTS.items() if name not in self.given}
+        """Values for the connection parameters that the URL does not set."""
+        return {name: value for name, value in _DEFAULTS.items() if name not in self.options}

@@ -1,4 +1,4 @@
-"""The one place where the driver's errors become ours. The cause stays attached; messages hold no row and no secret."""
+"""Translates the driver's errors, at this one place. The cause stays attached; messages hold no row and no secret."""
 
 from __future__ import annotations
 
@@ -15,55 +15,55 @@ _MAX_REASON = 300
 
 
 @contextmanager
-def translated(address: Dsn) -> Iterator[None]:
-    """Raise what the driver raises inside as a `SusyError`."""
+def translate_errors(dsn: Dsn) -> Iterator[None]:
+    """Raise the driver's errors in this block as `SusyError`."""
     try:
         yield
     except psycopg.Error as error:
-        raise translate(error, address) from error
+        raise translate(error, dsn) from error
 
 
-def translate(error: psycopg.Error, address: Dsn) -> SusyError:
-    """What a driver's error means to us."""
+def translate(error: psycopg.Error, dsn: Dsn) -> SusyError:
+    """The `SusyError` for a driver's error."""
     match error:
         case psycopg.DataError() | errors.ProgramLimitExceeded():
             return PermanentError(ErrorCode.INVALID_MESSAGE, f"Postgres cannot store a value: {reason(error)}")
         case psycopg.IntegrityError():
             rule = error.diag.constraint_name or "a trigger"
-            return PermanentError(ErrorCode.UNEXPECTED, f"Postgres refused a row, by {rule}")
+            return PermanentError(ErrorCode.UNEXPECTED, f"Postgres refused a row because of {rule}")
         case psycopg.OperationalError() | psycopg.InterfaceError() | psycopg.InternalError():
-            return unavailable(address, reason(error))
+            return unavailable(dsn, reason(error))
         case _:
-            return _set_up_wrongly(error, address)
+            return _configuration_error(error, dsn)
 
 
-def _set_up_wrongly(error: psycopg.Error, address: Dsn) -> SusyError:
+def _configuration_error(error: psycopg.Error, dsn: Dsn) -> SusyError:
     match error:
         case (
             errors.UndefinedTable() | errors.UndefinedColumn() | errors.UndefinedFunction() | errors.InvalidSchemaName()
         ):
             return ConfigurationError(
                 ErrorCode.DATABASE_OUTDATED,
-                f"the database at {address.place} lacks what this version needs; run `susy db upgrade`",
+                f"the database at {dsn.server} lacks tables that this version needs; run `susy db upgrade`",
             )
         case errors.DuplicateTable() | errors.DuplicateSchema() | errors.DuplicateFunction() | errors.DuplicateObject():
             return ConfigurationError(
                 ErrorCode.SETTINGS,
-                f"the database at {address.place} holds something else under a name of ours: {reason(error)}",
+                f"the database at {dsn.server} has another object under a name that susy-worker needs: {reason(error)}",
             )
         case errors.InsufficientPrivilege():
             return ConfigurationError(
-                ErrorCode.SETTINGS, f"the database user has too few rights at {address.place}: {reason(error)}"
+                ErrorCode.SETTINGS, f"the database user lacks a privilege at {dsn.server}: {reason(error)}"
             )
         case _:
             return PermanentError(ErrorCode.UNEXPECTED, f"{type(error).__name__}: {reason(error)}")
 
 
-def unavailable(address: Dsn, why: str) -> TransientError:
-    """Postgres did not answer, or answered that it cannot now."""
-    return TransientError(ErrorCode.DATABASE_UNAVAILABLE, f"Postgres at {address.place} is unavailable: {why}")
+def unavailable(dsn: Dsn, why: str) -> TransientError:
+    """The error for a Postgres that did not answer, or cannot do its work at the moment."""
+    return TransientError(ErrorCode.DATABASE_UNAVAILABLE, f"Postgres at {dsn.server} is unavailable: {why}")
 
 
 def reason(error: psycopg.Error) -> str:
-    """The driver's one line. DETAIL is left out: it may quote a row."""
+    """The driver's message in one line. DETAIL is left out: it may quote a row."""
     return " ".join((error.diag.message_primary or str(error) or type(error).__name__).split())[:_MAX_REASON]

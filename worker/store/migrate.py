@@ -1,4 +1,4 @@
-"""Bringing a database to the schema this version needs: one locked transaction, all or nothing."""
+"""Migrates a database to the schema that this version needs: one locked transaction, all or nothing."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from alembic.util import CommandError
 import migrations
 from schema.tables import SCHEMA
 from worker.errors import ConfigurationError, ErrorCode, SetupError
+from worker.store.database import MIGRATION_LOCK
 from worker.store.dsn import Dsn
-from worker.store.errors import translated
-from worker.store.locks import MIGRATION_LOCK
+from worker.store.errors import translate_errors
 
 log = logging.getLogger(__name__)
 
-LOCK_PATIENCE = "60s"
-"""How long to wait for another starter's migration, or for a busy table."""
+LOCK_TIMEOUT = "60s"
+"""How long to wait for a migration by another process, or for a table that is in use."""
 
 # Alembic keeps its current environment in module globals.
 _one_at_a_time = threading.Lock()
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Apply every migration up to `revision`. Starters that come together wait for the first one."""
+    """Apply every migration up to `revision`. Processes that start together wait for the first one."""
     with _locked(database_url) as connection:
         if _schema_is_missing(connection):
             connection.exec_driver_sql(f"CREATE SCHEMA {SCHEMA}")
@@ -42,7 +42,7 @@ def upgrade(database_url: str, revision: str = "head") -> None:
 
 
 def downgrade(database_url: str, revision: str) -> None:
-    """Take migrations back down to `revision`; `base` drops the ledger and everything in it."""
+    """Revert migrations down to `revision`; `base` drops the ledger and everything in it."""
     with _locked(database_url) as connection:
         if _schema_is_missing(connection):
             return
@@ -63,7 +63,7 @@ def head() -> str:
     revision = ScriptDirectory.from_config(_config()).get_current_head()
     if revision is None:
         raise ConfigurationError(
-            ErrorCode.DATABASE_OUTDATED, "this installation holds no migrations; reinstall susy-worker"
+            ErrorCode.DATABASE_OUTDATED, "this installation lacks its migrations; reinstall susy-worker"
         )
     return revision
 
@@ -74,15 +74,15 @@ def is_current(database_url: str) -> bool:
 
 
 def require_current(database_url: str) -> None:
-    """Raise a `SetupError` that says what to do unless the database is at this version's revision."""
+    """Raise `ConfigurationError`, with the remedy, unless the database is at this version's revision."""
     revision = current(database_url)
     if revision == head():
         return
     if revision is not None and not _is_known(revision):
         raise _too_new(revision)
-    found = "holds no ledger" if revision is None else f"is at revision {revision}"
+    found = "has no ledger" if revision is None else f"is at revision {revision}"
     raise ConfigurationError(
-        ErrorCode.DATABASE_OUTDATED, f"the database {found}, {head()} is needed; run `susy db upgrade`"
+        ErrorCode.DATABASE_OUTDATED, f"the database {found}, but this version needs {head()}; run `susy db upgrade`"
     )
 
 
@@ -99,7 +99,7 @@ def _too_new(revision: str) -> SetupError:
 
 def _config(connection: sa.Connection | None = None) -> Config:
     config = Config()
-    # Config values are interpolated, and a folder's name may hold a percent sign.
+    # Config values are interpolated, and a folder's name may contain a percent sign.
     config.set_main_option("script_location", str(Path(migrations.__file__ or "").parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
@@ -108,12 +108,12 @@ def _config(connection: sa.Connection | None = None) -> Config:
 
 @contextmanager
 def _connected(database_url: str) -> Iterator[sa.Connection]:
-    address = Dsn.of(database_url)
-    # libpq reads the URL, not SQLAlchemy: theirs differ on sockets, several hosts and defaults.
+    dsn = Dsn.parse(database_url)
+    # libpq parses the URL, not SQLAlchemy: they differ in sockets, several hosts and defaults.
     engine = sa.create_engine(
-        "postgresql+psycopg://", creator=lambda: _connect(database_url, address), poolclass=sa.NullPool
+        "postgresql+psycopg://", creator=lambda: _connect(database_url, dsn), poolclass=sa.NullPool
     )
-    with translated(address):
+    with translate_errors(dsn):
         try:
             with engine.begin() as connection:
                 yield connection
@@ -121,9 +121,9 @@ def _connected(database_url: str) -> Iterator[sa.Connection]:
             raise (error.orig or error) from error
 
 
-def _connect(database_url: str, address: Dsn) -> psycopg.Connection[Any]:
-    connection = psycopg.connect(database_url, **address.defaults())
-    # Migrations say by a NOTICE what they could not do, such as making the dashboards' role.
+def _connect(database_url: str, dsn: Dsn) -> psycopg.Connection[Any]:
+    connection = psycopg.connect(database_url, **dsn.defaults())
+    # A migration reports by a NOTICE what it could not do, such as creating the dashboards' role.
     connection.add_notice_handler(lambda notice: log.warning("%s", notice.message_primary))
     return connection
 
@@ -131,7 +131,7 @@ def _connect(database_url: str, address: Dsn) -> psycopg.Connection[Any]:
 @contextmanager
 def _locked(database_url: str) -> Iterator[sa.Connection]:
     with _one_at_a_time, _connected(database_url) as connection:
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_PATIENCE}'")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK.space}, {MIGRATION_LOCK.key})")
         try:
             yield connection

@@ -1,10 +1,12 @@
-"""The ledger: every way in which checks are accepted, held, ended, put back and looked at."""
+"""The ledger's operations, in the order of a check's life: submit, publish, lease, record, read, operate."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
@@ -14,21 +16,21 @@ from uuid_utils.compat import uuid7
 from schema.examination import Examination, StoredScan
 from schema.messages import Submission
 from schema.scan import Tiling
-from schema.states import CheckState, Decision, Lane
+from schema.states import CheckState, Decision, Lane, Reason
+from schema.verdict import PolicyVersion, Region, Verdict
 from worker.errors import ErrorCode, PermanentError
-from worker.store import backlog, backlog_queries, queries
-from worker.store.database import Database
-from worker.store.locks import LEADER_LOCK
-from worker.store.reading import show
+from worker.store import queries
+from worker.store.database import LEADER_LOCK, Database, rows, scalars
 from worker.store.recording import record
 from worker.store.scans import stored_scan
-from worker.store.submissions import submit_each, submit_many, submit_one
 from worker.store.types import (
     BacklogStatus,
+    CheckDetails,
     CheckFilter,
-    CheckView,
     Claim,
+    Failure,
     LaneBacklog,
+    LaneStatus,
     QuarantineCount,
     Receipt,
     ReclaimResult,
@@ -36,25 +38,29 @@ from worker.store.types import (
 )
 
 DEADLY = [str(code) for code in (ErrorCode.LEASE_EXPIRED, ErrorCode.DEADLINE_EXCEEDED)]
-"""Ends of an attempt after which the image may be what ends or hangs processes."""
+"""Failures after which the image may be what ends or hangs processes."""
 MAX_ERROR_MESSAGE = 2000
-"""Characters of a failure's message that are kept."""
+"""Characters of a failure's message that are stored."""
 MAX_REJECTED_BODY = 4096
-"""Bytes of a malformed message that are kept."""
+"""Bytes of a rejected message that are stored."""
+EXACT_UP_TO = 100_000
+"""Waiting checks of a lane that are counted one by one; the length of a longer lane is estimated."""
+RATE_WINDOW = 300.0
+"""Seconds over which the rate of finished checks is measured."""
 
 
 class Store:
     """The ledger in one Postgres. Safe to share between threads.
 
-    Every method raises `TransientError(DATABASE_UNAVAILABLE)` when Postgres is away, within `timeout` seconds, and
-    `SetupError(DATABASE_OUTDATED)` when it lacks a migration.
+    Every method raises `TransientError(DATABASE_UNAVAILABLE)` when Postgres is unavailable, within `timeout` seconds,
+    and `SetupError(DATABASE_OUTDATED)` when it lacks a migration.
     """
 
     def __init__(self, database_url: str, *, pool_size: int, timeout: float = 10.0) -> None:
         self._database = Database(database_url, pool_size=pool_size, timeout=timeout)
 
     def open(self) -> None:
-        """Start connecting in the background. Postgres need not be there yet."""
+        """Start to connect in the background. Postgres need not be available yet."""
         self._database.open()
 
     def close(self) -> None:
@@ -69,39 +75,90 @@ class Store:
 
     def ping(self) -> None:
         """Return when Postgres answers."""
-        self._database.count(queries.PING, {})
+        self._database.execute(queries.PING, {})
 
     # --- Submitting
 
     def submit(self, submission: Submission) -> Receipt:
         """Accept one submission. Raises `PermanentError(CONFLICT)` when its key was accepted for another image."""
-        return submit_one(self._database, submission)
-
-    def submit_many(self, submissions: Iterable[Submission]) -> list[Receipt]:
-        """Accept all, or, raising `PermanentError(CONFLICT)`, none: one transaction, for some thousands at a time."""
-        return submit_many(self._database, submissions)
+        [outcome] = self.submit_each([submission])
+        if isinstance(outcome, PermanentError):
+            raise outcome
+        return outcome
 
     def submit_each(self, submissions: Iterable[Submission]) -> list[Receipt | PermanentError]:
-        """Accept all that do not contradict what was accepted before; for the others, the reason why not."""
-        return submit_each(self._database, submissions)
+        """Accept up to some thousands at once. In their order, a receipt or the conflict for each.
 
-    def mark_dispatched(self, check_ids: Iterable[UUID]) -> None:
-        """Note that these checks' messages are in the queue now."""
-        self._database.count(queries.MARK_DISPATCHED, {"check_ids": list(check_ids)})
+        One INSERT, hence all or none when Postgres fails; to repeat the call is safe for submissions with an
+        `external_id`.
+        """
+        submitted = [(uuid7(), submission) for submission in submissions]
+        if not submitted:
+            return []
+        # Sorted, so that sessions that submit the same keys wait for each other in one order and never deadlock.
+        by_key = sorted(submitted, key=lambda item: _key(*item))
+        values = {
+            "ids": [check_id for check_id, _ in by_key],
+            "sources": [submission.source for _, submission in by_key],
+            "external_ids": [_key(*item)[1] for item in by_key],
+            "uris": [submission.uri for _, submission in by_key],
+            "lanes": [str(submission.lane) for _, submission in by_key],
+            "policies": [submission.policy for _, submission in by_key],
+            "attributes": [json.dumps(submission.attributes) for _, submission in by_key],
+        }
+        with self._database.connection() as connection:
+            created = set(scalars(connection, queries.SUBMIT, values))
+            are_all_new = len(created) == len(submitted)
+            known = [] if are_all_new else rows(connection, queries.ACCEPTED_BEFORE, values, _Accepted)
+        accepted = {(check.source, check.external_id): check for check in known}
+        return [
+            Receipt(check_id, created=True)
+            if check_id in created
+            else _receipt_of_repeat(submission, accepted[_key(check_id, submission)])
+            for check_id, submission in submitted
+        ]
 
     def reject_message(self, task: str, body: str | bytes, *, code: ErrorCode, message: str) -> None:
-        """Keep what is left of a message that no check could be made of."""
-        values = {"task": _storable(task), "body": _cut(body), "code": str(code), "message": _short(message)}
-        self._database.count(queries.REJECT_MESSAGE, values)
+        """Store what is left of a message that no check could be made of."""
+        values = {"task": _storable(task), "body": _bounded(body), "code": str(code), "message": _one_line(message)}
+        self._database.execute(queries.REJECT_MESSAGE, values)
 
-    # --- Holding a lease
+    # --- Publishing
+
+    def mark_dispatched(self, check_ids: Iterable[UUID]) -> None:
+        """Note that messages for these checks are in the queue."""
+        self._database.execute(queries.MARK_DISPATCHED, {"check_ids": list(check_ids)})
+
+    def take_due(self, lane: Lane, *, limit: int) -> list[UUID]:
+        """Mark up to `limit` due checks as dispatched; the caller publishes them in this order.
+
+        One of each source in turn, each source's oldest first, so that no source waits for another one's flood. May
+        take fewer than are due; an empty answer means that none is left.
+        """
+        return self._database.scalars(queries.TAKE_DUE, {"lane": str(lane), "limit": limit})
+
+    def forget_dispatched(self, lane: Lane, *, age: float, limit: int) -> int:
+        """Queue checks again whose messages were sent `age` seconds ago and are lost; how many."""
+        return self._database.execute(queries.FORGET_DISPATCHED, {"lane": str(lane), "age": age, "limit": limit})
+
+    @contextmanager
+    def lead(self) -> Iterator[bool]:
+        """Try to become the leading reconciler; yields whether this one leads.
+
+        Hold it for one round: if its connection breaks, another one may lead as well. Two leaders do no harm, because
+        each statement locks what it changes.
+        """
+        with self._database.try_lock(LEADER_LOCK) as leading:
+            yield leading
+
+    # --- Leases
 
     def claim(
         self, check_id: UUID, *, worker: str, lease: float, max_attempts: int, suspects: bool = True
     ) -> Claim | None:
-        """Begin an attempt, if the check is due or its holder went silent, and attempts are left.
+        """Begin an attempt if the check is due, or its lease has expired, and attempts are left.
 
-        Without `suspects`, a check is left alone whose last attempt may have ended its process (`is_suspect`).
+        Without `suspects`, not a check whose latest attempt may have ended its process (`is_suspect`).
         """
         values = {
             "check_id": check_id,
@@ -114,33 +171,38 @@ class Store:
         return self._database.row(queries.CLAIM, values, _claim)
 
     def is_suspect(self, check_id: UUID) -> bool:
-        """Whether the check is due and its last attempt may have ended the process it ran in."""
+        """Whether the check is due and its latest attempt may have ended the process it ran in."""
         return bool(self._database.scalars(queries.IS_SUSPECT, {"check_id": check_id, "deadly": DEADLY})[0])
 
-    def renew(self, claim: Claim, lease: float) -> bool:
-        """Extend the lease to `lease` seconds from now; False when it is no longer ours."""
-        return bool(self.renew_many([claim], lease))
-
-    def renew_many(self, claims: Iterable[Claim], lease: float) -> frozenset[UUID]:
-        """Extend many leases at once; the ids of the checks that are still ours."""
-        held = list(claims)
+    def renew(self, claims: Sequence[Claim], lease: float) -> frozenset[UUID]:
+        """Extend the leases to `lease` seconds from now; the ids of the checks that are still held."""
         values = {
-            "check_ids": [claim.check_id for claim in held],
-            "lease_tokens": [claim.lease_token for claim in held],
+            "check_ids": [claim.check_id for claim in claims],
+            "lease_tokens": [claim.lease_token for claim in claims],
             "lease": lease,
         }
         return frozenset(self._database.scalars(queries.RENEW, values))
 
     def release(self, claim: Claim) -> bool:
-        """Give the check back as if it had not been claimed; False when it was no longer ours."""
+        """Return the check as if it had not been claimed; False when the lease was lost."""
         return self._with_lease(queries.RELEASE, claim)
 
     def fail(self, claim: Claim, *, code: ErrorCode, message: str, retry_in: float | None) -> bool:
-        """End the attempt: try again in `retry_in` seconds, or, with None, quarantine. False when no longer ours."""
-        failure = {"code": str(code), "message": _short(message)}
+        """End the attempt: retry in `retry_in` seconds, or with None quarantine. False when the lease was lost."""
+        failure = {"code": str(code), "message": _one_line(message)}
         if retry_in is None:
             return self._with_lease(queries.QUARANTINE, claim, **failure)
         return self._with_lease(queries.RETRY_LATER, claim, retry_in=retry_in, **failure)
+
+    def reclaim_expired(self, *, max_attempts: int, limit: int) -> ReclaimResult:
+        """Requeue checks whose lease has expired, and quarantine those that have used up their attempts."""
+        values = {"max_attempts": max_attempts, "limit": limit, "code": str(ErrorCode.LEASE_EXPIRED)}
+        states = Counter(self._database.scalars(queries.RECLAIM_EXPIRED, values))
+        return ReclaimResult(requeued=states[CheckState.QUEUED], quarantined=states[CheckState.QUARANTINED])
+
+    def _with_lease(self, query: str, claim: Claim, **values: Any) -> bool:
+        key = {"check_id": claim.check_id, "lease_token": claim.lease_token}
+        return self._database.execute(query, {**key, **values}) > 0
 
     # --- Recording
 
@@ -150,120 +212,186 @@ class Store:
         return self._database.row(queries.FIND_SCAN, key, stored_scan)
 
     def record(self, claim: Claim, examination: Examination) -> RecordOutcome:
-        """End the check with this verdict in one transaction, if the lease is still ours."""
+        """End the check with this verdict in one transaction, if the lease is still held."""
         return record(self._database, claim, examination)
 
     def add_review(self, check_id: UUID, *, reviewer: str, decision: Decision, note: str | None = None) -> None:
-        """Keep what a person decided about a check; it can be added to, never changed."""
+        """Store what a person decided about a check. Reviews are only added, never changed."""
         values = {"id": uuid7(), "check_id": check_id, "reviewer": reviewer, "decision": str(decision), "note": note}
-        self._database.count(queries.ADD_REVIEW, values)
+        self._database.execute(queries.ADD_REVIEW, values)
 
-    # --- Reconciling
+    # --- Reading one check
 
-    @contextmanager
-    def lead(self) -> Iterator[bool]:
-        """Try to be the one that reconciles; yields whether we are.
+    def show(self, check_id: UUID) -> CheckDetails:
+        """Everything that the ledger holds about one check. Raises `PermanentError(UNKNOWN_CHECK)`."""
+        with self._database.connection() as connection:
+            found = rows(connection, queries.SHOW_CHECK, {"check_id": check_id}, _details)
+            if not found:
+                raise PermanentError(ErrorCode.UNKNOWN_CHECK, f"no check has the id {check_id}")
+            if found[0].state is not CheckState.DONE:
+                return found[0]
+            # A check that is done no longer changes, so these statements need no common snapshot.
+            [(scan_id, verdict)] = rows(connection, queries.SHOW_VERDICT, {"check_id": check_id}, _verdict)
+            [stored] = rows(connection, queries.SHOW_SCAN, {"scan_id": scan_id}, stored_scan)
+            maps = scalars(connection, queries.SHOW_MAP, {"scan_id": scan_id})
+        # jsonb does not keep the order of keys.
+        classes = [name for name in stored.scan.model.classes if name in verdict.class_scores]
+        verdict = replace(verdict, class_scores={name: verdict.class_scores[name] for name in classes})
+        return replace(found[0], scan=stored.scan, verdict=verdict, map_png=maps[0] if maps else None)
 
-        Hold it for one round, not for good: should its connection break, another may lead as well. No step harms
-        when two lead, each locks what it changes.
-        """
-        with self._database.holding(LEADER_LOCK) as leading:
-            yield leading
-
-    def reclaim_expired(self, *, max_attempts: int, limit: int) -> ReclaimResult:
-        """Requeue checks whose holder went silent, and quarantine those that have used up their attempts."""
-        values = {"max_attempts": max_attempts, "limit": limit, "code": str(ErrorCode.LEASE_EXPIRED)}
-        states = Counter(self._database.scalars(queries.RECLAIM_EXPIRED, values))
-        return ReclaimResult(requeued=states[CheckState.QUEUED], quarantined=states[CheckState.QUARANTINED])
-
-    def take_due(self, lane: Lane, *, limit: int) -> list[UUID]:
-        """Mark up to `limit` due checks as dispatched, to be published by the caller in this order.
-
-        One of each source in turn, a source's oldest first, so that no source waits for another's flood. May take
-        fewer than there are; an empty answer means that nothing is left.
-        """
-        return self._database.scalars(backlog_queries.TAKE_DUE[lane], {"limit": limit})
-
-    def forget_dispatched(self, lane: Lane, *, age: float, limit: int) -> int:
-        """Let checks whose messages were sent `age` seconds ago, and are lost, wait for their turn again; how many."""
-        return self._database.count(backlog_queries.FORGET_DISPATCHED, {"lane": str(lane), "age": age, "limit": limit})
-
-    # --- Operating
-
-    def now(self) -> datetime:
-        """The database's clock, which all times in the ledger come from."""
-        moment: datetime = self._database.scalars(backlog_queries.NOW, {})[0]
-        return moment
-
-    def count(self, state: CheckState, choice: CheckFilter) -> int:
-        """How many checks in this state are chosen."""
-        return backlog.count(self._database, state, choice)
-
-    def requeue(self, state: CheckState, choice: CheckFilter, *, limit: int = 1000) -> int:
-        """Queue chosen checks that were quarantined or cancelled again, with all their attempts; how many."""
-        return backlog.requeue(self._database, state, choice, limit)
-
-    def cancel(self, choice: CheckFilter, *, limit: int = 1000) -> int:
-        """Take queued checks back, so that they are never looked at; how many. What runs is left to finish."""
-        return backlog.cancel(self._database, choice, limit)
+    # --- Operating the backlog
 
     def status(self) -> BacklogStatus:
-        """What waits, how fast it drains and what was set aside. Long lanes are estimated, so that it is quick."""
-        return backlog.status(self._database)
-
-    def analyze(self) -> None:
-        """Tell Postgres to look at the table again, after many checks came at once."""
-        self._database.count(backlog_queries.ANALYZE, {})
-
-    def show(self, check_id: UUID) -> CheckView:
-        """Everything about one check. Raises `PermanentError(UNKNOWN_CHECK)`."""
-        return show(self._database, check_id)
+        """What waits, how fast it drains, and what was set aside. Long lanes are estimated, which keeps it fast."""
+        with self._database.connection() as connection:
+            return BacklogStatus(
+                lanes=tuple(
+                    rows(
+                        connection,
+                        queries.LANE_STATUS,
+                        {"lane": str(lane), "exact_up_to": EXACT_UP_TO, "window": RATE_WINDOW},
+                        _lane_status,
+                    )[0]
+                    for lane in Lane
+                ),
+                quarantined=tuple(rows(connection, queries.QUARANTINED, {}, QuarantineCount)),
+                rejected_messages=scalars(connection, queries.REJECTED_MESSAGES, {})[0],
+            )
 
     def backlog(self) -> list[LaneBacklog]:
-        """What waits, lane by lane, `live` first, as dashboards see it: every check is counted."""
-        return self._database.rows(backlog_queries.BACKLOG, {}, backlog.lane_backlog)
+        """What waits in each lane, `live` first, as dashboards see it: every check is counted."""
+        return self._database.rows(queries.BACKLOG, {}, _lane_backlog)
 
-    def quarantined(self) -> list[QuarantineCount]:
-        """How many checks are quarantined for which reason, the most frequent first."""
-        return self._database.rows(backlog_queries.QUARANTINED, {}, QuarantineCount)
+    def count(self, state: CheckState, where: CheckFilter) -> int:
+        """How many checks of this state match."""
+        return sum(
+            self._database.scalars(queries.COUNT_CHECKS, {**asdict(where), "state": str(state), **part})[0]
+            for part in _parts(state, where)
+        )
 
-    def _with_lease(self, query: str, claim: Claim, **values: Any) -> bool:
-        key = {"check_id": claim.check_id, "lease_token": claim.lease_token}
-        return self._database.count(query, {**key, **values}) > 0
+    def requeue(self, state: CheckState, where: CheckFilter, *, limit: int = 1000) -> int:
+        """Queue up to `limit` matching checks of a final state again, with all their attempts; how many."""
+        return self._database.execute(queries.REQUEUE, {**asdict(where), "state": str(state), "limit": limit})
+
+    def cancel(self, where: CheckFilter, *, limit: int = 1000) -> int:
+        """Cancel up to `limit` matching queued checks, so that they are never examined; how many."""
+        for part in _parts(CheckState.QUEUED, where):
+            cancelled = self._database.execute(queries.CANCEL, {**asdict(where), **part, "limit": limit})
+            if cancelled:
+                return cancelled
+        return 0
+
+    def analyze(self) -> None:
+        """Refresh Postgres' statistics of the checks, after many were added at once."""
+        self._database.execute(queries.ANALYZE, {})
+
+    def now(self) -> datetime:
+        """The database's clock, from which all times in the ledger come."""
+        [moment] = self._database.scalars(queries.NOW, {})
+        assert isinstance(moment, datetime)
+        return moment
 
 
-def _claim(
+@dataclass(frozen=True)
+class _Accepted:
+    """A check that was accepted before."""
+
+    source: str
+    external_id: str
+    check_id: UUID
+    uri: str
+
+
+def _key(check_id: UUID, submission: Submission) -> tuple[str, str]:
+    """What identifies a submission. Without an `external_id` each is a check of its own."""
+    return submission.source, submission.external_id or str(check_id)
+
+
+def _receipt_of_repeat(submission: Submission, accepted: _Accepted) -> Receipt | PermanentError:
+    if accepted.uri == submission.uri:
+        return Receipt(accepted.check_id, created=False)
+    return PermanentError(
+        ErrorCode.CONFLICT,
+        f"{submission.source}/{submission.external_id} was accepted before for {accepted.uri} (check"
+        f" {accepted.check_id}) and now names {submission.uri}; give the other image another external id",
+    )
+
+
+def _parts(state: CheckState, where: CheckFilter) -> list[dict[str, Any]]:
+    """Restrictions that together cover each check of a state once, each with an index that holds it."""
+    if state is not CheckState.QUEUED:
+        return [{"dispatched": None}]
+    lanes = tuple(Lane) if where.lane is None else (where.lane,)
+    return [*({"lane": str(lane), "dispatched": False} for lane in lanes), {"dispatched": True}]
+
+
+def _claim(*, lane: str, **columns: Any) -> Claim:
+    return Claim(lane=Lane(lane), **columns)
+
+
+def _details(
+    *, lane: str, state: str, error_code: str | None, error_message: str | None, **columns: Any
+) -> CheckDetails:
+    error = None if error_code is None else Failure(error_code, error_message or "")
+    return CheckDetails(lane=Lane(lane), state=CheckState(state), error=error, **columns)
+
+
+def _verdict(
     *,
-    check_id: UUID,
-    lease_token: UUID,
-    attempt: int,
-    source: str,
-    external_id: str,
-    uri: str,
+    scan_id: UUID,
+    decision: str,
+    reasons: list[str],
+    regions: list[dict[str, Any]],
+    policy_name: str,
+    policy_version: str,
+    **columns: Any,
+) -> tuple[UUID, Verdict]:
+    return scan_id, Verdict(
+        decision=Decision(decision),
+        reasons=tuple(Reason(reason) for reason in reasons),
+        regions=tuple(Region(**region) for region in regions),
+        policy=PolicyVersion(policy_name, policy_version),
+        **columns,
+    )
+
+
+def _lane_backlog(*, lane: str, **columns: Any) -> LaneBacklog:
+    return LaneBacklog(lane=Lane(lane), **columns)
+
+
+def _lane_status(
+    *,
     lane: str,
-    policy: str | None,
-) -> Claim:
-    return Claim(
-        check_id=check_id,
-        lease_token=lease_token,
-        attempt=attempt,
-        source=source,
-        external_id=external_id,
-        uri=uri,
+    waiting: int,
+    estimate: int,
+    dispatched: int,
+    running: int,
+    done_per_minute: float | None,
+    oldest_age: float | None,
+) -> LaneStatus:
+    is_exact = waiting < EXACT_UP_TO
+    queued = dispatched + (waiting if is_exact else max(waiting, estimate))
+    rate = done_per_minute or 0.0
+    return LaneStatus(
         lane=Lane(lane),
-        policy=policy,
+        queued=queued,
+        queued_is_exact=is_exact,
+        running=running,
+        done_per_minute=rate,
+        oldest_age=oldest_age if oldest_age is not None and oldest_age >= 0 else None,
+        drained_in=(queued + running) / rate * 60 if rate else None,
     )
 
 
 def _storable(text: str) -> str:
-    """The text as Postgres can hold it: no NUL, no half of a surrogate pair."""
+    """The text as Postgres can store it: without NUL and without halves of surrogate pairs."""
     return text.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
-def _short(message: str) -> str:
+def _one_line(message: str) -> str:
     return _storable(message)[:MAX_ERROR_MESSAGE]
 
 
-def _cut(body: str | bytes) -> str:
+def _bounded(body: str | bytes) -> str:
     text = _storable(body.decode(errors="replace") if isinstance(body, bytes) else body)
     return text.encode()[:MAX_REJECTED_BODY].decode(errors="ignore")

@@ -1,4 +1,4 @@
-"""What goes into the store and comes out of it. Frozen; no row and no dict crosses this boundary."""
+"""What the store takes and returns: frozen dataclasses, never rows or dicts."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ class Failure:
 
 
 @dataclass(frozen=True, eq=False)
-class CheckView:
-    """Everything the ledger knows of one check."""
+class CheckDetails:
+    """Everything that the ledger holds about one check."""
 
     check_id: UUID
     source: str

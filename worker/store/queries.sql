@@ -1,0 +1,403 @@
+-- Every statement that runs against the ledger, in the order of a check's life. `queries.py` reads this file:
+-- `queries.CLAIM` is the text below "-- CLAIM:". Parameters are written %(name)s, a percent sign %%.
+--
+-- All times come from the database's clock. Each statement is planned with its parameters' values (`database.py` sets
+-- plan_cache_mode), so that `lane = %(lane)s` matches the partial indexes of that lane, and so that a filter of the
+-- form `%(code)s IS NULL OR …` disappears from the plan when it is not given.
+
+
+-- ==== Connections ====================================================================================================
+
+-- CONFIGURE: what the store needs of a session, whatever the role or the database sets. The timeouts, in milliseconds,
+-- end a statement that takes too long, and a transaction whose client stopped sending: it would hold its row locks.
+SELECT
+    set_config('TimeZone', 'UTC', false),
+    set_config('plan_cache_mode', 'force_custom_plan', false),
+    set_config('statement_timeout', %(timeout)s, false),
+    set_config('idle_in_transaction_session_timeout', %(timeout)s, false);
+
+-- PING: anything that Postgres answers.
+SELECT 1;
+
+-- TRY_LOCK: take an advisory lock for this session, without waiting for it.
+SELECT pg_try_advisory_lock(%(space)s::int, %(key)s::int);
+
+-- UNLOCK: release it.
+SELECT pg_advisory_unlock(%(space)s::int, %(key)s::int);
+
+
+-- ==== Submitting =====================================================================================================
+
+-- SUBMIT: insert the checks whose (source, external_id) is new.
+INSERT INTO susy.checks (id, source, external_id, uri, lane, policy, attributes)
+SELECT id, source, external_id, uri, lane, policy, attributes::jsonb
+FROM unnest(
+    %(ids)s::uuid[], %(sources)s::text[], %(external_ids)s::text[], %(uris)s::text[], %(lanes)s::text[],
+    %(policies)s::text[], %(attributes)s::text[]
+) AS submitted (id, source, external_id, uri, lane, policy, attributes)
+ON CONFLICT (source, external_id) DO NOTHING
+RETURNING id;
+
+-- ACCEPTED_BEFORE: the checks that SUBMIT did not insert. A statement of its own, because the snapshot of SUBMIT does
+-- not show what another session has just committed.
+SELECT source, external_id, id AS check_id, uri FROM susy.checks
+WHERE (source, external_id) IN (SELECT * FROM unnest(%(sources)s::text[], %(external_ids)s::text[]));
+
+-- MARK_DISPATCHED: note that messages were sent. A locked row is being claimed and no longer needs the mark.
+UPDATE susy.checks SET dispatched_at = clock_timestamp()
+WHERE id IN (
+    SELECT id FROM susy.checks WHERE id = ANY(%(check_ids)s) AND state = 'queued' FOR NO KEY UPDATE SKIP LOCKED
+);
+
+-- REJECT_MESSAGE: keep a message that no check could be made of.
+INSERT INTO susy.rejected_messages (task, body, code, message) VALUES (%(task)s, %(body)s, %(code)s, %(message)s);
+
+
+-- ==== Publishing =====================================================================================================
+
+-- TAKE_DUE: mark due checks of a lane as dispatched, one check of each source in turn, each source's oldest first. The
+-- sources are found by one index step for each, however many checks they have, and at most about eight times as many
+-- checks are read as are taken. Ids are passed as arrays, so that no plan reads the whole table.
+WITH RECURSIVE sources (source) AS (
+    (
+        SELECT source FROM susy.checks
+        WHERE state = 'queued' AND dispatched_at IS NULL AND lane = %(lane)s
+        ORDER BY source LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+        SELECT source FROM susy.checks
+        WHERE state = 'queued' AND dispatched_at IS NULL AND lane = %(lane)s AND source > s.source
+        ORDER BY source LIMIT 1
+    ) FROM sources AS s WHERE s.source IS NOT NULL
+), share (most) AS (
+    SELECT least(%(limit)s::bigint, ceil(8.0 * %(limit)s::bigint / greatest(count(source), 1))::bigint) FROM sources
+), candidates AS (
+    SELECT queue.id, queue.turn, queue.next_attempt_at
+    FROM share CROSS JOIN sources AS s CROSS JOIN LATERAL (
+        SELECT id, next_attempt_at, row_number() OVER (ORDER BY next_attempt_at) AS turn
+        FROM susy.checks
+        WHERE state = 'queued' AND dispatched_at IS NULL AND lane = %(lane)s AND source = s.source
+            AND next_attempt_at <= now()
+        ORDER BY next_attempt_at LIMIT share.most
+    ) AS queue
+    WHERE s.source IS NOT NULL
+    ORDER BY turn, next_attempt_at, id LIMIT %(limit)s
+), chosen AS (
+    SELECT id FROM susy.checks
+    WHERE id = ANY (ARRAY(SELECT id FROM candidates))
+        AND state = 'queued' AND dispatched_at IS NULL AND lane = %(lane)s
+    FOR NO KEY UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE susy.checks SET dispatched_at = clock_timestamp() WHERE id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING id
+)
+SELECT id FROM candidates JOIN taken USING (id) ORDER BY turn, next_attempt_at, id;
+
+-- FORGET_DISPATCHED: return checks to the lane's queue whose messages were sent more than `age` seconds ago.
+UPDATE susy.checks SET dispatched_at = NULL WHERE id = ANY (ARRAY(
+    SELECT id FROM susy.checks
+    WHERE state = 'queued' AND dispatched_at IS NOT NULL AND lane = %(lane)s
+        AND dispatched_at < now() - make_interval(secs => %(age)s)
+    ORDER BY dispatched_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+));
+
+
+-- ==== Leases =========================================================================================================
+
+-- CLAIM: begin an attempt. A session that waited for another one's row lock sees that one's lease and matches nothing.
+UPDATE susy.checks SET
+    state = 'running',
+    attempts = attempts + 1,
+    lease_token = gen_random_uuid(),
+    lease_until = clock_timestamp() + make_interval(secs => %(lease)s),
+    worker = %(worker)s,
+    started_at = clock_timestamp()
+WHERE id = %(check_id)s
+    AND attempts < %(max_attempts)s
+    AND (
+        (
+            state = 'queued' AND next_attempt_at <= clock_timestamp()
+            AND (%(suspects)s OR error_code IS NULL OR error_code <> ALL(%(deadly)s))
+        )
+        OR (state = 'running' AND lease_until < clock_timestamp() AND %(suspects)s)
+    )
+RETURNING id AS check_id, lease_token, attempts AS attempt, source, external_id, uri, lane, policy;
+
+-- IS_SUSPECT: whether a check is due whose latest attempt may have ended its process.
+SELECT EXISTS (
+    SELECT FROM susy.checks
+    WHERE id = %(check_id)s
+        AND (
+            (state = 'queued' AND next_attempt_at <= clock_timestamp() AND error_code = ANY(%(deadly)s))
+            OR (state = 'running' AND lease_until < clock_timestamp())
+        )
+);
+
+-- RENEW: extend the leases that are still held. Rows are locked in the order of their ids, to avoid deadlocks.
+UPDATE susy.checks AS c SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+FROM (
+    SELECT id FROM susy.checks AS held
+    JOIN unnest(%(check_ids)s::uuid[], %(lease_tokens)s::uuid[]) AS ours (check_id, lease_token)
+        ON held.id = ours.check_id AND held.lease_token = ours.lease_token
+    WHERE held.state = 'running'
+    ORDER BY id FOR NO KEY UPDATE OF held
+) AS still
+WHERE c.id = still.id
+RETURNING c.id;
+
+-- RELEASE: return a check to the queue as it was before the claim.
+UPDATE susy.checks SET
+    state = 'queued', attempts = attempts - 1, next_attempt_at = clock_timestamp(), dispatched_at = NULL,
+    lease_token = NULL, lease_until = NULL
+WHERE id = %(check_id)s AND state = 'running' AND lease_token = %(lease_token)s;
+
+-- RETRY_LATER: end a failed attempt and queue the check for another one.
+UPDATE susy.checks SET
+    state = 'queued', next_attempt_at = clock_timestamp() + make_interval(secs => %(retry_in)s), dispatched_at = NULL,
+    lease_token = NULL, lease_until = NULL, error_code = %(code)s, error_message = %(message)s
+WHERE id = %(check_id)s AND state = 'running' AND lease_token = %(lease_token)s;
+
+-- QUARANTINE: end a failed attempt and the check.
+UPDATE susy.checks SET
+    state = 'quarantined', finished_at = clock_timestamp(),
+    lease_token = NULL, lease_until = NULL, error_code = %(code)s, error_message = %(message)s
+WHERE id = %(check_id)s AND state = 'running' AND lease_token = %(lease_token)s;
+
+-- RECLAIM_EXPIRED: requeue checks whose lease has expired, and quarantine those without attempts left, including those
+-- that ran out of attempts while queued because SUSY_MAX_ATTEMPTS was lowered.
+WITH abandoned AS (
+    SELECT id FROM susy.checks WHERE state = 'running' AND lease_until < clock_timestamp()
+    LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+), exhausted AS (
+    SELECT id FROM susy.checks WHERE state = 'queued' AND attempts > 0 AND attempts >= %(max_attempts)s
+    LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+), stuck AS (
+    SELECT id FROM abandoned UNION ALL SELECT id FROM exhausted
+)
+UPDATE susy.checks AS c SET
+    state = CASE WHEN c.attempts >= %(max_attempts)s THEN 'quarantined' ELSE 'queued' END,
+    finished_at = CASE WHEN c.attempts >= %(max_attempts)s THEN clock_timestamp() END,
+    next_attempt_at = CASE WHEN c.state = 'running' THEN clock_timestamp() ELSE c.next_attempt_at END,
+    dispatched_at = NULL,
+    lease_token = NULL,
+    lease_until = NULL,
+    error_code = CASE WHEN c.state = 'running' OR c.error_code IS NULL THEN %(code)s ELSE c.error_code END,
+    error_message = CASE
+        WHEN c.state = 'running' OR c.error_code IS NULL
+            THEN format('%%s stopped renewing its lease in attempt %%s', c.worker, c.attempts)
+        ELSE c.error_message
+    END
+FROM stuck WHERE c.id = stuck.id
+RETURNING c.state;
+
+
+-- ==== Recording ======================================================================================================
+
+-- FINISH: end a check. First in its transaction: a worker that lost the lease writes nothing, and the row lock puts
+-- concurrent transactions of the same check in order.
+UPDATE susy.checks SET
+    state = 'done', finished_at = clock_timestamp(), content_sha256 = %(content_sha256)s,
+    lease_token = NULL, lease_until = NULL, error_code = NULL, error_message = NULL
+WHERE id = %(check_id)s AND state = 'running' AND lease_token = %(lease_token)s;
+
+-- KEEP_POLICY: store the policy version with the first verdict that uses it.
+INSERT INTO susy.policies (name, version, document) VALUES (%(name)s, %(version)s, %(document)s)
+ON CONFLICT (name, version) DO NOTHING;
+
+-- FIND_SCAN: the scan of a content by these weights under this tiling.
+SELECT
+    id, map_png IS NOT NULL AS has_map, content_sha256, weights_sha256, tiling, model_name, classes, is_demo,
+    width, height, format, corners, contrast, selected, scored, probabilities
+FROM susy.scans
+WHERE content_sha256 = %(content_sha256)s AND weights_sha256 = %(weights_sha256)s AND tiling = %(tiling)s;
+
+-- KEEP_SCAN: store a scan. Of two scans of the same content the one with more scored tiles is kept, and a map is never
+-- removed. Returns no row when the scan that was there before is kept.
+INSERT INTO susy.scans AS kept (
+    id, content_sha256, weights_sha256, tiling, model_name, classes, is_demo, width, height, format,
+    tiles_total, tiles_scored, corners, contrast, selected, scored, probabilities, map_png
+) VALUES (
+    %(id)s, %(content_sha256)s, %(weights_sha256)s, %(tiling)s, %(model_name)s, %(classes)s, %(is_demo)s,
+    %(width)s, %(height)s, %(format)s, %(tiles_total)s, %(tiles_scored)s,
+    %(corners)s, %(contrast)s, %(selected)s, %(scored)s, %(probabilities)s, %(map_png)s
+)
+ON CONFLICT (content_sha256, weights_sha256, tiling) DO UPDATE SET
+    tiles_total = excluded.tiles_total, tiles_scored = excluded.tiles_scored,
+    corners = excluded.corners, contrast = excluded.contrast, selected = excluded.selected,
+    scored = excluded.scored, probabilities = excluded.probabilities,
+    map_png = coalesce(excluded.map_png, kept.map_png), updated_at = now()
+WHERE excluded.tiles_scored > kept.tiles_scored
+    OR (excluded.tiles_scored = kept.tiles_scored AND kept.map_png IS NULL AND excluded.map_png IS NOT NULL)
+RETURNING id;
+
+-- KEPT_SCAN: the id of the scan that was there before.
+SELECT id FROM susy.scans
+WHERE content_sha256 = %(content_sha256)s AND weights_sha256 = %(weights_sha256)s AND tiling = %(tiling)s;
+
+-- ADD_MAP: store a map with a scan that has none.
+UPDATE susy.scans SET map_png = %(map_png)s, updated_at = now() WHERE id = %(id)s AND map_png IS NULL;
+
+-- ADD_VERDICT: store a verdict, unless this policy version has one for the check.
+INSERT INTO susy.verdicts (
+    id, check_id, scan_id, policy_name, policy_version, mode, decision, score, class_scores, generator,
+    generator_confidence, reasons, needs_review, regions
+) VALUES (
+    %(id)s, %(check_id)s, %(scan_id)s, %(policy_name)s, %(policy_version)s, 'live', %(decision)s, %(score)s,
+    %(class_scores)s, %(generator)s, %(generator_confidence)s, %(reasons)s, %(needs_review)s, %(regions)s
+)
+ON CONFLICT DO NOTHING;
+
+-- PROMOTE_SHADOW: make the shadow verdict that this policy version left before the live one, unless there is a live one.
+UPDATE susy.verdicts SET
+    id = %(id)s, scan_id = %(scan_id)s, mode = 'live', decision = %(decision)s, score = %(score)s,
+    class_scores = %(class_scores)s, generator = %(generator)s, generator_confidence = %(generator_confidence)s,
+    reasons = %(reasons)s, needs_review = %(needs_review)s, regions = %(regions)s, created_at = now()
+WHERE check_id = %(check_id)s AND policy_name = %(policy_name)s AND policy_version = %(policy_version)s
+    AND NOT EXISTS (SELECT FROM susy.verdicts WHERE check_id = %(check_id)s AND mode = 'live');
+
+-- AWAIT_CHECK: wait for a transaction that the server may still be committing after its connection broke.
+SELECT state FROM susy.checks WHERE id = %(check_id)s FOR UPDATE;
+
+-- READ_BACK: whether a verdict was recorded under this lease, and whether the lease is still held. A statement of its
+-- own, so that its snapshot is younger than the transaction that AWAIT_CHECK waited for.
+SELECT
+    EXISTS (SELECT FROM susy.verdicts WHERE id = %(lease_token)s AND check_id = %(check_id)s) AS recorded,
+    EXISTS (SELECT FROM susy.checks WHERE id = %(check_id)s AND lease_token = %(lease_token)s) AS held;
+
+-- ADD_REVIEW: store what a person decided about a check.
+INSERT INTO susy.reviews (id, check_id, reviewer, decision, note)
+VALUES (%(id)s, %(check_id)s, %(reviewer)s, %(decision)s, %(note)s);
+
+
+-- ==== Reading one check ==============================================================================================
+
+-- SHOW_CHECK: a check's columns.
+SELECT
+    id AS check_id, source, external_id, uri, lane, policy, attributes, state, attempts, created_at, next_attempt_at,
+    dispatched_at, started_at, finished_at, worker, error_code, error_message
+FROM susy.checks WHERE id = %(check_id)s;
+
+-- SHOW_VERDICT: its live verdict.
+SELECT
+    scan_id, decision, score, class_scores, generator, generator_confidence, reasons, needs_review, regions,
+    policy_name, policy_version
+FROM susy.verdicts WHERE check_id = %(check_id)s AND mode = 'live';
+
+-- SHOW_SCAN: the scan of its verdict.
+SELECT
+    id, map_png IS NOT NULL AS has_map, content_sha256, weights_sha256, tiling, model_name, classes, is_demo,
+    width, height, format, corners, contrast, selected, scored, probabilities
+FROM susy.scans WHERE id = %(scan_id)s;
+
+-- SHOW_MAP: the map of that scan.
+SELECT map_png FROM susy.scans WHERE id = %(scan_id)s AND map_png IS NOT NULL;
+
+
+-- ==== Operating the backlog ==========================================================================================
+
+-- LANE_STATUS: the backlog of a lane, without reading all of it. Waiting checks are counted up to a bound; beyond it
+-- the length is estimated from the size of the lane's index and the number of rows that Postgres last found per page.
+WITH RECURSIVE sources (source) AS (
+    (
+        SELECT source FROM susy.checks
+        WHERE state = 'queued' AND dispatched_at IS NULL AND lane = %(lane)s
+        ORDER BY source LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+        SELECT source FROM susy.checks
+        WHERE state = 'queued' AND dispatched_at IS NULL AND lane = %(lane)s AND source > s.source
+        ORDER BY source LIMIT 1
+    ) FROM sources AS s WHERE s.source IS NOT NULL
+), heads AS (
+    SELECT (
+        SELECT next_attempt_at FROM susy.checks
+        WHERE state = 'queued' AND dispatched_at IS NULL AND lane = %(lane)s AND source = s.source
+        ORDER BY next_attempt_at LIMIT 1
+    ) AS due_at FROM sources AS s WHERE s.source IS NOT NULL
+    UNION ALL
+    SELECT min(next_attempt_at) FROM susy.checks
+    WHERE state = 'queued' AND dispatched_at IS NOT NULL AND lane = %(lane)s
+), recent AS (
+    SELECT count(*) AS done, extract(epoch FROM now() - min(finished_at)) AS age
+    FROM susy.checks
+    WHERE state = 'done' AND lane = %(lane)s AND finished_at > now() - make_interval(secs => %(window)s)
+)
+SELECT
+    %(lane)s::text AS lane,
+    (
+        SELECT count(*) FROM (
+            SELECT FROM susy.checks
+            WHERE state = 'queued' AND dispatched_at IS NULL AND lane = %(lane)s LIMIT %(exact_up_to)s
+        ) AS counted
+    ) AS waiting,
+    (
+        SELECT greatest(reltuples, 0) / greatest(relpages, 1)
+            * (pg_relation_size(oid) / current_setting('block_size')::int)
+        FROM pg_class WHERE oid = ('susy.ix_checks_waiting_' || %(lane)s)::regclass
+    )::bigint AS estimate,
+    (
+        SELECT count(*) FROM susy.checks WHERE state = 'queued' AND dispatched_at IS NOT NULL AND lane = %(lane)s
+    ) AS dispatched,
+    (SELECT count(*) FROM susy.checks WHERE state = 'running' AND lane = %(lane)s) AS running,
+    (SELECT done * 60 / greatest(60, age) FROM recent)::float8 AS done_per_minute,
+    (SELECT extract(epoch FROM now() - min(due_at)) FROM heads)::float8 AS oldest_age;
+
+-- BACKLOG: the backlog as dashboards see it, with every check counted; `live` first.
+SELECT lane, queued, due, running, oldest_age_seconds AS oldest_age FROM dashboard.backlog ORDER BY lane DESC;
+
+-- QUARANTINED: how many checks are quarantined, by code.
+SELECT error_code AS code, count(*) AS checks FROM susy.checks
+WHERE state = 'quarantined' GROUP BY error_code ORDER BY count(*) DESC, error_code;
+
+-- REJECTED_MESSAGES: how many messages were rejected.
+SELECT count(*) FROM susy.rejected_messages;
+
+-- COUNT_CHECKS: how many checks of a state match a filter. `dispatched` is null, or restricts queued checks to those
+-- that were or were not dispatched. The times are those of acceptance for queued checks, of the end for others.
+SELECT count(*) FROM susy.checks
+WHERE state = %(state)s
+    AND (%(dispatched)s::boolean IS NULL OR (dispatched_at IS NOT NULL) = %(dispatched)s)
+    AND (%(lane)s::text IS NULL OR lane = %(lane)s)
+    AND (%(check_ids)s::uuid[] IS NULL OR id = ANY (%(check_ids)s))
+    AND (%(code)s::text IS NULL OR error_code = %(code)s)
+    AND (%(source)s::text IS NULL OR source = %(source)s)
+    AND (%(since)s::timestamptz IS NULL
+        OR CASE WHEN %(state)s = 'queued' THEN created_at ELSE finished_at END >= %(since)s)
+    AND (%(until)s::timestamptz IS NULL
+        OR CASE WHEN %(state)s = 'queued' THEN created_at ELSE finished_at END <= %(until)s);
+
+-- REQUEUE: queue up to `limit` of them again, with all their attempts. Rows that others have locked are skipped.
+UPDATE susy.checks SET
+    state = 'queued', attempts = 0, next_attempt_at = clock_timestamp(), dispatched_at = NULL, finished_at = NULL
+WHERE id = ANY (ARRAY(
+    SELECT id FROM susy.checks
+    WHERE state = %(state)s
+        AND (%(lane)s::text IS NULL OR lane = %(lane)s)
+        AND (%(check_ids)s::uuid[] IS NULL OR id = ANY (%(check_ids)s))
+        AND (%(code)s::text IS NULL OR error_code = %(code)s)
+        AND (%(source)s::text IS NULL OR source = %(source)s)
+        AND (%(since)s::timestamptz IS NULL OR finished_at >= %(since)s)
+        AND (%(until)s::timestamptz IS NULL OR finished_at <= %(until)s)
+    LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+));
+
+-- CANCEL: cancel up to `limit` queued checks. Rows that others have locked are skipped.
+UPDATE susy.checks SET state = 'cancelled', finished_at = clock_timestamp() WHERE id = ANY (ARRAY(
+    SELECT id FROM susy.checks
+    WHERE state = 'queued'
+        AND (dispatched_at IS NOT NULL) = %(dispatched)s
+        AND (%(lane)s::text IS NULL OR lane = %(lane)s)
+        AND (%(check_ids)s::uuid[] IS NULL OR id = ANY (%(check_ids)s))
+        AND (%(code)s::text IS NULL OR error_code = %(code)s)
+        AND (%(source)s::text IS NULL OR source = %(source)s)
+        AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
+        AND (%(until)s::timestamptz IS NULL OR created_at <= %(until)s)
+    LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+));
+
+-- ANALYZE: refresh the planner's statistics, which LANE_STATUS estimates from, after an import.
+ANALYZE susy.checks;
+
+-- NOW: the database's clock.
+SELECT clock_timestamp();
