@@ -1,11 +1,11 @@
-"""Training throughput on the CPU: the real pipeline against a loop over random tensors of the same shape.
+"""Training throughput on a CPU: the real pipeline against a loop over random tensors of the same shape.
 
     python -m bench.training [--rounds 7] [--steps 4] [--batch 32] [--threads N] [--cpu-time]
 
-Both train the same network, by the same code, in turns. The pipeline reads cached patches from a memory map, crops and
-augments them as the model card does, and converts them; the plain loop trains again and again on one batch that is
-in memory. With `--threads 1 --cpu-time` the figures hold on a busy machine too: the processor time of all threads
-counts then, that of the one which prepares batches among them. The machine's load is printed with the figures.
+Both train the same network by the same code, in turns. The pipeline reads cached patches from a memory map, crops and
+augments them as the model card does, and converts them; the plain loop trains repeatedly on one batch in memory. With
+`--threads 1 --cpu-time` the figures are also valid on a busy machine: they then count the processor time of all
+threads, including the one that prepares batches. The machine's load is printed with the figures.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ import numpy as np
 import torch
 
 from worker.lab.dataset.patches import Patches
-from worker.lab.training.batches import Batch, training_batches
+from worker.lab.training.batches import Batch, Order, training_batches
 from worker.lab.training.distributed import ProcessGroup
-from worker.lab.training.order import Order
+from worker.lab.training.epoch import train_steps
 from worker.lab.training.recipe import Recipe
-from worker.lab.training.state import new_run
-from worker.lab.training.step import train
+from worker.lab.training.run import new_run
 
 PATCHES = 1024
 
@@ -39,13 +38,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="steps of each loop in a round")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--cpu-time", action="store_true", help="count this process's CPU time, not the clock's")
+    parser.add_argument("--cpu-time", action="store_true", help="measure this process's CPU time instead of the clock")
     options = parser.parse_args()
     now = time.process_time if options.cpu_time else time.perf_counter
     if options.threads:
         torch.set_num_threads(options.threads)
 
-    recipe = Recipe("bench", Path(), Path(), classes=("authentic", "synthetic"), batch=options.batch)
+    classes = ("authentic", "synthetic")
+    recipe = Recipe(name="bench", data=Path(), out=Path(), classes=classes, batch=options.batch)
     group = ProcessGroup(torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
         patches = cached_patches(Path(folder), recipe.patch)
@@ -56,7 +56,7 @@ def main() -> None:
         def seconds(batches: Iterable[Batch]) -> float:
             run.progress.step = 0
             start = now()
-            train(recipe, run, group, steps, batches, lambda: None)
+            train_steps(recipe, run, group, steps, batches, lambda: None)
             return now() - start
 
         loops = {"pipeline": lambda: pipeline(recipe, patches, steps), "random tensors": lambda: plain(recipe, steps)}
@@ -65,7 +65,7 @@ def main() -> None:
         speeds: dict[str, list[float]] = {name: [] for name in loops}
         load = [os.getloadavg()[0]]
         for number in range(options.rounds):
-            for name in sorted(loops, reverse=bool(number % 2)):  # each goes first as often as the other
+            for name in sorted(loops, reverse=bool(number % 2)):  # each comes first equally often
                 speeds[name].append(len(order) / seconds(loops[name]()))
             load.append(os.getloadavg()[0])
         alone = preparing(recipe, patches, steps)
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def cached_patches(folder: Path, side: int) -> Patches:
-    """Patches of noise in a memory map, as the cache of cut patches is one."""
+    """Patches of noise in a memory map, as the cache of cut patches is."""
     file = folder / "pixels.u8"
     random = np.random.default_rng(0)
     with file.open("wb") as target:
@@ -105,7 +105,7 @@ def pipeline(recipe: Recipe, patches: Patches, steps: list[Order]) -> Iterator[B
 
 
 def plain(recipe: Recipe, steps: list[Order]) -> Iterator[Batch]:
-    """The same batch again and again."""
+    """The same batch for every step."""
     random = torch.Generator().manual_seed(0)
     shape = (recipe.batch, recipe.crop, recipe.crop, 3)
     tiles = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random).permute(0, 3, 1, 2)

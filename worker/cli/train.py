@@ -1,4 +1,4 @@
-"""`susy train`: make weights from images."""
+"""`susy train`: train weights on labelled images."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Annotated
 import typer
 
 from worker.cli.output import out
+from worker.settings import load_settings
 
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe file (TOML); docs/training.md lists its keys.")],
 ) -> None:
-    """Train SuSy by a recipe and write one weights file; a run that was stopped goes on where it was."""
+    """Train SuSy by a recipe and write one weights file; an interrupted run resumes."""
     from worker.lab.training.recipe import read_recipe
 
     checked = read_recipe(recipe)  # before PyTorch is loaded, which takes longer
 
     from worker.lab.training.loop import fit
 
-    out.print(str(fit(checked)))
+    out.print(str(fit(checked, max_pixels=load_settings().max_pixels)))

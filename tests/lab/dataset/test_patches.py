@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from PIL import Image
 from skimage.feature import graycomatrix, graycoprops
 
+from tests.support.full_disk import file_size_limit
 from worker.detector.contrast import luma, tile_contrasts
 from worker.errors import ErrorCode, SetupError
 from worker.lab.dataset.entries import Entry
@@ -197,23 +196,12 @@ def test_two_who_ask_at_once_cut_once(make_folder: MakeFolder, tmp_path: Path) -
     assert one.pixels.filename == other.pixels.filename  # type: ignore[attr-defined]
 
 
-@contextmanager
-def files_at_most(size: int) -> Iterator[None]:
-    """The kernel refuses to write a file beyond `size` bytes: as a full disk does, with another number."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 def test_a_file_that_cannot_be_written_whole_is_an_error_naming_the_folder_and_leaves_nothing(
     make_folder: MakeFolder, tmp_path: Path
 ) -> None:
     entries = open_dataset(make_folder()).of("train")
     cache = tmp_path / "cache"
-    with files_at_most(100_000), pytest.raises(SetupError, match=str(cache)) as refused:
+    with file_size_limit(100_000), pytest.raises(SetupError, match=str(cache)) as refused:
         patches_of(entries, CLASSES, SMALL, cache)
     assert refused.value.code is ErrorCode.DISK_FULL
     assert kept(cache) == []

@@ -1,10 +1,10 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 from skimage.data import astronaut, coffee
 
+from tests.lab.training.commands import MAX_PIXELS, train
 from worker.lab.dataset.layouts import open_dataset
 from worker.lab.dataset.patches import Geometry, Patches, cut_patches
 from worker.lab.training.recipe import Recipe
@@ -12,7 +12,7 @@ from worker.lab.training.recipe import Recipe
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of real pictures: as they are, and enlarged from a quarter of their size."""
+    """Two classes of real pictures: unchanged, and enlarged from a quarter of their size."""
     folder = tmp_path_factory.mktemp("images")
     for split, photograph in (("train", astronaut()), ("val", coffee())):
         for number in range(4):
@@ -34,10 +34,10 @@ def recipe(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
         out=tmp_path_factory.mktemp("run"),
         classes=("authentic", "enlarged"),
         patch=96,
-        crop=64,
+        crop=32,
         patches_per_image=3,
         batch=8,
-        epochs=3,
+        epochs=2,
         learning_rate=5e-4,
         augment=(),
         seed=1,
@@ -46,13 +46,15 @@ def recipe(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 
 
 @pytest.fixture(scope="session")
-def photograph() -> np.ndarray:
-    return astronaut()
+def finished(recipe: Recipe) -> Recipe:
+    """The recipe, after training by it."""
+    train(recipe)
+    return recipe
 
 
 @pytest.fixture(scope="session")
 def patches(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Patches:
-    """The training patches: 24, of 8 images."""
+    """The training patches: 24 of 8 images."""
     entries = open_dataset(recipe.data).of("train")
     geometry = Geometry(recipe.patch, recipe.patches_per_image)
-    return cut_patches(entries, recipe.classes, geometry, tmp_path_factory.mktemp("patches"), max_pixels=10**8)
+    return cut_patches(entries, recipe.classes, geometry, tmp_path_factory.mktemp("patches"), max_pixels=MAX_PIXELS)

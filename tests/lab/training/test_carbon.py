@@ -1,17 +1,13 @@
-import csv
 import socket
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.lab.training.commands import changed, rows, train, train_until_checkpoint
 from worker.detector.weights import load_weights
 from worker.errors import ErrorCode, SetupError
-from worker.lab.training import loop
 from worker.lab.training.carbon import Energy, metered
-from worker.lab.training.loop import fit
 from worker.lab.training.recipe import Recipe
 
 
@@ -37,7 +33,7 @@ def test_energy_grows_with_time_and_needs_no_network(offline: None) -> None:
     assert 0.02 < second.co2_kg / second.kwh < 1  # kilograms a kilowatt-hour, of any country's mix
 
 
-def test_nothing_is_measured_unless_asked_for() -> None:
+def test_nothing_is_measured_without_a_country() -> None:
     with metered("") as reading:
         assert reading is None
 
@@ -60,23 +56,11 @@ def test_energies_add_up() -> None:
 
 
 @pytest.mark.usefixtures("offline")
-def test_a_run_that_goes_on_adds_to_what_it_took_before(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    measured = replace(recipe, out=tmp_path, epochs=2, carbon="ESP", device="cpu")
-    save = loop.save_checkpoint
-
-    def save_and_stop(*arguments: Any) -> None:
-        save(*arguments)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(loop, "save_checkpoint", save_and_stop)
-    with pytest.raises(KeyboardInterrupt):
-        fit(measured)
-    monkeypatch.setattr(loop, "save_checkpoint", save)
-    fit(measured)
-    with (tmp_path / "metrics.csv").open(newline="") as file:
-        first, second = csv.DictReader(file)
+def test_a_resumed_run_adds_to_the_energy_spent_before(recipe: Recipe, tmp_path: Path) -> None:
+    measured = changed(recipe, out=tmp_path, epochs=2, carbon="ESP", device="cpu")
+    train_until_checkpoint(measured)
+    train(measured)
+    first, second = rows(measured)
     assert 0 < float(first["energy_kwh"]) < float(second["energy_kwh"])
     energy = load_weights(tmp_path / "weights.safetensors")[1].provenance["training"]["energy"]
     assert energy == {"kwh": float(second["energy_kwh"]), "co2_kg": float(second["co2_kg"]), "country": "ESP"}

@@ -1,6 +1,5 @@
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,20 +7,22 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.lab.training.commands import start
+from tests.lab.training.commands import MAX_PIXELS, changed, start
 from worker.errors import ErrorCode, SetupError
-from worker.lab.training.data import load_data
+from worker.lab.training.data import Data, load_data
 from worker.lab.training.distributed import ProcessGroup
 from worker.lab.training.recipe import Recipe
 
-ALONE = ProcessGroup(torch.device("cpu"))
+
+def load(recipe: Recipe) -> Data:
+    return load_data(recipe, ProcessGroup(torch.device("cpu")), max_pixels=MAX_PIXELS)
 
 
 @pytest.fixture
 def copied(recipe: Recipe, tmp_path: Path) -> Recipe:
     """A recipe whose data may be spoiled."""
     shutil.copytree(recipe.data, tmp_path / "images", copy_function=shutil.copyfile)
-    return replace(recipe, data=tmp_path / "images", out=tmp_path / "out")
+    return changed(recipe, data=tmp_path / "images", out=tmp_path / "out")
 
 
 def _without_validation(data: Path) -> None:
@@ -67,18 +68,18 @@ def test_data_that_cannot_be_trained_on_is_refused_by_name(
 ) -> None:
     spoil(copied.data)
     with pytest.raises(SetupError, match=named) as raised:
-        load_data(copied, ALONE, max_pixels=10**8)
+        load(copied)
     assert raised.value.code is ErrorCode.DATA_INVALID
 
 
 def test_a_class_of_the_recipe_that_the_data_lack_is_named(recipe: Recipe) -> None:
     with pytest.raises(SetupError, match=r"class unheard-of .*split train"):
-        load_data(replace(recipe, classes=("authentic", "unheard-of")), ALONE, max_pixels=10**8)
+        load(changed(recipe, classes=("authentic", "unheard-of")))
 
 
-def test_classes_that_the_recipe_does_not_name_are_left_out_and_told(copied: Recipe) -> None:
+def test_classes_that_the_recipe_does_not_name_are_left_out_and_listed(copied: Recipe) -> None:
     shutil.copytree(copied.data / "enlarged" / "train", copied.data / "third" / "train")
-    data = load_data(copied, ALONE, max_pixels=10**8)
+    data = load(copied)
     assert data.ignored == ("third",)
     assert len(data.train) == 24
     assert data.images == {
@@ -90,25 +91,28 @@ def test_classes_that_the_recipe_does_not_name_are_left_out_and_told(copied: Rec
 def test_balanced_classes_count_the_same(copied: Recipe) -> None:
     for number in (1, 2, 3):
         (copied.data / "enlarged" / "train" / f"{number}.png").unlink()
-    assert load_data(copied, ALONE, max_pixels=10**8).class_weights.tolist() == [1, 1]
-    data = load_data(replace(copied, class_weights="balanced"), ALONE, max_pixels=10**8)
+    assert load(copied).class_weights.tolist() == [1, 1]
+    data = load(changed(copied, class_weights="balanced"))
     counts = np.bincount(data.train.labels)
     assert counts.tolist() == [12, 3]
     assert (counts * data.class_weights).tolist() == [7.5, 7.5]
     table = {"authentic": 2.0, "enlarged": 0.5}
-    assert load_data(replace(copied, class_weights=table), ALONE, max_pixels=10**8).class_weights.tolist() == [2, 0.5]
+    assert load(changed(copied, class_weights=table)).class_weights.tolist() == [
+        2,
+        0.5,
+    ]
 
 
 def test_the_fingerprint_is_of_pixels_and_labels_and_not_of_files(recipe: Recipe, copied: Recipe) -> None:
-    original = load_data(recipe, ALONE, max_pixels=10**8).fingerprint
-    assert load_data(copied, ALONE, max_pixels=10**8).fingerprint == original
+    original = load(recipe).fingerprint
+    assert load(copied).fingerprint == original
     file = copied.data / "enlarged" / "val" / "3.png"
     file.rename(file.with_name("4.png"))
-    assert load_data(copied, ALONE, max_pixels=10**8).fingerprint == original
+    assert load(copied).fingerprint == original
     changed = np.asarray(Image.open(file.with_name("4.png"))).copy()
     changed[0, 0, 0] ^= 1
     Image.fromarray(changed).save(file.with_name("4.png"))
-    assert load_data(copied, ALONE, max_pixels=10**8).fingerprint != original
+    assert load(copied).fingerprint != original
 
 
 def test_the_command_ends_with_one_line(recipe: Recipe, tmp_path: Path) -> None:
@@ -117,4 +121,4 @@ def test_the_command_ends_with_one_line(recipe: Recipe, tmp_path: Path) -> None:
     process = start("-m", "worker", "train", file)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 2
-    assert output == f"susy: recipe_invalid: {file}: `batch` must be 1 or more, not 0\n"
+    assert output == f"susy: recipe_invalid: {file}: `batch` Input should be greater than or equal to 1\n"

@@ -1,5 +1,6 @@
-from dataclasses import asdict
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -7,11 +8,12 @@ from worker.errors import ErrorCode, SetupError
 from worker.lab import training
 from worker.lab.training.recipe import Recipe, read_recipe, recipe_of
 
+PAGE = Path(__file__).parents[3] / "docs" / "training.md"
 MINIMAL = {"name": "small", "data": "images", "out": "runs/small", "classes": ["authentic", "generator"]}
 
 
-def test_a_recipe_without_more_than_names_is_the_model_card() -> None:
-    assert asdict(recipe_of(MINIMAL)) == {
+def test_the_defaults_are_the_model_card() -> None:
+    assert recipe_of(MINIMAL).model_dump() == {
         "name": "small",
         "data": Path("images"),
         "out": Path("runs/small"),
@@ -84,6 +86,9 @@ def test_a_recipe_without_more_than_names_is_the_model_card() -> None:
         ("shares", {"authentic": 1.0}),
         ("shares", {"authentic": 1.0, "generator": -1.0}),
         ("data", 3),
+        ("data", ""),
+        ("name", ""),
+        ("classes", ["authentic", ""]),
     ],
 )
 def test_an_error_names_the_key(key: str, value: object) -> None:
@@ -94,7 +99,7 @@ def test_an_error_names_the_key(key: str, value: object) -> None:
 
 @pytest.mark.parametrize("key", list(MINIMAL))
 def test_a_missing_key_is_named(key: str) -> None:
-    with pytest.raises(SetupError, match=f"`{key}` is missing"):
+    with pytest.raises(SetupError, match=f"`{key}` Field required"):
         recipe_of({name: value for name, value in MINIMAL.items() if name != key})
 
 
@@ -121,10 +126,38 @@ def test_an_unreadable_recipe_is_a_setup_error(tmp_path: Path, content: bytes | 
         read_recipe(file)
 
 
-def test_the_recipes_that_come_along_are_valid_and_the_cards_is_the_default() -> None:
+def test_the_bundled_recipes_are_valid_and_the_cards_is_the_default() -> None:
     folder = Path(training.__file__).parent / "recipes"
     for file in folder.glob("*.toml"):
         assert read_recipe(file).classes[0] == "authentic"
     card = read_recipe(folder / "card.toml")
-    assert card == Recipe(card.name, card.data, card.out, card.classes)
+    assert card == Recipe(name=card.name, data=card.data, out=card.out, classes=card.classes)
     assert len(card.classes) == 6
+
+
+def test_every_faulty_key_is_named() -> None:
+    with pytest.raises(SetupError, match=r"`batch` .*; `epochs` .*"):
+        recipe_of({**MINIMAL, "batch": 0, "epochs": 0})
+
+
+def _shown(default: Any) -> str:
+    if default is None:
+        return "none"
+    if isinstance(default, tuple):
+        return "all four"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, str):
+        return f'`"{default}"`'
+    return "`1e-4`" if default == 1e-4 else f"`{default}`"
+
+
+def test_the_page_lists_every_key_with_its_default() -> None:
+    table = PAGE.read_text().partition("## All keys")[2].partition("## ")[0]
+    listed = dict(re.findall(r"^\| `(\w+)` \| (.*?) ?\| ", table, flags=re.MULTILINE))
+    fields = Recipe.model_fields
+    assert listed == {
+        name: "" if field.is_required() else _shown(field.get_default(call_default_factory=True))
+        for name, field in fields.items()
+    }
+    assert list(listed) == list(fields)

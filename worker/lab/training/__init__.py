@@ -1,1 +1,1 @@
-"""Training SuSy: the recipe, batches of augmented patches, the loop and its checkpoints."""
+"""Training SuSy. Read `recipe`, then `loop` (the whole run), `epoch`, `batches` and `run` (state and checkpoint)."""

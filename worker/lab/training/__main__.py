@@ -11,6 +11,7 @@ from pathlib import Path
 from worker.errors import SetupError
 from worker.lab.training.loop import fit
 from worker.lab.training.recipe import read_recipe
+from worker.settings import load_settings
 
 
 def main() -> int:
@@ -19,7 +20,7 @@ def main() -> int:
         print("usage: torchrun --nproc-per-node N -m worker.lab.training RECIPE", file=sys.stderr)
         return 2
     try:
-        fit(read_recipe(Path(sys.argv[1])))
+        fit(read_recipe(Path(sys.argv[1])), max_pixels=load_settings().max_pixels)
     except SetupError as error:
         print(f"susy: {error}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""The augmentations of SuSy's model card, and one of our own (encoding once more).
+"""The augmentations of SuSy's model card, and one of this project (re-encoding).
 
 | augmentation | probability | other |
 |---|---|---|
@@ -8,8 +8,9 @@
 | coarse dropout | 0.5 | 1 to 3 holes, sides 64 to 100 pixels of a 224-pixel tile, filled with 0 |
 
 The card names the transforms of the library Albumentations; tests compare this module with it
-(docs/decisions/0009-training.md). Tiles are uint8 [H, W, 3]; all randomness comes from the generator handed in.
-Brightness, contrast and gamma change each level by itself, so that all three are one table of 256 levels.
+(docs/decisions/0009-training.md). Tiles are uint8 [H, W, 3]; all randomness comes from the generator in the arguments.
+Brightness, contrast and gamma map levels independently of their position, so that all three are one table of 256
+levels.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ GAMMA_LIMITS = (80, 120)
 DROPOUT_PROBABILITY = 0.5
 HOLES = (1, 3)
 HOLE_SIDE = (64, 100)
-"""In pixels of a 224-pixel tile; smaller crops get holes smaller in proportion."""
+"""In pixels of a 224-pixel tile; smaller crops get proportionally smaller holes."""
 
 _LEVELS = np.arange(256, dtype=np.float64)
 _UNCHANGED = np.arange(256, dtype=np.uint8)
 
 
 def augment(tile: Pixels, random: np.random.Generator, which: Sequence[str] = AUGMENTATIONS) -> Pixels:
-    """The card's augmentations in the card's order, each with its probability; only those named in `which`."""
+    """Apply the card's augmentations named in `which`, in the card's order, each with its probability."""
     if "flip" in which and random.random() < FLIP_PROBABILITY:
         tile = flip(tile)
     levels = _UNCHANGED
@@ -61,29 +62,29 @@ def augment(tile: Pixels, random: np.random.Generator, which: Sequence[str] = AU
 
 
 def flip(tile: Pixels) -> Pixels:
-    """Left and right exchanged."""
-    return np.take(tile, np.arange(tile.shape[1] - 1, -1, -1), axis=1)  # far faster to copy than a reversed view
+    """The tile mirrored left to right."""
+    return np.take(tile, np.arange(tile.shape[1] - 1, -1, -1), axis=1)  # much faster to copy than a reversed view
 
 
 def tone_levels(*, brightness: float, contrast: float) -> Pixels:
-    """What becomes of each level, uint8 [256]: level · (1 + contrast) + 255 · brightness, clipped."""
+    """The new value of each level, uint8 [256]: level · (1 + contrast) + 255 · brightness, clipped."""
     return _rounded(_LEVELS * (1 + contrast) + 255 * brightness)
 
 
 def gamma_levels(gamma: float) -> Pixels:
-    """What becomes of each level, uint8 [256]: 255 · (level / 255) ** gamma."""
+    """The new value of each level, uint8 [256]: 255 · (level / 255) ** gamma."""
     return _rounded(255 * (_LEVELS / 255) ** gamma)
 
 
 def with_levels(tile: Pixels, levels: Pixels) -> Pixels:
-    """The tile with each level replaced by what `levels`, uint8 [256], says."""
-    # The bytes' own look-up takes a quarter of the time of indexing an array.
+    """The tile with each level replaced by its entry in `levels`, uint8 [256]."""
+    # `bytes.translate` takes a quarter of the time of indexing an array.
     changed = tile.tobytes().translate(levels.tobytes())
     return np.frombuffer(changed, np.uint8).reshape(tile.shape)
 
 
 def draw_holes(height: int, width: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """One to three rectangles inside a tile: int64 [holes, 4] of x, y, and the excluded right and bottom."""
+    """One to three rectangles inside a tile: int64 [holes, 4] of left, top, and exclusive right and bottom."""
     count = int(random.integers(HOLES[0], HOLES[1] + 1))
     h, w = (
         np.maximum(1, random.integers(HOLE_SIDE[0], HOLE_SIDE[1] + 1, count) * side // TILE) for side in (height, width)
@@ -101,9 +102,9 @@ def with_holes(tile: Pixels, holes: NDArray[np.int64]) -> Pixels:
 
 
 def encode_again(tile: Pixels, random: np.random.Generator) -> Pixels:
-    """The tile after one more JPEG (quality 75–97, 4:4:4 or 4:2:0) or WebP (quality 80–95).
+    """The tile re-encoded as JPEG (quality 75–97, 4:4:4 or 4:2:0) or WebP (quality 80–95), and decoded.
 
-    Platforms re-encode what is uploaded; a detector must not lean on how its training images were stored.
+    Platforms re-encode uploads; a detector must not depend on how its training images were stored.
     """
     buffer = io.BytesIO()
     if random.random() < 0.7:

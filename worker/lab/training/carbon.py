@@ -1,7 +1,7 @@
-"""Energy and CO₂ of a run, by codecarbon, whose tracker for use without a network takes the country's energy mix.
+"""Energy and CO₂ of a run, by codecarbon's offline tracker and the country's energy mix.
 
-What it gives is measured where the processor or the GPU counts its energy, and estimated from load and rated power
-elsewhere; memory is always estimated.
+Energy is measured where the processor or the GPU counts it, and estimated from load and rated power elsewhere; the
+energy of memory is always estimated.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from worker.errors import ConfigurationError, ErrorCode, SetupError
 from worker.lab.training.recipe import refuse
 
 INTERVAL = 15
-"""Seconds between two measurements of power."""
+"""Seconds between measurements of power."""
 
 
 @dataclass(frozen=True)
 class Energy:
-    """What a stretch of training took."""
+    """Energy spent on a part of a run."""
 
     kwh: float = 0.0
     co2_kg: float = 0.0
-    """Kilograms of CO₂ equivalent, by the country's mean energy mix."""
+    """Kilograms of CO₂ equivalent, by the mean energy mix of the country."""
 
     def __add__(self, other: Energy) -> Energy:
         return Energy(self.kwh + other.kwh, self.co2_kg + other.co2_kg)
 
 
 Reading = Callable[[], Energy]
-"""What was taken so far."""
+"""Returns the energy spent so far."""
 
 
 @contextmanager
 def metered(country: str) -> Iterator[Reading | None]:
-    """Measure this machine while the context lasts; `country` as three letters, or empty to measure nothing.
+    """Measure the energy of this machine within the context; `country` as three letters, or empty to measure nothing.
 
     Raises `SetupError` when the extra `carbon` is missing (`missing_extra`) or the country is unknown
     (`recipe_invalid`).
@@ -53,7 +53,7 @@ def metered(country: str) -> Iterator[Reading | None]:
             ErrorCode.MISSING_EXTRA, "`carbon` needs codecarbon: pip install 'susy-worker[carbon]', or remove the key"
         ) from error
     if country not in DataSource().get_global_energy_mix_data():  # type: ignore[no-untyped-call]
-        refuse("carbon", f'must be a country\'s three letters, such as "ESP"; codecarbon does not know {country!r}')
+        refuse("carbon", f'must be the three letters of a country, such as "ESP"; codecarbon does not know {country!r}')
 
     class Latest(BaseOutput):
         energy: Energy | None = None
@@ -61,14 +61,14 @@ def metered(country: str) -> Iterator[Reading | None]:
         def out(self, total: object, delta: object) -> None:
             self.energy = Energy(float(total.energy_consumed), float(total.emissions))  # type: ignore[attr-defined]
 
-    logging.getLogger("codecarbon").setLevel(logging.ERROR)  # it speaks before it has read its own level
+    logging.getLogger("codecarbon").setLevel(logging.ERROR)  # it logs before it has read its own level
     latest = Latest()
     tracker = OfflineEmissionsTracker(
         country_iso_code=country,
         measure_power_secs=INTERVAL,
         output_handlers=[latest],
         output_methods=[],
-        emissions_endpoint=None,  # whatever a configuration file on this machine says
+        emissions_endpoint=None,  # overrides codecarbon's configuration file
         electricitymaps_api_token=None,
         allow_multiple_runs=True,
         log_level="error",

@@ -1,4 +1,4 @@
-"""What a recipe trains on: the data set opened, checked and cut into patches."""
+"""The data of a training run: the data set opened, checked and cut into patches."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from worker.lab.training.distributed import ProcessGroup
 from worker.lab.training.recipe import Recipe
 
 SPLITS = ("train", "val")
-_AT_ONCE = 256  # patches
+_CHUNK = 256  # patches that are hashed at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """What one run trains and validates on."""
+    """Patches to train and to validate on."""
 
     train: Patches
     validation: Patches
@@ -33,7 +33,7 @@ class Data:
     ignored: tuple[str, ...]
     """Classes of the data set that the recipe does not name."""
     class_weights: NDArray[np.float32]
-    """[C] what a tile of each class counts in the loss."""
+    """[C] the weight in the loss of a tile of each class."""
 
     @property
     def left_out(self) -> int:
@@ -42,17 +42,17 @@ class Data:
 
 
 def load_data(recipe: Recipe, group: ProcessGroup, *, max_pixels: int) -> Data:
-    """Open, check and cut the recipe's data; the first process does so before the others, which find it cut.
+    """Open, check and cut the recipe's data. The main process does so first; the others then find the cut patches.
 
-    Raises `InputDataError` (`data_invalid`) for a split or a class without images, an image that cannot be read, and an
-    image or a picture that lies in two splits.
+    Raises `InputDataError` (`data_invalid`) for a split or a class without images, an image that cannot be read or has
+    more than `max_pixels` pixels, and an image or a picture that is in two splits.
     """
     dataset = open_dataset(recipe.data)
     if group.is_main:
         require_trainable(dataset, recipe.classes)
         refuse_leakage(dataset)
     else:
-        group.wait()
+        group.barrier()
     chosen = {split: [entry for entry in dataset.of(split) if entry.label in recipe.classes] for split in SPLITS}
     geometry = Geometry(recipe.patch, recipe.patches_per_image)
     train, validation = (
@@ -60,7 +60,7 @@ def load_data(recipe: Recipe, group: ProcessGroup, *, max_pixels: int) -> Data:
         for split in SPLITS
     )
     if group.is_main:
-        group.wait()
+        group.barrier()
     return Data(
         train,
         validation,
@@ -72,7 +72,7 @@ def load_data(recipe: Recipe, group: ProcessGroup, *, max_pixels: int) -> Data:
 
 
 def _class_weights(recipe: Recipe, train: Patches) -> NDArray[np.float32]:
-    """As the recipe says; balanced ones are tiles / (classes · tiles of the class), as in scikit-learn."""
+    """As the recipe says; balanced weights are tiles / (classes · tiles of the class), as in scikit-learn."""
     if not recipe.class_weights:
         return np.ones(len(recipe.classes), np.float32)
     if isinstance(recipe.class_weights, str):
@@ -82,10 +82,10 @@ def _class_weights(recipe: Recipe, train: Patches) -> NDArray[np.float32]:
 
 
 def _fingerprint(recipe: Recipe, *splits: Patches) -> str:
-    """SHA-256 of what the network gets to see: class names, and each split's labels and pixels, in order."""
+    """SHA-256 of what the network is trained on: class names, and each split's labels and pixels, in order."""
     digest = hashlib.sha256(json.dumps(recipe.classes).encode())
     for patches in splits:
         digest.update(patches.labels.astype("<i8").tobytes())
-        for start in range(0, len(patches), _AT_ONCE):
-            digest.update(np.ascontiguousarray(patches.pixels[start : start + _AT_ONCE]).data)
+        for start in range(0, len(patches), _CHUNK):
+            digest.update(np.ascontiguousarray(patches.pixels[start : start + _CHUNK]).data)
     return digest.hexdigest()

@@ -1,8 +1,8 @@
-"""Several processes that train one network together, one a GPU (or a few on a CPU), as `torchrun` starts them.
+"""Several processes that train one network together, one per GPU (or a few on a CPU), as `torchrun` starts them.
 
-Each step's batch is the recipe's, whatever the number of processes: every process takes its part, and gradients are
-averaged by PyTorch's DistributedDataParallel. On GPUs batch normalization looks at the whole batch, too
-(SyncBatchNorm); PyTorch has none for a CPU, so there each process normalizes by its own part.
+Each step's batch is the recipe's, whatever the number of processes: every process takes its part, and PyTorch's
+DistributedDataParallel averages the gradients. On GPUs batch normalization covers the whole batch (SyncBatchNorm);
+PyTorch has no SyncBatchNorm for a CPU, so there each process normalizes by its own part.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from worker.detector.model import SuSy
 from worker.errors import ConfigurationError, ErrorCode, SetupError
 from worker.lab.training.recipe import refuse
 
-PATIENCE = timedelta(hours=6)
+TIMEOUT = timedelta(hours=6)
 """How long processes wait for one another: the first may be cutting the patches of a large data set."""
 
 
@@ -34,47 +34,47 @@ class ProcessGroup:
 
     device: torch.device
     rank: int = 0
-    """0 is the process that writes files and speaks."""
     size: int = 1
 
     @property
     def is_main(self) -> bool:
+        """Whether this process writes the files and the messages."""
         return self.rank == 0
 
-    def total(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         """The sum over all processes."""
         if self.size > 1:
             distributed.all_reduce(values)
         return values
 
-    def all_gather(self, mine: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The arrays of all processes, one after the other, by rank."""
+    def all_gather(self, part: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The parts of all processes, concatenated by rank."""
         if self.size == 1:
-            return mine
+            return part
         parts: list[NDArray[np.float32] | None] = [None] * self.size
-        distributed.all_gather_object(parts, mine)
+        distributed.all_gather_object(parts, part)
         return np.concatenate([part for part in parts if part is not None])
 
-    def broadcast(self, own: str) -> str:
-        """What the first process says."""
-        told = [own]
+    def broadcast(self, text: str) -> str:
+        """The first process's text."""
+        texts = [text]
         if self.size > 1:
-            distributed.broadcast_object_list(told, src=0)
-        return told[0]
+            distributed.broadcast_object_list(texts, src=0)
+        return texts[0]
 
-    def share(self, count: int) -> NDArray[np.int64]:
-        """Which of `count` things are this process's, so that `joined` puts them back in order."""
+    def shard(self, count: int) -> NDArray[np.int64]:
+        """The indices, of `count`, that are this process's part; `all_gather` restores their order."""
         return np.array_split(np.arange(count), self.size)[self.rank]
 
-    def wait(self) -> None:
-        """Until all processes are here."""
+    def barrier(self) -> None:
+        """Wait until all processes have called this."""
         if self.size > 1:
             distributed.barrier()
 
 
 @contextmanager
-def join(device: str) -> Iterator[ProcessGroup]:
-    """This process's group: alone, unless `torchrun` started it. Raises `SetupError` for a device that is not there."""
+def process_group(device: str) -> Iterator[ProcessGroup]:
+    """This process's group: of one, unless `torchrun` started it. Raises `SetupError` for a device that is absent."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield ProcessGroup(_device(device))
@@ -82,10 +82,10 @@ def join(device: str) -> Iterator[ProcessGroup]:
     chosen = _device(device)
     if chosen.type == "cuda":
         if ":" in device:
-            refuse("device", f"must be cuda or auto when several processes train, not {device!r}: each takes its own")
+            refuse("device", f"must be cuda or auto when several processes train, not {device!r}: each has its own")
         chosen = _device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(chosen)
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield ProcessGroup(chosen, distributed.get_rank(), size)
     finally:
@@ -93,7 +93,7 @@ def join(device: str) -> Iterator[ProcessGroup]:
 
 
 class Logits(nn.Module):
-    """The network as it is trained: what it says before softmax."""
+    """The network as it is trained: its output before softmax."""
 
     def __init__(self, model: SuSy) -> None:
         super().__init__()
@@ -103,16 +103,16 @@ class Logits(nn.Module):
         return self.model.logits(tiles)
 
 
-def synchronized(model: SuSy, group: ProcessGroup) -> SuSy:
-    """The model with what must be in step between GPUs; before the optimizer sees its parameters."""
+def synchronize_batch_norm(model: SuSy, group: ProcessGroup) -> SuSy:
+    """The model with SyncBatchNorm where several GPUs train it; to be called before the optimizer is made."""
     if group.size > 1 and group.device.type == "cuda":
         converted: SuSy = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return converted
     return model
 
 
-def trainable(model: SuSy, group: ProcessGroup) -> nn.Module:
-    """What maps tiles to logits, its gradients averaged over the group."""
+def data_parallel(model: SuSy, group: ProcessGroup) -> nn.Module:
+    """The module from tiles to logits, with gradients averaged over the group."""
     logits = Logits(model)
     if group.size == 1:
         return logits
@@ -120,8 +120,8 @@ def trainable(model: SuSy, group: ProcessGroup) -> nn.Module:
     return DistributedDataParallel(logits, device_ids=devices)
 
 
-def share_statistics(model: SuSy, group: ProcessGroup) -> None:
-    """Give all processes the running means and variances of the first, which differ by the last step."""
+def broadcast_statistics(model: SuSy, group: ProcessGroup) -> None:
+    """Give all processes the running means and variances of the first, which differ since the last step."""
     if group.size > 1:
         for buffer in model.buffers():
             distributed.broadcast(buffer, src=0)

@@ -1,13 +1,14 @@
-"""Where training from nothing starts, when little data and little time must do.
+"""Prepared initial weights, for training from nothing with little data and little time.
 
-What a network leaves in a picture is far weaker than the picture itself. A first layer of random filters mostly passes
-the picture's low frequencies, and learns nothing for thousands of steps. So the start is prepared:
+The traces that a generator leaves in a picture are far weaker than the picture itself. A first layer of random filters
+mostly passes the picture's low frequencies, and learns nothing for thousands of steps. The prepared weights therefore
+start with these properties:
 
-* the first convolution is a filter bank without any constant part, in which the traces show at once;
-* residual blocks begin as the identity (arXiv 1706.02677, section 5.1), so that the filters' energies pass through;
-* the staircase, linear as it is, keeps their variance instead of shrinking it 27-fold a bottleneck.
+* the first convolution is a filter bank without a constant part, in which the traces show at once;
+* residual blocks are the identity (arXiv 1706.02677, section 5.1), so that the filters' energies pass through;
+* the staircase, which is linear, keeps their variance instead of shrinking it 27-fold per bottleneck.
 
-Training changes all of it afterwards like any other weight.
+Training changes all of them afterwards like any other weights.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from torch import Tensor, nn
 from worker.detector.model import BasicBlock, SuSy
 
 GAIN = 8.0
-"""Of the filters, so that even faint texture comes out well above the eps of batch normalization."""
+"""Of the filters, so that even faint texture is well above the eps of batch normalization."""
 _LUMA = (1.0, 1.0, 1.0)
 _OPPONENTS = ((1.0, -1.0, 0.0), (-0.5, -0.5, 1.0))
-"""Red against green, and blue against yellow: what chroma subsampling and color-wise networks disturb."""
+"""Red against green, and blue against yellow: changed by chroma subsampling and by networks that treat colors apart."""
 
 
 def prepare_start(model: SuSy) -> None:
-    """Set a fresh model's weights as this module's docstring says."""
+    """Set a new model's weights as described in this module's docstring."""
     with torch.no_grad():
         model.conv1.weight.copy_(filter_bank(model.conv1.kernel_size[0], model.conv1.out_channels))
         for module in model.modules():
@@ -42,8 +43,8 @@ def prepare_start(model: SuSy) -> None:
 
 
 def filter_bank(size: int, count: int) -> Tensor:
-    """The first `count` of: the cosine basis of a `size`×`size` block but for its constant, on gray; then on opponent
-    colors, lowest frequencies first. float32 [count, 3, size, size]."""
+    """The first `count` filters, float32 [count, 3, size, size]: the cosine basis of a `size`×`size` block without its
+    constant, on gray; then on opponent colors. Each by ascending frequency."""
     basis = [
         (u + v, _cosine(u, size)[:, None] * _cosine(v, size)[None, :])
         for u in range(size)

@@ -1,4 +1,4 @@
-"""Where a run can be watched: a table, TensorBoard, and the terminal."""
+"""Where a run can be followed: the terminal, a table, and TensorBoard."""
 
 from __future__ import annotations
 
@@ -11,53 +11,54 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from worker.errors import printable
 from worker.files import write_atomically
-from worker.lab.training.epoch import Epoch
+from worker.lab.dataset.parallel import progress_bar
+from worker.lab.training.run import Epoch
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
 class Terminal:
-    """What a person sees, on stderr: one line an epoch, and a bar while somebody watches."""
+    """Messages on stderr: one line per epoch, and a progress bar if stderr is a terminal."""
 
-    def __init__(self, speaks: bool) -> None:
-        self._console = Console(stderr=True, quiet=not speaks, highlight=False)
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
 
-    def say(self, text: str) -> None:
-        """One line."""
-        self._console.print(text, markup=False, soft_wrap=True)
+    def print(self, text: str) -> None:
+        """Print one line."""
+        self._console.print(printable(text), markup=False, soft_wrap=True)
 
     @contextmanager
-    def bar(self, description: str, total: int, done: int) -> Iterator[Callable[[], None]]:
-        """A bar of `total` steps, `done` of which are done; what is yielded advances it by one."""
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        times = (TimeElapsedColumn(), TimeRemainingColumn())
-        hidden = not self._console.is_terminal
-        with Progress(*columns, *times, console=self._console, disable=hidden, transient=True) as bar:
-            task = bar.add_task(description, total=total, completed=done)
+    def progress(self, description: str, total: int, completed: int) -> Iterator[Callable[[], None]]:
+        """A bar of `total` steps; the function that is yielded advances it by one."""
+        with progress_bar(self._console, transient=True) as bar:
+            task = bar.add_task(description, total=total, completed=completed)
             yield lambda: bar.advance(task)
 
 
 class Logs:
-    """`metrics.csv`, which always has exactly the epochs of the latest checkpoint, and TensorBoard's files."""
+    """`metrics.csv`, which has exactly the epochs of the latest checkpoint, and TensorBoard's files.
 
-    def __init__(self, out: Path, finished: Sequence[Epoch], terminal: Terminal, *, writes: bool = True) -> None:
+    With `enabled` false, nothing is written: one process of several writes.
+    """
+
+    def __init__(self, out: Path, history: Sequence[Epoch], terminal: Terminal, *, enabled: bool = True) -> None:
         self._table = out / "metrics.csv"
-        self._writes = writes
-        self._board = _tensorboard(out / "tensorboard", len(finished), terminal) if writes else None
-        if finished:
-            self._write_table(finished)
+        self._enabled = enabled
+        self._board = _tensorboard(out / "tensorboard", len(history), terminal) if enabled else None
+        if history:
+            self._write_table(history)
 
-    def write(self, finished: Sequence[Epoch]) -> None:
-        """Log the last epoch of a run, given all of them."""
-        self._write_table(finished)
+    def write(self, history: Sequence[Epoch]) -> None:
+        """Log the last epoch of `history`, which has all finished epochs."""
+        self._write_table(history)
         if self._board is not None:
-            epoch = asdict(finished[-1])
-            number = epoch.pop("epoch")
-            for name, value in epoch.items():
+            figures = asdict(history[-1])
+            number = figures.pop("epoch")
+            for name, value in figures.items():
                 if value is not None:
                     self._board.add_scalar(name, value, number)
             self._board.flush()
@@ -67,18 +68,18 @@ class Logs:
         if self._board is not None:
             self._board.close()
 
-    def _write_table(self, finished: Sequence[Epoch]) -> None:
-        if not self._writes:
+    def _write_table(self, history: Sequence[Epoch]) -> None:
+        if not self._enabled:
             return
         text = io.StringIO()
         writer = csv.DictWriter(text, [field.name for field in fields(Epoch)], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(epoch) for epoch in finished)
+        writer.writerows(asdict(epoch) for epoch in history)
         write_atomically(self._table, text.getvalue().encode())
 
 
-def line(epoch: Epoch) -> str:
-    """An epoch as people read it."""
+def summary_line(epoch: Epoch) -> str:
+    """An epoch's figures in one line."""
     energy = "" if epoch.energy_kwh is None else f", {epoch.energy_kwh:.3g} kWh so far"
     return (
         f"epoch {epoch.epoch}: loss {epoch.train_loss:.4f}, validation {epoch.loss:.4f}, accuracy "
@@ -90,7 +91,7 @@ def _tensorboard(folder: Path, finished: int, terminal: Terminal) -> SummaryWrit
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        terminal.say("no TensorBoard files: pip install 'susy-worker[train]' for them; metrics.csv has all figures")
+        terminal.print("no TensorBoard files: they need pip install 'susy-worker[train]'; metrics.csv has all figures")
         return None
-    # What a run that was stopped logged after its checkpoint is not shown.
+    # Hides what an interrupted run logged after its checkpoint.
     return SummaryWriter(folder, purge_step=finished + 1)

@@ -1,191 +1,182 @@
-"""What a training run is made of: a frozen recipe, read from TOML and checked before anything starts.
+"""A training recipe: a frozen model, read from TOML and checked before anything starts.
 
-The defaults are the recipe of SuSy's model card (arXiv 2409.14128). Whatever a recipe file sets differently stands in
-that file, and in the provenance of the weights it makes.
+The defaults are the recipe of SuSy's model card (arXiv 2409.14128). What a recipe file sets differently is recorded in
+the provenance of the weights it produces.
 """
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, ValidationInfo, field_validator
 
 from worker.errors import ConfigurationError, ErrorCode
 
-SCHEDULES = ("plateau", "cosine")
-CROP_PLACES = ("center", "random", "contrast")
-AUGMENTATIONS = ("flip", "tone", "gamma", "holes")
-PRECISIONS = ("float32", "bfloat16", "float16")
+Augmentation = Literal["flip", "tone", "gamma", "holes"]
+AUGMENTATIONS: tuple[Augmentation, ...] = ("flip", "tone", "gamma", "holes")
+SMALLEST_CROP = 32
+
+# TOML has neither tuples nor paths: lists and text are converted, and nothing else.
+AnyPath = Annotated[Path, Strict(False)]
+Name = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+CountOrZero = Annotated[int, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(gt=0, lt=1)]
+ByClass = Mapping[str, Annotated[float, Field(gt=0)]]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """One training run. Relative paths start where the command was started."""
+class Recipe(BaseModel):
+    """One training run. Relative paths are relative to the folder in which the command was started."""
 
-    name: str
-    """The name the weights carry."""
-    data: Path
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: Name
+    """The name in the weights file."""
+    data: AnyPath
     """The data set, in any layout that `susy data inspect` reads."""
-    out: Path
+    out: AnyPath
     """Folder for the checkpoint, the logs and the weights."""
-    classes: tuple[str, ...]
+    classes: Annotated[tuple[Name, ...], Strict(False)]
     """Class names by index; index 0 is the authentic class. Other classes of the data are left out."""
 
-    patch: int = 240
+    patch: Count = 240
     """Side of the patches cut from an image, in pixels."""
-    patches_per_image: int = 5
-    """How many patches of highest contrast are kept of an image."""
+    patches_per_image: Count = 5
+    """How many patches of highest contrast are kept per image."""
     crop: int = 224
-    """Side of what the network sees of a patch, in pixels."""
-    crop_at: str = "center"
-    """Where a training crop lies in its patch: `center`, `random`, or `contrast`, which takes of three random places
-    the one of most contrast. Validation crops are central."""
-    batch: int = 128
-    """Tiles a step, over all processes together."""
-    epochs: int = 50
-    """Epochs at most."""
-    tiles_per_epoch: int = 0
+    """Side of the network's input, cropped from a patch, in pixels."""
+    crop_at: Literal["center", "random", "contrast"] = "center"
+    """Position of a training crop in its patch: `center`, `random`, or `contrast`, the one of highest contrast among
+    three random positions. Validation crops are central."""
+    batch: Count = 128
+    """Tiles per step, over all processes."""
+    epochs: Count = 50
+    """Maximum number of epochs."""
+    tiles_per_epoch: CountOrZero = 0
     """Tiles drawn for one epoch; 0 takes each tile of the training set once."""
-    shares: Mapping[str, float] = field(default_factory=dict)
+    shares: ByClass = Field(default_factory=dict)
     """Share of each class among the tiles drawn; empty draws without regard to class. Needs `tiles_per_epoch`."""
     pairs: bool = False
-    """Draw pictures instead of tiles: each comes in all classes together, at the same place, so that a network learns
-    what differs and not what is shown. The data must say which images show the same picture."""
-    class_weights: str | Mapping[str, float] = ""
-    """What a tile of a class counts in the loss: `balanced` makes all classes count the same, a table names a number
-    for each class, and nothing lets every tile count the same."""
-    learning_rate: float = 1e-4
-    """Adam's, at the start."""
-    schedule: str = "plateau"
-    """`plateau` divides the rate when validation stalls; `cosine` lets it fall to a hundredth over all epochs."""
-    plateau_factor: float = 0.1
-    """What the rate is multiplied by when validation stalls."""
-    plateau_patience: int = 4
-    """Epochs without a better validation loss that are tolerated before the rate falls."""
-    early_stopping: int = 8
+    """Draw pictures instead of tiles: each comes in all classes together, at the same position, so that the network
+    learns what differs and not what is shown. The data must say which images show the same picture."""
+    class_weights: Literal["", "balanced"] | ByClass = ""
+    """The weight of a tile in the loss: `balanced` gives all classes the same total, a table gives one number per
+    class, and empty text gives all tiles the same."""
+    learning_rate: BelowOne = 1e-4
+    """Adam's learning rate at the start."""
+    schedule: Literal["plateau", "cosine"] = "plateau"
+    """`plateau` lowers the rate when validation stalls; `cosine` lowers it to a hundredth over all epochs."""
+    plateau_factor: BelowOne = 0.1
+    """Factor applied to the rate when validation stalls."""
+    plateau_patience: Count = 4
+    """Epochs without a better validation loss before the rate is lowered."""
+    early_stopping: Count = 8
     """Epochs without a better validation loss after which training ends."""
-    augment: tuple[str, ...] = AUGMENTATIONS
-    """Which of the card's augmentations are on, of `flip`, `tone`, `gamma` and `holes`; `[]` for none."""
-    encode: float = 0.0
-    """Probability of encoding a training patch once more, as JPEG or WebP. Not in the card."""
-    dropout: float = 0.5
-    """Dropout of the network's MLP while training."""
+    augment: Annotated[tuple[Augmentation, ...], Strict(False)] = AUGMENTATIONS
+    """The card's augmentations to apply; `[]` for none."""
+    encode: Probability = 0.0
+    """Probability of re-encoding a training patch as JPEG or WebP. Not in the card."""
+    dropout: Probability = 0.5
+    """Dropout of the network's MLP during training."""
     prepared_start: bool = False
-    """Begin from prepared instead of random weights; see `worker.lab.training.initial`. Not in the card."""
+    """Start from prepared instead of random weights; see `worker.lab.training.initial`. Not in the card."""
     frozen_statistics: bool = False
-    """Keep the means and variances that batch normalization has in `start`, and normalize by them while training, too.
-    Few pictures in a batch say little of all pictures, and with `pairs` a network could compare the tiles of a batch
-    instead of looking at each. Not in the card."""
-    start: Path | None = None
+    """Normalize by the means and variances that batch normalization has in `start`, and keep them. The statistics of
+    few pictures differ from those of all, and with `pairs` a network could compare the tiles of a batch instead of
+    judging each. Not in the card."""
+    start: AnyPath | None = None
     """Weights file to start from; none starts from random numbers."""
-    precision: str = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """`float32`, or `bfloat16` or `float16` for mixed precision; `float16` needs a GPU."""
-    device: str = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     """`auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`."""
-    seed: int = 0
+    seed: CountOrZero = 0
     """The same seed gives the same run on a CPU with the same number of threads and processes."""
-    threads: int = 0
-    """CPU threads for the network; 0 leaves it to PyTorch."""
-    loaders: int = 0
+    threads: CountOrZero = 0
+    """CPU threads of the network; 0 leaves the number to PyTorch."""
+    loaders: CountOrZero = 0
     """Threads that prepare batches; 0 is one on a CPU, and up to eight on a GPU."""
-    checkpoint_every: int = 0
-    """Steps between checkpoints within an epoch; 0 keeps one at the end of each epoch only."""
-    carbon: str = ""
-    """Country whose electricity is used, as three letters (`ESP`): measures energy and estimates CO₂. Needs the
-    extra `carbon`."""
+    checkpoint_every: CountOrZero = 0
+    """Steps between checkpoints within an epoch; 0 writes one at the end of each epoch only."""
+    carbon: Annotated[str, Field(pattern=r"^([A-Z]{3})?$")] = ""
+    """Country whose electricity is used, as three letters (`ESP`): measures energy and estimates CO₂. Needs the extra
+    `carbon`."""
     notes: str = ""
-    """Free text about data and licences, carried in the weights."""
+    """Free text about data and licences, stored in the weights file."""
+
+    @field_validator("data", "out", "start", mode="before")
+    @classmethod
+    def _is_not_empty(cls, value: Any) -> Any:
+        if value == "":
+            raise ValueError("must be a path")
+        return value
+
+    @field_validator("classes")
+    @classmethod
+    def _differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not len(set(value)) == len(value) > 1:
+            raise ValueError("must be two or more different names")
+        return value
+
+    @field_validator("crop")
+    @classmethod
+    def _fits_the_patch(cls, value: int, info: ValidationInfo) -> int:
+        patch = info.data.get("patch", value)
+        if not SMALLEST_CROP <= value <= patch:
+            raise ValueError(f"must be between {SMALLEST_CROP} and patch ({patch})")
+        return value
+
+    @field_validator("shares", "class_weights")
+    @classmethod
+    def _names_each_class(cls, value: str | Mapping[str, float], info: ValidationInfo) -> str | Mapping[str, float]:
+        if value and isinstance(value, Mapping) and set(value) != set(info.data.get("classes", value)):
+            raise ValueError("must name each class once")
+        return value
+
+    @field_validator("shares")
+    @classmethod
+    def _has_a_number_of_tiles(cls, value: Mapping[str, float], info: ValidationInfo) -> Mapping[str, float]:
+        if value and not info.data.get("tiles_per_epoch", 1):
+            raise ValueError("needs `tiles_per_epoch`")
+        return value
+
+    @field_validator("pairs")
+    @classmethod
+    def _takes_every_class(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("shares"):
+            raise ValueError("takes every class, and must not be set with `shares`")
+        return value
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read and check a recipe file; raises `ConfigurationError` (`recipe_invalid`) that names the offending key."""
+    """Read and check a recipe file; raises `ConfigurationError` (`recipe_invalid`) that names the faulty keys."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(ErrorCode.RECIPE_INVALID, f"recipe {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(ErrorCode.RECIPE_INVALID, f"recipe {path} is not TOML: {error}") from error
+        raise ConfigurationError(ErrorCode.RECIPE_INVALID, f"recipe {path} is not valid TOML: {error}") from error
     return recipe_of(values, source=str(path))
 
 
 def recipe_of(values: Mapping[str, Any], source: str = "recipe") -> Recipe:
     """A checked recipe of plain values; `source` names it in errors."""
-    known = {entry.name: entry for entry in fields(Recipe)}
-    for key in values:
-        if key not in known:
-            refuse(key, f"is unknown; known are {', '.join(known)}", source)
-    checked: dict[str, Any] = {}
-    for key, entry in known.items():
-        if key in values:
-            checked[key] = _converted(source, key, str(entry.type), values[key])
-        elif entry.default is MISSING and entry.default_factory is MISSING:
-            refuse(key, "is missing", source)
-    recipe = Recipe(**checked)
-    _check(recipe, source)
-    return recipe
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(ErrorCode.RECIPE_INVALID, f"{source}: {_in_one_line(error)}") from error
 
 
-def refuse(key: str, why: str, source: str = "recipe") -> NoReturn:
-    """Raise the error of a recipe whose `key` is wrong."""
-    raise ConfigurationError(ErrorCode.RECIPE_INVALID, f"{source}: `{key}` {why}")
+def refuse(key: str, reason: str, source: str = "recipe") -> NoReturn:
+    """Raise the `ConfigurationError` (`recipe_invalid`) of a recipe whose `key` is wrong."""
+    raise ConfigurationError(ErrorCode.RECIPE_INVALID, f"{source}: `{key}` {reason}")
 
 
-def _converted(source: str, key: str, kind: str, value: Any) -> Any:
-    """`value` as the field's type says; TOML's integers pass for floats, nothing else is coerced."""
-    if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind.startswith("Path"):
-        return Path(value) if isinstance(value, str) and value else refuse(key, "must be a path", source)
-    if kind.startswith("tuple"):
-        if isinstance(value, list) and all(isinstance(item, str) and item for item in value):
-            return tuple(value)
-        refuse(key, "must be a list of names", source)
-    if "Mapping" in kind and not (kind.startswith("str") and isinstance(value, str)):
-        if isinstance(value, dict) and all(type(item) in (int, float) for item in value.values()):
-            return {name: float(number) for name, number in value.items()}
-        refuse(key, "must be a table of numbers", source)
-    expected = {"str": str, "int": int, "float": float, "bool": bool}[kind.partition(" ")[0]]
-    if type(value) is not expected:
-        refuse(key, f"must be {'text' if expected is str else f'of type {kind}'}, not {value!r}", source)
-    return value
-
-
-def _check(recipe: Recipe, source: str) -> None:
-    def need(condition: bool, key: str, otherwise: str) -> None:
-        if not condition:
-            refuse(key, otherwise, source)
-
-    for key in ("patches_per_image", "batch", "epochs", "plateau_patience", "early_stopping"):
-        need(getattr(recipe, key) >= 1, key, f"must be 1 or more, not {getattr(recipe, key)}")
-    for key in ("tiles_per_epoch", "threads", "loaders", "seed", "checkpoint_every"):
-        need(getattr(recipe, key) >= 0, key, f"must not be negative, is {getattr(recipe, key)}")
-    for key in ("learning_rate", "plateau_factor"):
-        need(0 < getattr(recipe, key) < 1, key, f"must lie between 0 and 1, not {getattr(recipe, key)}")
-    for key in ("encode", "dropout"):
-        need(0 <= getattr(recipe, key) <= 1, key, f"must be a probability, not {getattr(recipe, key)}")
-    for key, choices in (("crop_at", CROP_PLACES), ("schedule", SCHEDULES), ("precision", PRECISIONS)):
-        need(getattr(recipe, key) in choices, key, f"must be one of {', '.join(choices)}, not {getattr(recipe, key)!r}")
-    crop_range = f"must be between 32 and patch ({recipe.patch}), not {recipe.crop}"
-    need(32 <= recipe.crop <= recipe.patch, "crop", crop_range)
-    known = set(recipe.augment) <= set(AUGMENTATIONS)
-    need(known, "augment", f"must be a list of some of {', '.join(AUGMENTATIONS)}")
-    need(len(set(recipe.classes)) == len(recipe.classes) > 1, "classes", "must be two or more different names")
-    country = recipe.carbon
-    need(not country or (len(country) == 3 and country.isupper()), "carbon", f'must be like "ESP", not {country!r}')
-    is_device = re.fullmatch(r"auto|cpu|cuda(:\d+)?", recipe.device) is not None
-    need(is_device, "device", f"must be auto, cpu, cuda or cuda:N, not {recipe.device!r}")
-    need(
-        not isinstance(recipe.class_weights, str) or recipe.class_weights in ("", "balanced"),
-        "class_weights",
-        f'must be "balanced" or a table, not {recipe.class_weights!r}',
+def _in_one_line(error: ValidationError) -> str:
+    return "; ".join(
+        f"`{problem['loc'][0]}` {problem['msg'].removeprefix('Value error, ')}" for problem in error.errors()
     )
-    for key in ("shares", "class_weights"):
-        table = getattr(recipe, key)
-        if table and isinstance(table, Mapping):
-            need(set(table) == set(recipe.classes), key, "must name each class once")
-            need(min(table.values()) > 0, key, "must be above 0")
-    need(not recipe.shares or recipe.tiles_per_epoch > 0, "tiles_per_epoch", "must be set when shares are")
-    need(not (recipe.pairs and recipe.shares), "shares", "must not be set with pairs, which take every class")
