@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
+from redis.exceptions import ReadOnlyError
 from redis.retry import Retry
 
 EXAMPLE = "redis://:password@host:6379/0"
@@ -65,7 +66,8 @@ class RedisUrl:
     def client(self, *, timeout: float, **options: Any) -> Redis:
         """A redis-py client that waits at most `timeout` seconds for each answer; `options` are those of `redis.Redis`.
 
-        A call that fails is repeated once, on a new connection: a server that was restarted leaves broken ones behind.
+        A call that fails is repeated once, on a new connection: a server that was restarted leaves broken ones behind,
+        and after a failover the open ones still lead to the former primary, which refuses to be written to.
         """
         return Redis(
             host=self.host,
@@ -80,6 +82,7 @@ class RedisUrl:
             socket_connect_timeout=min(timeout, CONNECT_TIMEOUT),
             socket_keepalive=True,
             retry=Retry(NoBackoff(), 1),
+            retry_on_error=[ReadOnlyError],
             **options,
         )
 

@@ -60,6 +60,9 @@ class Processes:
         self.wait_for(lambda: self.log_text().count("worker_ready") > before, process)
         return process
 
+    def start_reconciler(self, **environment: str) -> subprocess.Popen[bytes]:
+        return self.start(sys.executable, "-m", "worker", "reconciler", **environment)
+
     def wait_for(self, condition: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
         until = time.monotonic() + READY
         while not condition():

@@ -26,6 +26,10 @@ class TcpProxy:
         self._server = self._call(self._listen)
         self.port: int = self._server.sockets[0].getsockname()[1]
 
+    def move(self, port: int, host: str = "127.0.0.1") -> None:
+        """Lead new connections to another server, as a moved address does; open ones stay where they are."""
+        self._target = host, port
+
     def silence(self) -> int:
         """Make every connection there is half open: neither end hears anything any more. New ones work. How many."""
         return self._now(lambda: [setattr(pair, "silent", True) for pair in self._pairs])
@@ -71,10 +75,12 @@ class TcpProxy:
         pair = _Pair(writer, there[1])
         self._pairs.add(pair)
         try:
-            await asyncio.gather(pair.pass_on(reader, there[1]), pair.pass_on(there[0], writer))
+            with contextlib.suppress(asyncio.CancelledError):  # the proxy closes
+                await asyncio.gather(pair.pass_on(reader, there[1]), pair.pass_on(there[0], writer))
         finally:
             if not pair.silent:  # a silent one keeps its sockets, until the proxy closes
                 self._pairs.discard(pair)
+                pair.hang_up()
 
 
 class _Pair:

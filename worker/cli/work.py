@@ -17,12 +17,17 @@ def worker(
     attended: Annotated[bool, typer.Option(hidden=True, help="Stop when standard input ends.")] = False,
 ) -> None:
     """Examine checks until told to stop (SIGTERM finishes what is running)."""
-    from worker.queue.app import app, settings
+    from celery.bin.celery import celery
+
+    from worker.queue.app import __name__ as app_module
+    from worker.queue.app import settings
 
     if attended:
         threading.Thread(target=_stop_with_standard_input, name="attendance", daemon=True).start()
-    arguments = ["--quiet", "worker", "--loglevel", settings.log_level, "--without-gossip", "--without-mingle"]
-    raise typer.Exit(app.worker_main(arguments) or 0)
+    options = ["--loglevel", settings.log_level, "--without-gossip", "--without-mingle"]
+    # Not `app.worker_main`, which drops the exit code: a supervisor must see that a worker ended by an error.
+    exit_code = celery.main(["--app", app_module, "--quiet", "worker", *options], standalone_mode=False)
+    raise typer.Exit(1 if exit_code is None else exit_code)
 
 
 def _stop_with_standard_input() -> None:

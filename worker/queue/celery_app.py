@@ -24,6 +24,8 @@ def make_app(settings: Settings) -> Celery:
         broker_use_ssl=address.broker_tls,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # Also after an answer that refuses: a primary that became a replica, a user whose rights are being changed.
+        broker_channel_error_retry=True,
         broker_transport_options=_transport_options(settings),
         task_queues=[Queue(name, routing_key=name) for name in QUEUES],
         task_default_queue=str(Lane.LIVE),
