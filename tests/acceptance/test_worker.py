@@ -179,6 +179,22 @@ def test_live_is_served_before_backfill(
     assert max(order.index(check_id) for check_id in live) <= 7, "at most what was prefetched comes first"
 
 
+def test_a_worker_takes_no_more_messages_than_it_has_threads(
+    processes: Processes, settings: Settings, images: Path, redis_url: str, ended: Ended
+) -> None:
+    with Client(settings) as client:
+        checks = [client.submit(source="s", uri=str(images / "b.png"), lane="backfill").check_id for _ in range(30)]
+    held = set()
+    with redis.Redis.from_url(redis_url) as connection:
+        processes.start_worker(SUSY_CONCURRENCY="2")
+        while connection.llen(f"{settings.key_prefix}backfill"):
+            held.add(connection.hlen(f"{settings.key_prefix}unacked"))
+    assert held <= {0, 1, 2}
+    assert 2 in held
+    for check_id in checks:
+        ended(check_id)
+
+
 def test_sigterm_finishes_what_is_running_and_exits_cleanly(
     processes: Processes, settings: Settings, images: Path, store: Store, ended: Ended
 ) -> None:
