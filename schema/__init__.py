@@ -1,4 +1,5 @@
-"""What is stored and sent: states, messages, measurements, verdicts, maps and tables.
+"""What is stored and sent: states, messages, scans, verdicts, examinations and tables.
 
-Imported by everything, importing nothing of the worker: neither torch nor celery.
+Every package imports it; it imports neither the worker nor torch nor Celery. Reading order: `states`, `messages`,
+`scan`, `verdict`, `examination`, then `tables` and `dashboard.sql`.
 """

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from schema.states import Lane
 
 SUBMIT_TASK = "susy.submit"
 """Celery task that accepts a submission; consumed from the queue `submit`."""
 CHECK_TASK = "susy.check"
-"""Celery task that examines one check; consumed from the lanes' queues. Sent by susy-worker alone."""
+"""Celery task that examines one check; consumed from the lanes' queues. Only susy-worker sends it."""
 SUBMIT_QUEUE = "submit"
 MAX_ATTRIBUTES_BYTES = 16_384
 
@@ -41,21 +41,21 @@ class Submission(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Annotated[Text, Field(min_length=1, max_length=200)]
-    """Who asks: the name of the surface or service (`avatars`, `chat-uploads`)."""
+    """Name of the surface or service that submits (`avatars`, `chat-uploads`)."""
     uri: Annotated[Text, Field(min_length=1, max_length=4096)]
-    """Where the image is: an absolute path or a `file://` URI under a configured root."""
+    """Location of the image: an absolute path or a `file://` URI under a configured root."""
     external_id: Annotated[Text, Field(min_length=1, max_length=500)] | None = None
-    """The platform's own id of the upload. Submitting the same `(source, external_id)` again returns
-    the check that exists. Without one, every submission is a new check."""
+    """The platform's own id of the upload. Submitting the same `(source, external_id)` again returns the check that
+    exists. Without one, every submission is a new check."""
     lane: Lane = Lane.LIVE
     policy: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
-    """Name of the policy to decide by; the worker's default when absent."""
+    """Name of the policy that decides; the worker's default when absent."""
     attributes: Annotated[dict[str, JsonValue], AfterValidator(_bounded)] = Field(default_factory=dict)
-    """Free facts for the dashboards: surface, uploader's country, …"""
+    """Free-form data for the dashboards: surface, uploader's country, …"""
 
 
 class SubmitMessage(Submission):
-    """A submission as it travels through Redis."""
+    """A submission as it is sent through Redis."""
 
     version: Literal[1] = 1
 
@@ -64,6 +64,6 @@ class SubmitMessage(Submission):
         return Submission(**self.model_dump(exclude={"version"}))
 
 
-def submit_message(submission: Submission) -> dict[str, Any]:
-    """The JSON form of a submission, for a producer in Python."""
-    return SubmitMessage(**submission.model_dump()).model_dump(mode="json")
+def invalid_fields(error: ValidationError) -> str:
+    """What is wrong with a submission, one clause per field."""
+    return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'message'}: {p['msg']}" for p in error.errors())

@@ -1,4 +1,4 @@
-"""A scan: what one detector measured on one content, before any policy looks at it."""
+"""A scan: what one detector measured on one content, before any policy is applied."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ MIN_STRIDE, MAX_STRIDE = 56, TILE
 
 
 class SelectionGrid(StrEnum):
-    """From which tiles the ones of highest contrast are chosen."""
+    """The tiles from which those of highest contrast are selected."""
 
     REFERENCE = "reference"
-    """`W // 224` × `H // 224` from the top left, as the released example does."""
+    """`W // 224` × `H // 224` tiles from the top left, as in the released example."""
     COVERAGE = "coverage"
-    """Every pixel lies in a tile; last row and column end at the edge."""
+    """Every pixel lies in a tile; the last row and column end at the edge."""
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """Which tiles an image has: where the selected ones come from, and how densely the map is covered."""
+    """Which tiles an image has: those that may be selected, and those of the map."""
 
     mode: SelectionGrid = SelectionGrid.COVERAGE
     stride: int = TILE
@@ -64,15 +64,15 @@ class Scan:
     contrast: NDArray[np.float32]
     """[T]: GLCM contrast of each tile, 0..65025."""
     selected: NDArray[np.bool_]
-    """[T]: the tiles of highest contrast, which the score is made of."""
+    """[T]: the tiles of highest contrast, from which the score is computed."""
     scored: NDArray[np.bool_]
-    """[T]: whether the network looked at the tile. Not scored is not zero."""
+    """[T]: whether the network scored the tile. Not scored is not the same as a score of zero."""
     probabilities: NDArray[np.float16]
     """[T, C]: class probabilities; NaN where not scored."""
 
     @property
     def complete(self) -> bool:
-        """Every tile was scored: the map has no holes."""
+        """Whether every tile was scored, so that the map has no gaps."""
         return bool(self.scored.all())
 
     @property

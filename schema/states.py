@@ -1,4 +1,4 @@
-"""The words that checks, verdicts and lanes are made of."""
+"""The states, lanes, decisions and reasons of checks and verdicts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class CheckState(StrEnum):
-    """Where a check stands. `docs/architecture.md` draws the transitions."""
+    """The state of a check. `docs/architecture.md` draws the transitions."""
 
     QUEUED = "queued"
     """Accepted; due at `next_attempt_at`."""
@@ -15,40 +15,40 @@ class CheckState(StrEnum):
     DONE = "done"
     """Has exactly one live verdict."""
     QUARANTINED = "quarantined"
-    """Failed for good, with a code; an operator can put it back."""
+    """Failed for good, with an error code; an operator can requeue it."""
     CANCELLED = "cancelled"
-    """Taken back by an operator before it was done."""
+    """Cancelled by an operator before it was done."""
 
 
 class Lane(StrEnum):
-    """What is served first. Each lane is a Celery queue of its own name."""
+    """The order of service. Each lane is a Celery queue of the same name."""
 
     LIVE = "live"
-    """Uploads people wait for."""
+    """Uploads that people wait for."""
     BACKFILL = "backfill"
     """Everything else; served when no live check waits."""
 
 
 class Decision(StrEnum):
-    """What a policy says of an image."""
+    """What a policy decides about an image."""
 
     AUTHENTIC = "authentic"
     SYNTHETIC = "synthetic"
     INCONCLUSIVE = "inconclusive"
-    """The detector cannot say; a person should look."""
+    """The detector cannot tell; a person should look."""
 
 
 class VerdictMode(StrEnum):
     """Whether a verdict counts."""
 
     LIVE = "live"
-    """The one verdict a check ends in."""
+    """The one verdict of a check."""
     SHADOW = "shadow"
-    """What another policy would have said; changes nothing."""
+    """What another policy would have decided; it has no effect."""
 
 
 class Reason(StrEnum):
-    """Why a decision is what it is."""
+    """Why a decision was made."""
 
     ABOVE_SYNTHETIC_AT = "above_synthetic_at"
     """The score reaches the policy's `synthetic_at`."""
@@ -65,4 +65,4 @@ class Reason(StrEnum):
     SYNTHETIC_REGION = "synthetic_region"
     """The selected tiles look authentic, but the map shows a region that does not."""
     DEMO_WEIGHTS = "demo_weights"
-    """Scored by the demonstration weights; no basis for a decision about a person's upload."""
+    """Scored by the demonstration weights, on which no decision about an upload may be based."""

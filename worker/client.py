@@ -1,4 +1,4 @@
-"""For upload hooks: submit an image from Python. Needs neither torch nor a running worker.
+"""For upload hooks: submit an image from Python. Imports no torch and needs no running worker.
 
 from worker.client import submit
 
@@ -13,11 +13,10 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from schema.messages import Submission
+from schema.messages import Submission, invalid_fields
 from schema.states import Lane
 from worker.errors import ErrorCode, PermanentError
-from worker.queue.publisher import Publisher
-from worker.queue.submission import accept
+from worker.queue.publisher import Publisher, submit_check
 from worker.settings import Settings, load_settings
 from worker.store import Receipt, Store
 
@@ -25,7 +24,7 @@ __all__ = ["Client", "Receipt", "submit"]
 
 
 class Client:
-    """Submits images; thread-safe. Keep one a process, and close it, or use it in a `with` block."""
+    """Submits images; thread-safe. Keep one per process, and close it or use it in a `with` block."""
 
     def __init__(self, settings: Settings | None = None, *, pool_size: int = 4) -> None:
         settings = settings or load_settings()
@@ -42,13 +41,13 @@ class Client:
         policy: str | None = None,
         attributes: dict[str, Any] | None = None,
     ) -> Receipt:
-        """Accept one image. Once this returns, the check is in Postgres and will not be lost.
+        """Submit one image. Once this returns, the check is in Postgres and cannot be lost; Redis may be unavailable.
 
-        With an `external_id` (the platform's id of the upload) it is safe to call again: the same
-        `(source, external_id)` is accepted once, and `created` is False for a repeat. Redis may be away.
+        With an `external_id` (the platform's id of the upload) the call is safe to repeat: the same
+        `(source, external_id)` is accepted once, and `created` is False for a repeat.
 
-        Raises `PermanentError` (`invalid_message` for an argument out of form, `conflict` when the
-        `external_id` was used for another image) and `TransientError` (`database_unavailable`, within 10 s).
+        Raises `PermanentError` (`invalid_message` for an invalid argument, `conflict` when the `external_id` was used
+        for another image) and `TransientError` (`database_unavailable`, within 10 s).
         """
         try:
             submission = Submission(
@@ -59,9 +58,11 @@ class Client:
                 policy=policy,
                 attributes=attributes or {},
             )
+        except ValidationError as error:
+            raise PermanentError(ErrorCode.INVALID_MESSAGE, invalid_fields(error)) from error
         except ValueError as error:
-            raise PermanentError(ErrorCode.INVALID_MESSAGE, _problems(error)) from error
-        return accept(submission, self._store, self._publisher)
+            raise PermanentError(ErrorCode.INVALID_MESSAGE, str(error)) from error
+        return submit_check(submission, self._store, self._publisher)
 
     def close(self) -> None:
         self._store.close()
@@ -75,7 +76,7 @@ class Client:
 
 
 def submit(**submission: Any) -> Receipt:
-    """`Client.submit` through one client for the process, made at the first call from `SUSY_…` variables."""
+    """`Client.submit` of one client per process, which the first call makes from the `SUSY_…` variables."""
     return _process_client().submit(**submission)
 
 
@@ -84,9 +85,3 @@ def _process_client() -> Client:
     client = Client()
     atexit.register(client.close)
     return client
-
-
-def _problems(error: ValueError) -> str:
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors())
-    return str(error)

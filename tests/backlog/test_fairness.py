@@ -15,9 +15,8 @@ from schema.states import CheckState, Lane
 from tests.backlog.conftest import FILL, Sql
 from tests.support.ledger import backfill, submission, submit_all
 from worker.queue import dispatcher
-from worker.queue.dispatcher import LEAST_DEPTH, MOST_DEPTH, LaneDispatcher
-from worker.queue.publisher import DIRECT_DEPTH, Publisher
-from worker.queue.submission import accept
+from worker.queue.dispatcher import MAX_DEPTH, MIN_DEPTH, LaneDispatcher
+from worker.queue.publisher import DIRECT_DEPTH, Publisher, submit_check
 from worker.settings import Settings
 from worker.store import Store
 
@@ -50,27 +49,27 @@ def test_a_sources_flood_does_not_stand_before_anothers_checks(
 def test_a_flood_that_goes_on_does_not_starve_what_waits(
     store: Store, publisher: Publisher, take: Take, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.queue.publisher.LOOK_EVERY", 0.0)
+    monkeypatch.setattr("worker.queue.publisher.DEPTH_MAX_AGE", 0.0)
     fed = LaneDispatcher(Lane.LIVE)
 
     def flood() -> None:
         for _ in range(40):
-            accept(submission(source="flood"), store, publisher)
+            submit_check(submission(source="flood"), store, publisher)
 
     flood()
-    other = accept(submission(source="other"), store, publisher).check_id
+    other = submit_check(submission(source="other"), store, publisher).check_id
     assert publisher.depth(Lane.LIVE) == DIRECT_DEPTH, "the rest waits in the ledger, the other one's check too"
     taken: list[UUID] = []
     for _ in range(4):
         fed.refill(store, publisher)
         flood()
-        taken += take(Lane.LIVE, LEAST_DEPTH // 2)
+        taken += take(Lane.LIVE, MIN_DEPTH // 2)
         flood()
-    assert other in taken[: 2 * LEAST_DEPTH]
+    assert other in taken[: 2 * MIN_DEPTH]
 
 
 def test_a_check_is_published_at_once_while_few_wait(store: Store, publisher: Publisher, take: Take) -> None:
-    first = accept(submission(), store, publisher).check_id
+    first = submit_check(submission(), store, publisher).check_id
     assert store.show(first).dispatched_at is not None
     assert take(Lane.LIVE, 10) == [first]
 
@@ -78,12 +77,12 @@ def test_a_check_is_published_at_once_while_few_wait(store: Store, publisher: Pu
 def test_the_depth_is_not_looked_at_for_every_submission(
     store: Store, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.queue.publisher.LOOK_EVERY", 60.0)
+    monkeypatch.setattr("worker.queue.publisher.DEPTH_MAX_AGE", 60.0)
     looks: list[Lane] = []
     depth = publisher.depth
     monkeypatch.setattr(publisher, "depth", lambda lane: (looks.append(lane), depth(lane))[1])
     for _ in range(50):
-        accept(submission(), store, publisher)
+        submit_check(submission(), store, publisher)
     assert looks == [Lane.LIVE]
     assert depth(Lane.LIVE) == DIRECT_DEPTH, "its own messages are counted meanwhile"
 
@@ -98,9 +97,9 @@ def test_after_a_flush_with_100000_checks_queued_redis_is_filled_to_its_bound_an
         client.flushall()
     for _ in range(3):
         fed.refill(store, publisher)
-        assert LEAST_DEPTH <= publisher.depth(Lane.BACKFILL) <= 2 * LEAST_DEPTH
+        assert MIN_DEPTH <= publisher.depth(Lane.BACKFILL) <= 2 * MIN_DEPTH
     [(dispatched,)] = run("SELECT count(*) FROM susy.checks WHERE dispatched_at IS NOT NULL")
-    assert dispatched <= 4 * LEAST_DEPTH
+    assert dispatched <= 4 * MIN_DEPTH
 
 
 def test_what_a_flush_took_comes_back_though_the_queue_is_never_empty_again(
@@ -111,7 +110,7 @@ def test_what_a_flush_took_comes_back_though_the_queue_is_never_empty_again(
     fed = LaneDispatcher(Lane.BACKFILL)
     fed.refill(store, publisher)
     lost = {check_id for (check_id,) in run("SELECT id FROM susy.checks WHERE dispatched_at IS NOT NULL")}
-    assert len(lost) == LEAST_DEPTH
+    assert len(lost) == MIN_DEPTH
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
     fed.refill(store, publisher)  # sees it empty, and fills it with others
@@ -119,30 +118,30 @@ def test_what_a_flush_took_comes_back_though_the_queue_is_never_empty_again(
     back: set[UUID] = set()
     for _ in range(2):
         fed.refill(store, publisher)
-        back.update(take(Lane.BACKFILL, MOST_DEPTH))
+        back.update(take(Lane.BACKFILL, MAX_DEPTH))
     assert lost <= back
 
 
 def test_fast_workers_find_more_and_slow_ones_less(store: Store, run: Sql, publisher: Publisher, take: Take) -> None:
-    run(FILL, "flood", "backfill", 3 * MOST_DEPTH)
+    run(FILL, "flood", "backfill", 3 * MAX_DEPTH)
     fed = LaneDispatcher(Lane.BACKFILL)
     depths = []
     for _ in range(7):
         fed.refill(store, publisher)
         depths.append(publisher.depth(Lane.BACKFILL))
-        take(Lane.BACKFILL, MOST_DEPTH)
-    assert depths == [min(LEAST_DEPTH * 2**n, MOST_DEPTH) for n in range(7)]
+        take(Lane.BACKFILL, MAX_DEPTH)
+    assert depths == [min(MIN_DEPTH * 2**n, MAX_DEPTH) for n in range(7)]
     for _ in range(6):
         fed.refill(store, publisher)
         fed.refill(store, publisher)
         take(Lane.BACKFILL, 1)
-    take(Lane.BACKFILL, MOST_DEPTH)
+    take(Lane.BACKFILL, MAX_DEPTH)
     fed.refill(store, publisher)
-    assert publisher.depth(Lane.BACKFILL) <= 2 * LEAST_DEPTH
+    assert publisher.depth(Lane.BACKFILL) <= 2 * MIN_DEPTH
 
 
 def test_a_lane_that_is_short_leaves_room_for_direct_publishing(store: Store, publisher: Publisher) -> None:
-    assert DIRECT_DEPTH < LEAST_DEPTH
+    assert DIRECT_DEPTH < MIN_DEPTH
     submit_all(store, (backfill() for _ in range(3)))
     fed = LaneDispatcher(Lane.BACKFILL)
     fed.refill(store, publisher)
@@ -153,7 +152,7 @@ def test_a_lane_that_is_short_leaves_room_for_direct_publishing(store: Store, pu
 def test_what_is_cancelled_on_its_way_is_never_looked_at(store: Store, publisher: Publisher) -> None:
     from worker.store import CheckFilter
 
-    check_id = accept(submission(), store, publisher).check_id
+    check_id = submit_check(submission(), store, publisher).check_id
     assert store.cancel(CheckFilter(check_ids=[check_id])) == 1
     assert store.claim(check_id, worker="worker-1", lease=60, max_attempts=5) is None
     assert store.show(check_id).state is CheckState.CANCELLED

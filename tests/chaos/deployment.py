@@ -29,9 +29,8 @@ from tests.chaos.servers import Valkey
 from tests.chaos.stand_in import StandIn
 from worker.pipeline.examine import Examiner
 from worker.pipeline.measure import Scorer
-from worker.policy.policy import load_policies
-from worker.queue.publisher import Publisher
-from worker.queue.submission import accept
+from worker.policy.policy import default_policy
+from worker.queue.publisher import Publisher, submit_check
 from worker.settings import Settings, load_settings
 from worker.store import Store
 
@@ -157,14 +156,14 @@ class Deployment:
     def accept(self, path: Path, score: float | None) -> UUID:
         """Accept one image of the case's own, whose score is known."""
         with Store(self.database_url, pool_size=1) as store, Publisher(self.settings) as publisher:
-            check_id = accept(Submission(source="chaos", uri=str(path)), store, publisher).check_id
+            check_id = submit_check(Submission(source="chaos", uri=str(path)), store, publisher).check_id
         self.expected[check_id] = score
         return check_id
 
     def _submit(self, store: Store, publisher: Publisher | None, lane: Lane) -> UUID:
         number = len(self.expected)
         submission = Submission(source="chaos", external_id=str(number), uri=str(self.images.path(number)), lane=lane)
-        receipt = accept(submission, store, publisher) if publisher else store.submit(submission)
+        receipt = submit_check(submission, store, publisher) if publisher else store.submit(submission)
         self.expected[receipt.check_id] = self.images.score(number, self.weights)
         return receipt.check_id
 
@@ -307,8 +306,7 @@ class Images:
 
 @functools.cache
 def _score(path: Path, weights: Path | None) -> float | None:
-    policy = load_policies(None, None).find(None)
-    assert policy is not None
+    policy = default_policy()
     examiner = Examiner(_scorer(weights), Tiling(), max_bytes=10**8, max_pixels=10**8)
     return examiner.examine(path.read_bytes(), policy).verdict.score
 

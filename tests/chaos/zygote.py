@@ -18,7 +18,7 @@ def main() -> None:
     import kombu.transport.redis  # noqa: F401
 
     import worker.cli.work
-    import worker.queue.consumer
+    import worker.queue.celery_app
     import worker.queue.runtime
     import worker.queue.tasks  # noqa: F401
 

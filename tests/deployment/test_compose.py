@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from worker.cli.main import app as cli
-from worker.queue.shutdown import GIVING_BACK
+from worker.queue.shutdown import RELEASE_TIMEOUT
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +130,7 @@ def test_any_number_of_workers_can_run(name: str) -> None:
 
 
 def test_a_worker_is_given_more_time_to_stop_than_it_takes() -> None:
-    assert seconds(SERVICES["worker"]["stop_grace_period"]) > Settings().grace + GIVING_BACK
+    assert seconds(SERVICES["worker"]["stop_grace_period"]) > Settings().grace + RELEASE_TIMEOUT
 
 
 def test_images_are_mounted_read_only_where_workers_may_read() -> None:

@@ -87,8 +87,9 @@ def test_a_stored_scan_is_reused_without_decoding_or_scoring(
 ) -> None:
     first = examiner.examine(image(), policy("never"))
     stored = found(first, has_map=has_map)
+    key = (content_digest(image()), Redness.identity.sha256, Tiling())
     monkeypatch.setattr("worker.pipeline.examine.decode", None)
-    again = examiner.examine(image(), policy("never"), {first.scan.content_sha256: stored}.get)
+    again = examiner.examine(image(), policy("never"), lambda *asked: {key: stored}.get(asked))
     assert scorer.scored == 5
     assert again.scan_id == stored.id
     assert again.verdict == first.verdict
@@ -97,7 +98,7 @@ def test_a_stored_scan_is_reused_without_decoding_or_scoring(
 
 def test_a_stored_scan_that_lacks_tiles_is_completed_and_written_again(examiner: Examiner, scorer: Redness) -> None:
     first = examiner.examine(image(), policy("never"))
-    again = examiner.examine(image(), policy("always"), lambda _: found(first, has_map=True))
+    again = examiner.examine(image(), policy("always"), lambda *_: found(first, has_map=True))
     assert scorer.scored == 7
     assert again.scan.complete
     assert again.scan_id is None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schema.states import Decision
-from worker.errors import ErrorCode, SetupError
+from worker.errors import ErrorCode, PermanentError, SetupError
 from worker.policy.policy import default_policy, load_policies, load_policy
 
 MINIMAL = 'name = "strict"\nsynthetic_at = 0.8\nauthentic_below = 0.2\n'
@@ -67,11 +67,13 @@ def test_the_version_follows_the_meaning_not_the_spelling(tmp_path: Path) -> Non
 def test_a_worker_knows_its_default_and_every_policy_of_its_folder(tmp_path: Path) -> None:
     _write(tmp_path, MINIMAL, "a.toml")
     policies = load_policies(None, tmp_path)
-    strict = policies.find("strict")
+    strict = policies.named("strict")
     assert strict is not None
     assert strict.synthetic_at == 0.8
-    assert policies.find(None) == default_policy()
-    assert policies.find("unheard-of") is None
+    assert policies.named(None) == default_policy()
+    with pytest.raises(PermanentError, match="unheard-of") as unknown:
+        policies.named("unheard-of")
+    assert unknown.value.code is ErrorCode.UNKNOWN_POLICY
 
 
 def test_two_policies_of_one_name_are_refused(tmp_path: Path) -> None:

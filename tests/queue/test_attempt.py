@@ -13,7 +13,7 @@ from schema.messages import Submission
 from schema.states import CheckState, Decision, Reason
 from worker.errors import ErrorCode, TransientError
 from worker.queue import attempt as attempt_module
-from worker.queue.attempt import FIRST_DELAY, LONGEST_DELAY, attempt, backoff
+from worker.queue.attempt import attempt
 from worker.queue.heartbeat import LeaseHeartbeat
 from worker.queue.runtime import Runtime
 
@@ -105,7 +105,7 @@ def test_a_transient_failure_is_tried_again_later_and_quarantined_in_the_end(
         raise TransientError(ErrorCode.OUT_OF_MEMORY, "no memory right now")
 
     monkeypatch.setattr(runtime.detector, "score", failing)
-    monkeypatch.setattr(attempt_module, "backoff", lambda _: 0.0)
+    monkeypatch.setattr(attempt_module, "backoff", lambda *_, **__: 0.0)
     check_id = submitted(runtime, images / "a.png")
     for number in range(1, runtime.settings.max_attempts + 1):
         attempt(check_id, runtime)
@@ -207,7 +207,7 @@ def test_a_check_that_may_have_killed_its_process_is_tried_alone(
     begun = threading.Event()
     score = runtime.detector.score
     monkeypatch.setattr(runtime.detector, "score", lambda tiles: (begun.set(), score(tiles))[1])
-    with runtime.isolation.shared():
+    with runtime.isolation.read_lock():
         working = threading.Thread(target=attempt, args=(suspect, runtime))
         working.start()
         assert not begun.wait(0.5), "while another is in flight it waits, unclaimed"
@@ -215,6 +215,29 @@ def test_a_check_that_may_have_killed_its_process_is_tried_alone(
     working.join()
     view = runtime.store.show(suspect)
     assert (view.state, view.attempts) == (CheckState.DONE, 2)
+
+
+def test_while_a_suspect_waits_to_be_alone_no_other_attempt_begins(
+    runtime: Runtime, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspect, other = submitted(runtime, images / "a.png"), submitted(runtime, images / "b.png")
+    assert runtime.store.claim(suspect, worker="died", lease=0.05, max_attempts=5) is not None
+    time.sleep(0.1)
+    with runtime.isolation.read_lock():
+        alone = threading.Thread(target=attempt, args=(suspect, runtime))
+        alone.start()
+        while not runtime.isolation.has_pending_writers:
+            time.sleep(0.01)
+        beside = threading.Thread(target=attempt, args=(other, runtime))
+        beside.start()
+        time.sleep(0.3)
+        assert runtime.store.show(other).state is CheckState.QUEUED
+    alone.join()
+    beside.join()
+    first, second = runtime.store.show(suspect), runtime.store.show(other)
+    assert first.finished_at is not None
+    assert second.started_at is not None
+    assert first.finished_at <= second.started_at
 
 
 def test_waiting_for_a_service_does_not_count_as_being_stuck(runtime: Runtime, images: Path) -> None:
@@ -228,11 +251,3 @@ def test_waiting_for_a_service_does_not_count_as_being_stuck(runtime: Runtime, i
             assert not ended.wait(1.5)
         assert ended.wait(5)
     heartbeat.stop()
-
-
-def test_the_backoff_doubles_to_a_bound_and_is_spread() -> None:
-    for number in range(1, 15):
-        doubled = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (number - 1))
-        delays = [backoff(number) for _ in range(200)]
-        assert all(0.5 * doubled <= delay <= 1.5 * doubled for delay in delays)
-        assert max(delays) > 1.2 * min(delays)

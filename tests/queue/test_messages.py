@@ -8,7 +8,7 @@ import json
 import pytest
 
 from schema.messages import CHECK_TASK, SUBMIT_TASK
-from worker.queue.messages import REJECT_TASK, fitting
+from worker.queue.messages import REJECT_TASK, valid_or_wrapped
 
 
 def item(task: str = SUBMIT_TASK, body: str = "[[], {}, {}]", **changes: object) -> str:
@@ -27,26 +27,26 @@ def item(task: str = SUBMIT_TASK, body: str = "[[], {}, {}]", **changes: object)
 @pytest.mark.parametrize("task", [CHECK_TASK, SUBMIT_TASK])
 def test_a_message_for_one_of_our_tasks_goes_through_untouched(task: str) -> None:
     given = item(task).encode()
-    assert fitting(given) is given
+    assert valid_or_wrapped(given) is given
 
 
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ("no JSON", "the message is no JSON"),
-        ("[" * 100_000, "the message is no JSON"),
-        ("17", "the message is no JSON object"),
+        ("not JSON", "the message is not JSON"),
+        ("[" * 100_000, "the message is not JSON"),
+        ("17", "the message is not a JSON object"),
         (item("susy.other"), "headers.task is 'susy.other'"),
         (item(REJECT_TASK), "headers.task is 'susy.reject'"),
-        (item(headers=None), "headers is no JSON object"),
+        (item(headers=None), "headers is not a JSON object"),
         (item(properties={"delivery_info": {}}), "properties.delivery_tag is missing"),
-        (item(body="{}"), "body is no JSON array"),
+        (item(body="{}"), "body is not a JSON array"),
         (item(**{"content-type": "application/x-python-serialize"}), "content-type is"),
-        (b"\xff\x00", "the message is no JSON"),
+        (b"\xff\x00", "the message is not JSON"),
     ],
 )
-def test_a_misfit_is_wrapped_whole_with_the_reason(given: str | bytes, reason: str) -> None:
-    wrapped = json.loads(fitting(given))
+def test_an_invalid_item_is_wrapped_whole_with_the_reason(given: str | bytes, reason: str) -> None:
+    wrapped = json.loads(valid_or_wrapped(given))
     assert wrapped["headers"]["task"] == REJECT_TASK
     arguments, keywords, _ = json.loads(base64.b64decode(wrapped["body"]))
     assert arguments == []

@@ -43,8 +43,8 @@ def test_a_check_that_was_never_published_is_published_once(
 def test_redis_is_refilled_to_a_bounded_depth(
     store: Store, publisher: Publisher, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "LEAST_DEPTH", 25)
-    monkeypatch.setattr(dispatcher, "STEP", 10)
+    monkeypatch.setattr(dispatcher, "MIN_DEPTH", 25)
+    monkeypatch.setattr(dispatcher, "BATCH", 10)
     submit(store, 60)
     for _ in range(3):
         reconcile(store, publisher, settings)
@@ -86,11 +86,11 @@ def test_a_lane_is_fed_as_it_drains_and_not_only_once_a_round(
     thread.start()
     try:
         _eventually(lambda: publisher.depth(Lane.LIVE) == 0)
-        submit(store, 3 * dispatcher.LEAST_DEPTH)
+        submit(store, 3 * dispatcher.MIN_DEPTH)
         with redis.Redis.from_url(redis_url) as client:
             for _ in range(3):
-                _eventually(lambda: publisher.depth(Lane.LIVE) >= dispatcher.LEAST_DEPTH)
-                client.rpop(f"{settings.key_prefix}live", dispatcher.LEAST_DEPTH)
+                _eventually(lambda: publisher.depth(Lane.LIVE) >= dispatcher.MIN_DEPTH)
+                client.rpop(f"{settings.key_prefix}live", dispatcher.MIN_DEPTH)
     finally:
         stop.set()
         thread.join()

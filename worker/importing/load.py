@@ -108,7 +108,7 @@ def _submit(records: list[Record], store: Store) -> list[Receipt | Reject]:
         return []
     try:
         submissions = [record.submission for record in records]
-        outcomes = retry_while_unavailable(lambda: store.submit_each(submissions))
+        outcomes = retry_while_unavailable(store.submit_each, submissions)
     except PermanentError as error:
         # A value that Postgres cannot hold spoils its batch; halving finds whose it is.
         if len(records) == 1:

@@ -16,8 +16,8 @@ from worker.pipeline.measure import Scorer, complete, measure
 from worker.policy.decide import decide, wants_map
 from worker.policy.policy import Policy
 
-FindScan = Callable[[str], StoredScan | None]
-"""Finds the stored scan of the content with this SHA-256, by the examiner's detector and tiling."""
+FindScan = Callable[[str, str, Tiling], StoredScan | None]
+"""Finds the stored scan by the SHA-256 of the content, the SHA-256 of the weights, and the tiling."""
 
 
 def content_digest(content: bytes) -> str:
@@ -25,7 +25,7 @@ def content_digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def nothing_stored(_content_sha256: str) -> None:
+def nothing_stored(_content_sha256: str, _weights_sha256: str, _tiling: Tiling) -> None:
     """The `FindScan` of a caller without a ledger."""
 
 
@@ -44,7 +44,8 @@ class Examiner:
         self, uri: str, roots: Sequence[Path], policy: Policy, find_scan: FindScan = nothing_stored
     ) -> Examination:
         """Read the image at `uri`, which must lie under one of `roots`, and examine it."""
-        return self.examine(read(uri, tuple(roots), self.max_bytes), policy, find_scan)
+        content = read(uri, tuple(roots), self.max_bytes)
+        return self.examine(content, policy, find_scan)
 
     def examine(self, content: bytes, policy: Policy, find_scan: FindScan = nothing_stored) -> Examination:
         """Measure the encoded image `content` and decide about it.
@@ -53,7 +54,7 @@ class Examiner:
         asks for a complete map.
         """
         digest = content_digest(content)
-        stored = find_scan(digest)
+        stored = find_scan(digest, self.scorer.identity.sha256, self.tiling)
         if stored is not None and not wants_map(stored.scan, policy):
             scan, scan_id, has_map = stored.scan, stored.id, stored.has_map
         else:
@@ -64,5 +65,6 @@ class Examiner:
             scan_id, has_map = None, False
         heat = heatmap(scan)
         picture = map_png(heat) if self.renders_maps and not has_map else None
-        verdict = decide(scan, policy, find_regions(heat, policy.region_at))
+        regions = find_regions(heat, policy.region_at)
+        verdict = decide(scan, policy, regions)
         return Examination(scan, scan_id, picture, verdict, policy.document)

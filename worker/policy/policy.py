@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from schema.states import Decision
 from schema.verdict import PolicyVersion
-from worker.errors import ConfigurationError, ErrorCode
+from worker.errors import ConfigurationError, ErrorCode, PermanentError
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -130,9 +130,16 @@ class PolicySet:
         self.default = default
         self._named = named
 
-    def find(self, name: str | None) -> Policy | None:
-        """The policy of that name, the default for None, or None when it is not loaded here."""
-        return self.default if name is None else self._named.get(name)
+    def named(self, name: str | None) -> Policy:
+        """The policy of that name, the default for None. Raises `PermanentError` (`unknown_policy`)."""
+        if name is None:
+            return self.default
+        if name not in self._named:
+            raise PermanentError(
+                ErrorCode.UNKNOWN_POLICY,
+                f"policy {name!r} is not in this worker's SUSY_POLICIES; add it there and retry the check",
+            )
+        return self._named[name]
 
     def __iter__(self) -> Any:
         return iter(self._named.values())

@@ -13,8 +13,7 @@ from celery.exceptions import CPendingDeprecationWarning
 from worker.errors import SetupError
 from worker.log import configure_logging, get_logger
 from worker.queue import tasks  # noqa: F401 (registers the tasks)
-from worker.queue.celery_app import make_app
-from worker.queue.retry import OncePerOutage
+from worker.queue.celery_app import ConnectionErrorFilter, make_app
 from worker.queue.runtime import current
 from worker.queue.shutdown import GracefulShutdown
 from worker.settings import load_settings
@@ -22,7 +21,7 @@ from worker.settings import load_settings
 log = get_logger(__name__)
 
 
-def _or_exit(error: SetupError) -> SystemExit:
+def _exit_after(error: SetupError) -> SystemExit:
     print(error, file=sys.stderr)
     return SystemExit(2)
 
@@ -32,26 +31,24 @@ try:
     app = make_app(settings)
     app.steps["worker"].add(GracefulShutdown)
 except SetupError as error:
-    raise _or_exit(error) from error
+    raise _exit_after(error) from error
 
 
 @signals.setup_logging.connect
 def _set_up_logging(**_: Any) -> None:
     configure_logging(settings.log_format, settings.log_level)
-    once = OncePerOutage()
-    for name in ("celery.worker.consumer.consumer", "celery.worker.consumer.connection"):
-        logging.getLogger(name).addFilter(once)
-    # What runs when the connection is lost goes on by choice (`celery_app`); Celery would warn of it each time.
+    logging.getLogger("celery.worker.consumer.consumer").addFilter(ConnectionErrorFilter())
+    # Attempts continue by choice when the connection is lost (`celery_app`); Celery would warn about it each time.
     warnings.simplefilter("ignore", CPendingDeprecationWarning)
 
 
 @signals.worker_init.connect
 def _start(**_: Any) -> None:
-    configure_logging(settings.log_format, settings.log_level)  # this signal comes before `setup_logging`
+    configure_logging(settings.log_format, settings.log_level)  # this signal precedes `setup_logging`
     try:
         runtime = current.start(settings)
     except SetupError as error:
-        raise _or_exit(error) from error
+        raise _exit_after(error) from error
     identity = runtime.detector.identity
     log.info("worker_ready", weights=identity.name, sha256=identity.sha256, device=str(runtime.detector.device))
 

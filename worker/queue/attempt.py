@@ -1,69 +1,50 @@
-"""One attempt at one check: claim, examine, record. The only place that decides retry or quarantine."""
+"""One attempt at one check: claim, examine, record or fail. Only this module chooses between retry and quarantine."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
-from typing import TypeVar
+from functools import partial
 from uuid import UUID
 
 from structlog.contextvars import bound_contextvars
 
-from schema.examination import Examination, StoredScan
-from worker.errors import ErrorCode, PermanentError, SusyError, TransientError
+from worker.errors import ErrorCode, SusyError, TransientError
 from worker.log import get_logger
-from worker.policy.policy import Policy
-from worker.queue.retry import retry_while_unavailable
+from worker.queue.retry import backoff
 from worker.queue.runtime import Runtime
 from worker.store import Claim, RecordOutcome
 
 log = get_logger(__name__)
 
-Answer = TypeVar("Answer")
-
-FIRST_DELAY, LONGEST_DELAY = 2.0, 600.0
-"""Seconds before the second attempt, and the bound of its doubling."""
+FIRST_RETRY_IN, LONGEST_RETRY_IN = 2.0, 600.0
+"""Seconds until the second attempt, and the longest time between two attempts, before the jitter of `backoff`."""
 
 
 def attempt(check_id: UUID, runtime: Runtime) -> None:
-    """Bring the check to its verdict, its quarantine or its next attempt. Never raises for the image's sake.
+    """Bring the check to its verdict, its quarantine or its next attempt. No error of the image is raised.
 
-    A message whose check is done, held by another worker or not due yet is a duplicate: nothing happens.
-    A check whose last attempt may have ended its process is tried alone, so that it takes no neighbour with it.
+    A message whose check is done, held by another worker or not due is a duplicate: nothing happens. A check whose last
+    attempt may have ended its process is attempted with no other in flight, so that it cannot end theirs
+    (`docs/decisions/0008-poison.md`).
     """
     with bound_contextvars(check_id=str(check_id)):
-        with runtime.isolation.shared():
-            claim = _claim(check_id, runtime, suspects=False)
-            if claim is not None:
-                _work(claim, runtime)
+        with runtime.isolation.read_lock():
+            if _attempt(check_id, runtime, suspects=False):
                 return
-        if not retry_while_unavailable(lambda: runtime.store.is_suspect(check_id)):
-            log.debug("nothing_to_claim")
-            return
-        with runtime.isolation.exclusive():
-            claim = _claim(check_id, runtime, suspects=True)
-            if claim is not None:
-                log.info("tried_alone", attempt=claim.attempt)
-                _work(claim, runtime)
+        if runtime.retrying_store.is_suspect(check_id):
+            with runtime.isolation.write_lock():
+                _attempt(check_id, runtime, suspects=True)
 
 
-def _claim(check_id: UUID, runtime: Runtime, *, suspects: bool) -> Claim | None:
-    settings = runtime.settings
-    return retry_while_unavailable(
-        lambda: runtime.store.claim(
-            check_id,
-            worker=runtime.name,
-            lease=settings.lease,
-            max_attempts=settings.max_attempts,
-            suspects=suspects,
-        )
-    )
-
-
-def _work(claim: Claim, runtime: Runtime) -> None:
+def _attempt(check_id: UUID, runtime: Runtime, *, suspects: bool) -> bool:
+    """Claim the check and work on it to an end; False when there is nothing to claim."""
+    claim = runtime.retrying_store.claim(check_id, suspects=suspects)
+    if claim is None:
+        return False
+    if suspects:
+        log.info("attempt_isolated", attempt=claim.attempt)
     with runtime.heartbeat.track(claim):
         try:
-            _record(claim, _examine(claim, _policy(claim, runtime), runtime), runtime)
+            _examine_and_record(claim, runtime)
         except SusyError as error:
             _fail(claim, error, runtime)
         except MemoryError as error:
@@ -71,73 +52,37 @@ def _work(claim: Claim, runtime: Runtime) -> None:
         except Exception as error:
             log.exception("unexpected_failure")
             _fail(claim, TransientError(ErrorCode.UNEXPECTED, f"{type(error).__name__}: {error}"), runtime)
+    return True
 
 
-def _ledger(claim: Claim, runtime: Runtime, call: Callable[[], Answer]) -> Answer:
-    """Ask the ledger for as long as it takes: an attempt is not stuck because Postgres is away."""
-    with runtime.heartbeat.pause(claim):
-        return retry_while_unavailable(call)
-
-
-def _policy(claim: Claim, runtime: Runtime) -> Policy:
-    policy = runtime.policies.find(claim.policy)
-    if policy is None:
-        raise PermanentError(
-            ErrorCode.UNKNOWN_POLICY,
-            f"policy {claim.policy!r} is not in this worker's SUSY_POLICIES; add it there and retry the check",
-        )
-    return policy
-
-
-def _examine(claim: Claim, policy: Policy, runtime: Runtime) -> Examination:
-    weights, tiling = runtime.detector.identity.sha256, runtime.settings.grid
-
-    def find_scan(content_sha256: str) -> StoredScan | None:
-        return _ledger(claim, runtime, lambda: runtime.store.find_scan(content_sha256, weights, tiling))
-
-    return runtime.examiner.examine_file(claim.uri, runtime.settings.roots, policy, find_scan)
-
-
-def _record(claim: Claim, examination: Examination, runtime: Runtime) -> None:
-    scan, verdict = examination.scan, examination.verdict
-    outcome = _ledger(claim, runtime, lambda: runtime.store.record(claim, examination))
-    if outcome is RecordOutcome.LEASE_LOST:
+def _examine_and_record(claim: Claim, runtime: Runtime) -> None:
+    policy = runtime.policies.named(claim.policy)
+    find_scan = partial(runtime.retrying_store.find_scan, claim)
+    examination = runtime.examiner.examine_file(claim.uri, runtime.settings.roots, policy, find_scan)
+    if runtime.retrying_store.record(claim, examination) is RecordOutcome.LEASE_LOST:
         log.warning("lease_lost", attempt=claim.attempt)
         return
     log.info(
         "check_done",
-        decision=str(verdict.decision),
-        score=verdict.score,
-        tiles_scored=int(scan.scored.sum()),
+        decision=str(examination.verdict.decision),
+        score=examination.verdict.score,
+        tiles_scored=int(examination.scan.scored.sum()),
         attempt=claim.attempt,
     )
 
 
 def _fail(claim: Claim, error: SusyError, runtime: Runtime) -> None:
+    """End the attempt: schedule the next one after a transient failure, unless it was the last; else quarantine."""
     retry_in = None
     if isinstance(error, TransientError) and claim.attempt < runtime.settings.max_attempts:
-        retry_in = backoff(claim.attempt)
-    kept = _ledger(
-        claim,
-        runtime,
-        lambda: runtime.store.fail(claim, code=error.code, message=error.message, retry_in=retry_in),
-    )
-    if not kept:
+        retry_in = backoff(claim.attempt, first=FIRST_RETRY_IN, longest=LONGEST_RETRY_IN)
+    if not runtime.retrying_store.fail(claim, error, retry_in=retry_in):
         log.warning("lease_lost", attempt=claim.attempt)
         return
     log.warning(
-        "check_quarantined" if retry_in is None else "check_postponed",
+        "check_quarantined" if retry_in is None else "check_retry_scheduled",
         code=str(error.code),
         error=error.message,
         attempt=claim.attempt,
         retry_in=retry_in,
     )
-
-
-def backoff(attempt: int) -> float:
-    """Seconds until the next attempt: doubling from 2 s up to 10 min, spread by a factor of 0.5 to 1.5.
-
-    The spread keeps checks that failed together from coming back together.
-    """
-    doubled: float = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (attempt - 1))
-    return doubled * random.uniform(0.5, 1.5)  # noqa: S311 (no secret depends on it)

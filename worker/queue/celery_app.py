@@ -1,22 +1,35 @@
-"""How Celery is set up, for workers and for publishers alike."""
+"""How Celery is configured, for workers and for whoever inspects them, and Celery's consumer with guards."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import Celery
+from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu.entity import Queue
 
 from schema.messages import CHECK_TASK, SUBMIT_QUEUE, SUBMIT_TASK
 from schema.states import Lane
+from worker.errors import ErrorCode, TransientError
+from worker.log import get_logger
+from worker.queue.messages import wrap_invalid_messages
+from worker.queue.retry import Outage
 from worker.settings import Settings
 
+log = get_logger(__name__)
+
 QUEUES = (SUBMIT_QUEUE, *(str(lane) for lane in Lane))
-"""In the order they are served: a check is accepted before one is examined, live before backfill."""
+"""In the order in which they are served: submissions before checks, live before backfill."""
+
+broker_outage = Outage()
+"""The outage of Redis as the consumer sees it."""
 
 
 def make_app(settings: Settings) -> Celery:
-    """A Celery app on the settings' Redis. Tasks are registered by `worker.queue.tasks`."""
+    """A Celery app on the settings' Redis. Its tasks are registered by `worker.queue.tasks`."""
     address = settings.require_redis()
     app = Celery("susy", set_as_current=False)
     app.conf.update(
@@ -30,19 +43,19 @@ def make_app(settings: Settings) -> Celery:
         task_queues=[Queue(name, routing_key=name) for name in QUEUES],
         task_default_queue=str(Lane.LIVE),
         task_routes={SUBMIT_TASK: {"queue": SUBMIT_QUEUE}, CHECK_TASK: {"queue": str(Lane.LIVE)}},
-        # The ledger in Postgres holds results and retries; Redis only carries ids.
+        # The ledger in Postgres holds results and schedules retries; Redis only carries ids.
         result_backend=None,
         task_ignore_result=True,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         task_serializer="json",
         accept_content=["json"],
-        # Decoding and waiting for the database release the GIL; inference has a thread of its own.
+        # Decoding and waiting for Postgres release the GIL; inference has a thread of its own.
         worker_pool="threads",
         worker_concurrency=settings.concurrency,
         worker_prefetch_multiplier=1,
-        worker_consumer="worker.queue.consumer:Consumer",
-        # What runs when Redis goes away goes on; its verdict does not depend on Redis.
+        worker_consumer="worker.queue.celery_app:Consumer",
+        # Attempts continue when the connection to Redis is lost: their verdicts do not depend on it.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
@@ -63,3 +76,44 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
         # A half-open connection is noticed within twice this time.
         "health_check_interval": 10,
     }
+
+
+class Consumer(CeleryConsumer):  # type: ignore[misc]
+    """Celery's consumer, with guards where an error would end the whole worker.
+
+    kombu raises AttributeError, which Celery takes for unrecoverable, when it restores or acknowledges a message on a
+    channel whose connection has been closed. Neither is needed: Redis redelivers a message that was not acknowledged,
+    and the ledger knows whether its check is done.
+    """
+
+    def connect(self) -> Any:
+        connection = super().connect()
+        broker_outage.ended()
+        wrap_invalid_messages(connection.default_channel.client)
+        return connection
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        if self.task_consumer is not None:
+            self.task_consumer.channel.do_restore = False
+        super().on_connection_error_after_connected(exc)
+
+    def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return super().call_soon_ack(partial(_acknowledge, p), *args, **kwargs)
+
+
+def _acknowledge(acknowledge: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    try:
+        acknowledge(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001 (the message is redelivered and finds nothing to claim)
+        log.info("acknowledge_failed", error=f"{type(error).__name__}: {error}")
+
+
+class ConnectionErrorFilter(logging.Filter):
+    """Reports Celery's lines about a broker that it cannot connect to, one per retry, as one outage."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if "Cannot connect to" not in message:
+            return True
+        broker_outage.began(TransientError(ErrorCode.QUEUE_UNAVAILABLE, message.removeprefix("consumer: ")))
+        return False

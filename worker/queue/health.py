@@ -1,9 +1,9 @@
-"""Health checks of containers: `python -m worker.queue.health alive|worker|reconciler`; exit 0 is healthy.
+"""Health checks for containers: `python -m worker.queue.health alive|worker|reconciler`; exit code 0 is healthy.
 
-`alive` asks this machine alone whether the worker's process runs and nothing in it is stuck: restart it if not.
-`worker` asks through Redis whether the worker is ready for work; a restart does not help while Redis is away.
+`alive` (liveness) asks no server whether the worker's process runs and nothing in it is stuck: restart it if not.
+`worker` (readiness) asks through Redis whether the worker answers; a restart does not help while Redis is unavailable.
 
-Kept apart from `susy doctor`, which loads the weights: this runs every half minute beside a busy worker.
+Separate from `susy doctor`, which loads the weights: these checks run every half minute beside a busy worker.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from worker.settings import Settings, load_settings
 from worker.store import Store
 
 ANSWER_WITHIN = 5.0
-"""Seconds. A worker answers between two messages, not between two images: it has threads for those."""
+"""Seconds. A worker's main thread answers between two messages; images are examined in other threads."""
 
 MISSED_BEATS = 4
-"""Heartbeats without a sign after which a worker counts as dead."""
+"""Heartbeats without a touch of the file after which a worker counts as dead."""
 
 
 def check_alive(settings: Settings) -> None:
@@ -32,9 +32,9 @@ def check_alive(settings: Settings) -> None:
     try:
         age = time.time() - path.stat().st_mtime
     except FileNotFoundError:
-        raise UnhealthyError(ErrorCode.SETTINGS, f"{path} is not there; the worker has not started yet") from None
+        raise UnhealthyError(ErrorCode.SETTINGS, f"{path} does not exist; the worker has not started yet") from None
     if age > MISSED_BEATS * settings.heartbeat:
-        raise UnhealthyError(ErrorCode.UNEXPECTED, f"the worker gave no sign of life for {age:.0f} s; restart it")
+        raise UnhealthyError(ErrorCode.UNEXPECTED, f"{path} was last touched {age:.0f} s ago; restart the worker")
 
 
 def check_worker(settings: Settings) -> None:
@@ -42,7 +42,7 @@ def check_worker(settings: Settings) -> None:
     name = f"celery@{socket.gethostname()}"
     with make_app(settings) as app:
         if not app.control.ping(destination=[name], timeout=ANSWER_WITHIN):
-            raise UnhealthyError(ErrorCode.QUEUE_UNAVAILABLE, f"{name} does not answer; look into its log")
+            raise UnhealthyError(ErrorCode.QUEUE_UNAVAILABLE, f"{name} does not answer; see its log")
 
 
 def check_reconciler(settings: Settings) -> None:
@@ -57,7 +57,7 @@ CHECKS = {"alive": check_alive, "worker": check_worker, "reconciler": check_reco
 
 
 def main(arguments: list[str]) -> int:
-    """Run the named check. Exit codes: 0 healthy, 1 not, 2 wrong usage."""
+    """Run the named check. Exit codes: 0 healthy, 1 unhealthy, 2 wrong usage."""
     if len(arguments) != 1 or arguments[0] not in CHECKS:
         print(f"usage: python -m worker.queue.health {'|'.join(CHECKS)}", file=sys.stderr)
         return 2
@@ -66,8 +66,8 @@ def main(arguments: list[str]) -> int:
     except SusyError as error:
         print(error, file=sys.stderr)
         return 1
-    except Exception as error:  # noqa: BLE001 (clients raise many kinds, whose text may repeat a password)
-        print(f"{type(error).__name__} while asking", file=sys.stderr)
+    except Exception as error:  # noqa: BLE001 (clients raise many kinds, whose text may contain a password)
+        print(f"the check failed with {type(error).__name__}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""The heartbeat: keeps the leases of running attempts, and ends a process that is stuck."""
+"""The heartbeat: renews the leases of running attempts, and ends a process that is stuck."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from uuid import UUID
 
 from worker.errors import ErrorCode, SusyError
 from worker.log import get_logger
+from worker.queue.retry import ledger_outage
 from worker.settings import Settings
 from worker.store import Claim, Store
 
@@ -19,46 +20,46 @@ log = get_logger(__name__)
 
 STUCK_EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
 HANDOFF_TIMEOUT = 10.0
-"""Seconds a stuck process takes at most to hand its checks on; Postgres may be away."""
+"""Seconds after which a stuck process ends even if Postgres did not take its checks back."""
 
 
 def _exit_process() -> None:
-    # A thread stuck inside the network or a driver cannot be stopped from Python; only the process can end.
+    # Python cannot stop a thread that is stuck inside the network or a driver; only the process can end.
     os._exit(STUCK_EXIT_CODE)
 
 
 @dataclass
-class _Beat:
+class _Tracked:
     """One attempt in flight."""
 
     claim: Claim
     started: float
-    """`time.monotonic()`; later by the time spent waiting for a service, which is nobody's fault here."""
-    waits_since: float | None = None
+    """`time.monotonic()`, plus the time it was paused."""
+    paused_at: float | None = None
 
     def busy(self, now: float) -> float:
         """Seconds of work so far."""
-        return (now if self.waits_since is None else self.waits_since) - self.started
+        return (now if self.paused_at is None else self.paused_at) - self.started
 
 
 class LeaseHeartbeat:
-    """Two threads beside the attempts: one renews the leases of every claim in flight, one watches the clock.
+    """Two threads beside the attempts: one renews the leases of all claims in flight, one watches the hard deadline.
 
-    An attempt past the hard deadline is handed back for another worker to try, the neighbours are given back
-    unharmed, and the process exits, to be started again by whatever supervises it. The watch never waits for
-    Postgres, so that it cannot be stuck itself; while it goes round it touches `SUSY_ALIVE_FILE`.
+    When an attempt exceeds the deadline, its check is failed so that another worker can try it, the other claims are
+    released unharmed, and the process exits, to be restarted by its supervisor. The watching thread never calls
+    Postgres, so that it cannot be stuck itself; each time round it touches `SUSY_ALIVE_FILE`.
     """
 
     def __init__(self, store: Store, settings: Settings, exit_process: Callable[[], None] = _exit_process) -> None:
         self._store = store
         self._settings = settings
         self._exit_process = exit_process
-        self._beats: dict[UUID, _Beat] = {}
+        self._tracked: dict[UUID, _Tracked] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._threads = [
-            threading.Thread(target=self._renew, name="heartbeat", daemon=True),
-            threading.Thread(target=self._watch, name="deadline", daemon=True),
+            threading.Thread(target=self._renew, name="lease-renewal", daemon=True),
+            threading.Thread(target=self._watch, name="deadline-watch", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -67,29 +68,29 @@ class LeaseHeartbeat:
     def track(self, claim: Claim) -> Iterator[None]:
         """Renew the lease of `claim` while the block runs."""
         with self._lock:
-            self._beats[claim.lease_token] = _Beat(claim, time.monotonic())
+            self._tracked[claim.lease_token] = _Tracked(claim, time.monotonic())
         try:
             yield
         finally:
             with self._lock:
-                del self._beats[claim.lease_token]
+                del self._tracked[claim.lease_token]
 
     @contextmanager
     def pause(self, claim: Claim) -> Iterator[None]:
-        """Stop the attempt's clock while the block waits for a service."""
+        """Stop the clock of the claim's hard deadline while the block waits for a service."""
         since = time.monotonic()
         with self._lock:
-            beat = self._beats[claim.lease_token]
-            beat.waits_since = since
+            tracked = self._tracked[claim.lease_token]
+            tracked.paused_at = since
         try:
             yield
         finally:
             with self._lock:
-                beat.started += time.monotonic() - since
-                beat.waits_since = None
+                tracked.started += time.monotonic() - since
+                tracked.paused_at = None
 
     def release_all(self) -> None:
-        """Give every claim in flight back as if it had not been claimed. What still runs can write nothing."""
+        """Release every claim in flight as if it had not been made. What still runs can no longer write."""
         for claim in self._claims():
             if self._store.release(claim):
                 log.info("check_released", check_id=str(claim.check_id))
@@ -101,38 +102,40 @@ class LeaseHeartbeat:
 
     def _claims(self) -> list[Claim]:
         with self._lock:
-            return [beat.claim for beat in self._beats.values()]
+            return [tracked.claim for tracked in self._tracked.values()]
 
     def _renew(self) -> None:
-        away = False
+        failed = False
         while not self._stopped.wait(self._settings.heartbeat):
             claims = self._claims()
             if not claims:
                 continue
             try:
                 self._store.renew(claims, self._settings.lease)
-                away = False
             except SusyError as error:
-                # The leases run on for a while; the next beat may reach the database again.
-                if not away:
-                    log.warning("heartbeat_missed", code=str(error.code), error=error.message)
-                away = True
+                # The leases last a while longer; the next renewal may reach Postgres again.
+                ledger_outage.began(error)
+                failed = True
+            else:
+                if failed:
+                    ledger_outage.ended()
+                failed = False
 
     def _watch(self) -> None:
         while not self._stopped.wait(min(self._settings.heartbeat, self._settings.hard_deadline / 2)):
             if self._settings.alive_file:
                 self._settings.alive_file.touch()
-            now = time.monotonic()
+            now, deadline = time.monotonic(), self._settings.hard_deadline
             with self._lock:
-                stuck = [beat.claim for beat in self._beats.values() if beat.busy(now) > self._settings.hard_deadline]
+                stuck = [tracked.claim for tracked in self._tracked.values() if tracked.busy(now) > deadline]
             if stuck:
-                last_words = threading.Thread(target=self._give_up, args=(stuck,), name="last words", daemon=True)
-                last_words.start()
-                last_words.join(HANDOFF_TIMEOUT)
+                handoff = threading.Thread(target=self._hand_off, args=(stuck,), name="deadline-handoff", daemon=True)
+                handoff.start()
+                handoff.join(HANDOFF_TIMEOUT)
                 self._exit_process()
                 return
 
-    def _give_up(self, stuck: list[Claim]) -> None:
+    def _hand_off(self, stuck: list[Claim]) -> None:
         message = f"the attempt took longer than SUSY_HARD_DEADLINE ({self._settings.hard_deadline:g} s)"
         try:
             for claim in stuck:
@@ -141,7 +144,7 @@ class LeaseHeartbeat:
                 self._store.fail(
                     claim, code=ErrorCode.DEADLINE_EXCEEDED, message=message, retry_in=None if last else 0.0
                 )
-            self.release_all()  # the stuck ones are no longer ours, so this leaves them as they are
+            self.release_all()  # leaves the stuck checks as they are: their leases are no longer held
         except SusyError as error:
-            # Their leases run out; the reconciler frees them.
-            log.warning("heartbeat_missed", code=str(error.code), error=error.message)
+            # The leases expire, and the reconciler reclaims the checks.
+            ledger_outage.began(error)

@@ -1,8 +1,8 @@
-"""Messages as they lie in Redis: what fits goes through untouched, anything else is wrapped to be kept.
+"""Messages as they are stored in Redis: Celery's envelope is built and checked here, and nowhere else.
 
-kombu ends the whole worker over an item that is no message, and Celery discards a message whose task it does not
-know. Both have left Redis by then. So an item is looked at the moment it arrives, and a invalid becomes the body of
-a message of our own, which a task writes down for the operator and acknowledges like any other.
+kombu ends the whole worker over an item that is not a message, and Celery discards a message whose task it does not
+know; by then neither is in Redis any more. Therefore each item is checked the moment it arrives, and an invalid one is
+wrapped in a message for the task `susy.reject`, which stores it for the operator and is acknowledged as any other.
 """
 
 from __future__ import annotations
@@ -10,43 +10,62 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
 from redis import Redis
 
-from schema.messages import CHECK_TASK, SUBMIT_TASK
+from schema.messages import CHECK_TASK, SUBMIT_QUEUE, SUBMIT_TASK
 
 REJECT_TASK = "susy.reject"
-"""Keeps a invalid. Never sent through Redis; a worker makes it of what it cannot take."""
+"""Stores an invalid item. Never sent through Redis: a worker makes it from an item it cannot process."""
 TASKS = frozenset({CHECK_TASK, SUBMIT_TASK})
 _JSON = "application/json"
 
 
-class _InvalidMessageError(Exception):
-    """An item is no message for us; says why."""
+def envelope(task: str, queue: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> str:
+    """A Celery message (protocol 2, JSON) for `task`, as kombu's Redis transport stores it in the list of `queue`."""
+    body = json.dumps([list(args), dict(kwargs or {}), {}])
+    return json.dumps(
+        {
+            "body": base64.b64encode(body.encode()).decode(),
+            "content-type": _JSON,
+            "content-encoding": "utf-8",
+            "headers": {"task": task, "id": str(uuid4())},
+            "properties": {
+                "delivery_tag": str(uuid4()),
+                "delivery_info": {"exchange": "", "routing_key": queue},
+                "body_encoding": "base64",
+            },
+        }
+    )
 
 
 def wrap_invalid_messages(client: Redis) -> None:
-    """Wrap whatever this client pops with BRPOP and cannot be a message."""
+    """Make `client` wrap each invalid item that it pops with BRPOP."""
 
     def checked(answer: Any, **_: Any) -> Any:
         if not answer:
             return answer
         key, item = answer
-        return key, fitting(item)
+        return key, valid_or_wrapped(item)
 
     client.set_response_callback("BRPOP", checked)
 
 
-def fitting(item: bytes | str) -> bytes | str:
-    """The item itself if it is a message for one of our tasks, else a message that carries it."""
+def valid_or_wrapped(item: bytes | str) -> bytes | str:
+    """The item itself if it is a message for one of our tasks, else a message for `REJECT_TASK` that carries it."""
     raw = item.decode(errors="replace") if isinstance(item, bytes) else item
     try:
         _check(raw)
     except _InvalidMessageError as invalid:
-        return _wrapped(raw, str(invalid))
+        return envelope(REJECT_TASK, SUBMIT_QUEUE, kwargs={"raw": raw, "reason": str(invalid)})
     return item
+
+
+class _InvalidMessageError(Exception):
+    """An item is not a message for one of our tasks; its text says why."""
 
 
 def _check(raw: str) -> None:
@@ -62,55 +81,34 @@ def _check(raw: str) -> None:
         raise _InvalidMessageError("properties.delivery_tag is missing")
     _object(properties.get("delivery_info"), "properties.delivery_info")
     if message.get("content-type") != _JSON:
-        raise _InvalidMessageError(f"content-type is {message.get('content-type')!r}; only {_JSON} is read")
+        raise _InvalidMessageError(f"content-type is {message.get('content-type')!r}; it must be {_JSON}")
     if str(message.get("content-encoding")).lower() not in ("utf-8", "us-ascii", "ascii"):
-        raise _InvalidMessageError(f"content-encoding is {message.get('content-encoding')!r}; only utf-8 is read")
-    _check_body(_plain(message.get("body"), properties.get("body_encoding")))
+        raise _InvalidMessageError(f"content-encoding is {message.get('content-encoding')!r}; it must be utf-8")
+    match _parsed(_decoded(message.get("body"), properties.get("body_encoding")), "body"):
+        case [list(), dict(), *_]:
+            return
+    raise _InvalidMessageError("body is not a JSON array of arguments, keyword arguments and options")
 
 
-def _plain(body: Any, encoding: Any) -> str:
+def _decoded(body: Any, encoding: Any) -> str:
     if not isinstance(body, str):
-        raise _InvalidMessageError("body is no text")
+        raise _InvalidMessageError("body is not a string")
     if encoding != "base64":
         return body
     try:
         return base64.b64decode(body, validate=True).decode()
     except (binascii.Error, ValueError):
-        raise _InvalidMessageError("body is no base64 of UTF-8") from None
-
-
-def _check_body(body: str) -> None:
-    match _parsed(body, "body"):
-        case [list(), dict(), *_]:
-            return
-    raise _InvalidMessageError("body is no JSON array of arguments, keyword arguments and options")
+        raise _InvalidMessageError("body is not UTF-8 text in base64") from None
 
 
 def _parsed(text: str, what: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise _InvalidMessageError(f"{what} is no JSON") from None
+        raise _InvalidMessageError(f"{what} is not JSON") from None
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _InvalidMessageError(f"{what} is no JSON object")
+        raise _InvalidMessageError(f"{what} is not a JSON object")
     return value
-
-
-def _wrapped(raw: str, reason: str) -> str:
-    body = json.dumps([[], {"raw": raw, "reason": reason}, {}])
-    return json.dumps(
-        {
-            "body": base64.b64encode(body.encode(errors="replace")).decode(),
-            "content-type": _JSON,
-            "content-encoding": "utf-8",
-            "headers": {"task": REJECT_TASK, "id": str(uuid4())},
-            "properties": {
-                "delivery_tag": str(uuid4()),
-                "delivery_info": {"exchange": "", "routing_key": "submit"},
-                "body_encoding": "base64",
-            },
-        }
-    )

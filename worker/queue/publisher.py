@@ -1,60 +1,83 @@
-"""Putting check ids into Redis. Best effort: what is not published now, the reconciler publishes later.
+"""Submitting checks and publishing their ids to Redis. Publishing is best effort: the reconciler repeats it.
 
-Straight into the lane's list, as docs/messages.md tells producers in any language: Celery's own way takes several times
-as long for each message, and could not send many in one round trip.
+Messages go straight into the lane's list, as `docs/messages.md` tells producers in any language: Celery's own sending
+takes several times as long per message, and cannot send many in one round trip.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import time
 from collections.abc import Iterable
 from typing import Self
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from redis.exceptions import RedisError
 
-from schema.messages import CHECK_TASK
+from schema.messages import CHECK_TASK, Submission
 from schema.states import Lane
 from worker.errors import ErrorCode, TransientError
+from worker.log import get_logger
+from worker.queue.messages import envelope
 from worker.settings import Settings
+from worker.store import Receipt, Store
+
+log = get_logger(__name__)
 
 DIRECT_DEPTH = 32
-"""Messages in a lane's queue from which on a new check waits in the ledger, to be published in its source's turn."""
-LOOK_EVERY = 0.2
-"""Seconds that a look at a queue's depth is good for: a flood of submissions does not double the calls to Redis."""
+"""Messages in a lane's queue at which a new check waits in the ledger, to be published in its source's turn."""
+DEPTH_MAX_AGE = 0.2
+"""Seconds that a queue's depth is remembered, so that a flood of submissions does not double the calls to Redis."""
+
+
+def submit_check(submission: Submission, store: Store, publisher: Publisher) -> Receipt:
+    """Write the check to the ledger, then publish it if its lane has room. Once this returns, it cannot be lost.
+
+    Where many messages wait already, the check waits in the ledger for its source's turn; the reconciler publishes it.
+
+    The same `(source, external_id)` is accepted once; a repeat returns the check that exists. Raises `TransientError`
+    (`database_unavailable`) or `PermanentError` (`conflict`), and then nothing was accepted.
+    """
+    receipt = store.submit(submission)
+    if receipt.created:
+        try:
+            if publisher.has_room(submission.lane):
+                publisher.publish([receipt.check_id], submission.lane)
+                store.mark_dispatched([receipt.check_id])
+        except TransientError as error:
+            # Accepted nevertheless: the reconciler publishes what was not marked as dispatched.
+            log.warning("publish_deferred", check_id=str(receipt.check_id), code=str(error.code), error=error.message)
+    return receipt
 
 
 class Publisher:
-    """Sends check messages; thread-safe. Fails fast when Redis is away."""
+    """Sends check messages to Redis; thread-safe. Fails fast when Redis is unavailable."""
 
     def __init__(self, settings: Settings) -> None:
         self._redis = settings.require_redis().client(timeout=10, health_check_interval=25)
         self._prefix = settings.key_prefix
-        self._looks: dict[Lane, tuple[float, int]] = {}
-        """When a lane's queue was last seen, and how many messages were in it."""
+        self._depths: dict[Lane, tuple[float, int]] = {}
+        """When a lane's depth was last seen, and what it was."""
 
     def publish(self, check_ids: Iterable[UUID], lane: Lane) -> None:
-        """Send one message an id to the lane's queue. Raises `TransientError` (`queue_unavailable`)."""
-        messages = [_message(check_id, lane) for check_id in check_ids]
+        """Send one message per id to the lane's queue. Raises `TransientError` (`queue_unavailable`)."""
+        messages = [envelope(CHECK_TASK, lane, [str(check_id)]) for check_id in check_ids]
         if not messages:
             return
         try:
             depth = int(self._redis.lpush(self._key(lane), *messages))
         except (RedisError, OSError) as error:
             raise TransientError(ErrorCode.QUEUE_UNAVAILABLE, f"Redis did not take the message: {error}") from error
-        self._looks[lane] = time.monotonic(), depth
+        self._depths[lane] = time.monotonic(), depth
 
     def has_room(self, lane: Lane) -> bool:
-        """Whether the lane's queue is short enough to publish past those that wait in the ledger.
+        """Whether the lane's queue is short enough to publish a new check before those that wait in the ledger.
 
-        About: other processes publish too, and a look is good for `LOOK_EVERY` seconds. Raises as `depth` does.
+        An estimate: other processes publish too, and a depth is remembered for 0.2 s. Raises as `depth` does.
         """
-        looked_at, depth = self._looks.get(lane, (float("-inf"), 0))
-        if time.monotonic() - looked_at > LOOK_EVERY:
+        seen_at, depth = self._depths.get(lane, (float("-inf"), 0))
+        if time.monotonic() - seen_at > DEPTH_MAX_AGE:
             depth = self.depth(lane)
-            self._looks[lane] = time.monotonic(), depth
+            self._depths[lane] = time.monotonic(), depth
         return depth < DIRECT_DEPTH
 
     def depth(self, lane: Lane) -> int:
@@ -75,20 +98,3 @@ class Publisher:
 
     def _key(self, lane: Lane) -> str:
         return f"{self._prefix}{lane}"
-
-
-def _message(check_id: UUID, lane: Lane) -> str:
-    body = json.dumps([[str(check_id)], {}, {}])
-    return json.dumps(
-        {
-            "body": base64.b64encode(body.encode()).decode(),
-            "content-type": "application/json",
-            "content-encoding": "utf-8",
-            "headers": {"task": CHECK_TASK, "id": str(uuid4())},
-            "properties": {
-                "delivery_tag": str(uuid4()),
-                "delivery_info": {"exchange": "", "routing_key": str(lane)},
-                "body_encoding": "base64",
-            },
-        }
-    )

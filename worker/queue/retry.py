@@ -1,78 +1,133 @@
-"""Waiting for a service that is away instead of giving up what was begun."""
+"""Waiting for a service that is unavailable: one backoff, one log line per outage, and a store that retries."""
 
 from __future__ import annotations
 
-import logging
+import random
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import AbstractContextManager
+from typing import ParamSpec, TypeVar
+from uuid import UUID
 
-from worker.errors import TransientError
+from schema.examination import Examination, StoredScan
+from schema.scan import Tiling
+from worker.errors import ErrorCode, SusyError, TransientError
 from worker.log import get_logger
+from worker.settings import Settings
+from worker.store import Claim, RecordOutcome, Store
 
 log = get_logger(__name__)
 
+Parameters = ParamSpec("Parameters")
 Answer = TypeVar("Answer")
-FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
+"""Seconds between two calls to an unavailable service, before the jitter of `backoff`."""
 
 
-class _Announcer:
-    """Logs one line when the ledger goes and one when it is back, however many threads notice."""
+def backoff(failures: int, *, first: float, longest: float) -> float:
+    """Seconds to wait after the given number of failures (1 or more).
+
+    Doubles from `first` to `longest`, and is multiplied by a random factor of 0.5 to 1.5, so that what failed together
+    does not return together.
+    """
+    doubled: float = min(longest, first * 2.0 ** min(failures - 1, 64))
+    return doubled * random.uniform(0.5, 1.5)  # noqa: S311 (not used for security)
+
+
+class Outage:
+    """Logs one line when a service becomes unavailable and one when it is available again. Thread-safe."""
 
     def __init__(self) -> None:
-        self._away = False
+        self._codes: set[ErrorCode] = set()
         self._lock = threading.Lock()
 
-    def away(self, error: TransientError) -> None:
+    def began(self, error: SusyError) -> None:
+        """Note a failed call; the first one with this code is logged."""
         with self._lock:
-            if not self._away:
-                log.warning("service_away", code=str(error.code), error=error.message)
-            self._away = True
+            if error.code in self._codes:
+                return
+            self._codes.add(error.code)
+        log.warning("service_unavailable", code=str(error.code), error=error.message)
 
-    def back(self) -> None:
+    def ended(self) -> None:
+        """Note a successful call after one that failed."""
         with self._lock:
-            if self._away:
-                log.info("service_back")
-            self._away = False
+            codes = sorted(map(str, self._codes))
+            self._codes.clear()
+        if codes:
+            log.info("service_available", codes=codes)
 
 
-_announcer = _Announcer()
+ledger_outage = Outage()
+"""The ledger's outage as this process sees it, whichever thread notices first."""
 
 
-class OncePerOutage(logging.Filter):
-    """Lets one of Celery's lines about a broker that cannot be reached through, until it is reached again."""
+def retry_while_unavailable(
+    call: Callable[Parameters, Answer], *args: Parameters.args, **kwargs: Parameters.kwargs
+) -> Answer:
+    """The answer of `call`, which is repeated while it raises `TransientError`, with 0.25 to 15 s between two calls.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._said = False
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        if message.startswith("Connected to"):
-            self._said = False
-        elif "Cannot connect to" in message:
-            repeated, self._said = self._said, True
-            return not repeated
-        return True
-
-
-def retry_while_unavailable(call: Callable[[], Answer]) -> Answer:
-    """`call`, again and again while Postgres is away; the pause doubles from 0.5 to 15 s.
-
-    Calls that the ledger guards with a lease token are safe to repeat: if another worker took the check
-    over in the meantime, they change nothing. A process that is told to stop meanwhile ends all the same,
-    when its grace time is over (`worker.queue.shutdown`).
+    Calls that a lease token guards are safe to repeat: once another worker holds the check they change nothing. A
+    process that is told to stop while it waits here ends when its grace period is over (`worker.queue.shutdown`).
     """
-    wait = FIRST_WAIT
+    failures = 0
     while True:
         try:
-            answer = call()
+            answer = call(*args, **kwargs)
         except TransientError as error:
-            _announcer.away(error)
-            time.sleep(wait)
-            wait = min(2 * wait, LONGEST_WAIT)
+            ledger_outage.began(error)
+            failures += 1
+            time.sleep(backoff(failures, first=FIRST_WAIT, longest=LONGEST_WAIT))
         else:
-            if wait > FIRST_WAIT:
-                _announcer.back()
+            if failures:
+                ledger_outage.ended()
             return answer
+
+
+class RetryingStore:
+    """An attempt's calls to the ledger, each repeated while Postgres is unavailable.
+
+    Waiting for Postgres does not count as being stuck: `pause` stops the clock of the claim's hard deadline.
+    """
+
+    def __init__(
+        self, store: Store, settings: Settings, *, worker: str, pause: Callable[[Claim], AbstractContextManager[None]]
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._worker = worker
+        self._pause = pause
+
+    def claim(self, check_id: UUID, *, suspects: bool) -> Claim | None:
+        """See `Store.claim`."""
+        return retry_while_unavailable(
+            self._store.claim,
+            check_id,
+            worker=self._worker,
+            lease=self._settings.lease,
+            max_attempts=self._settings.max_attempts,
+            suspects=suspects,
+        )
+
+    def is_suspect(self, check_id: UUID) -> bool:
+        """See `Store.is_suspect`."""
+        return retry_while_unavailable(self._store.is_suspect, check_id)
+
+    def find_scan(self, claim: Claim, content_sha256: str, weights_sha256: str, tiling: Tiling) -> StoredScan | None:
+        """See `Store.find_scan`."""
+        with self._pause(claim):
+            return retry_while_unavailable(self._store.find_scan, content_sha256, weights_sha256, tiling)
+
+    def record(self, claim: Claim, examination: Examination) -> RecordOutcome:
+        """See `Store.record`."""
+        with self._pause(claim):
+            return retry_while_unavailable(self._store.record, claim, examination)
+
+    def fail(self, claim: Claim, error: SusyError, *, retry_in: float | None) -> bool:
+        """See `Store.fail`."""
+        with self._pause(claim):
+            return retry_while_unavailable(
+                self._store.fail, claim, code=error.code, message=error.message, retry_in=retry_in
+            )

@@ -1,4 +1,4 @@
-"""What one worker process holds: settings, ledger, detector, policies, heartbeat, publisher."""
+"""What a worker process holds: settings, store, detector, policies, heartbeat, publisher."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import socket
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from fasteners import ReaderWriterLock
+
 from worker.detector.detector import Detector
 from worker.detector.locate import DEMO
 from worker.errors import ConfigurationError, ErrorCode
 from worker.pipeline.examine import Examiner
 from worker.policy.policy import PolicySet, load_policies
 from worker.queue.heartbeat import LeaseHeartbeat
-from worker.queue.isolation import Isolation
 from worker.queue.publisher import Publisher
-from worker.queue.retry import retry_while_unavailable
+from worker.queue.retry import RetryingStore, retry_while_unavailable
 from worker.settings import Settings
 from worker.store import Store
 from worker.store.migrate import require_current
@@ -23,18 +24,19 @@ from worker.store.migrate import require_current
 
 @dataclass
 class Runtime:
-    """Everything an attempt needs. One a process; `close` gives all of it back."""
+    """Everything an attempt needs. One per process; `close` releases all of it."""
 
     settings: Settings
     store: Store
+    retrying_store: RetryingStore
+    """The same ledger, for attempts."""
     detector: Detector
     examiner: Examiner
     policies: PolicySet
     heartbeat: LeaseHeartbeat
-    isolation: Isolation
+    isolation: ReaderWriterLock
+    """Attempts hold it for reading; one that may end the process holds it for writing, with no other in flight."""
     publisher: Publisher
-    name: str
-    """This worker's name in the ledger: host and process id."""
     _stack: ExitStack = field(repr=False)
 
     def close(self) -> None:
@@ -42,7 +44,7 @@ class Runtime:
 
 
 def start_runtime(settings: Settings) -> Runtime:
-    """Check the setup and open everything, waiting for Postgres if it is away.
+    """Check the setup and open everything, waiting for Postgres while it is unavailable.
 
     Raises `SetupError` before any message is taken.
     """
@@ -54,7 +56,7 @@ def start_runtime(settings: Settings) -> Runtime:
     with ExitStack() as stack:
         policies = load_policies(settings.policy, settings.policies)
         store = stack.enter_context(Store(database_url, pool_size=settings.concurrency + 2))
-        retry_while_unavailable(lambda: require_current(database_url))
+        retry_while_unavailable(require_current, database_url)
         publisher = stack.enter_context(Publisher(settings))
         detector = stack.enter_context(Detector(settings))
         if detector.identity.is_demo and settings.weights != DEMO:
@@ -65,15 +67,23 @@ def start_runtime(settings: Settings) -> Runtime:
             )
         heartbeat = LeaseHeartbeat(store, settings)
         stack.callback(heartbeat.stop)
-        name = f"{socket.gethostname()}:{os.getpid()}"
-        examiner = Examiner(detector, settings.grid, settings.max_bytes, settings.max_pixels)
+        worker = f"{socket.gethostname()}:{os.getpid()}"
         return Runtime(
-            settings, store, detector, examiner, policies, heartbeat, Isolation(), publisher, name, stack.pop_all()
+            settings=settings,
+            store=store,
+            retrying_store=RetryingStore(store, settings, worker=worker, pause=heartbeat.pause),
+            detector=detector,
+            examiner=Examiner(detector, settings.grid, settings.max_bytes, settings.max_pixels),
+            policies=policies,
+            heartbeat=heartbeat,
+            isolation=ReaderWriterLock(),
+            publisher=publisher,
+            _stack=stack.pop_all(),
         )
 
 
 class CurrentRuntime:
-    """The process's runtime, started once by the worker and found by its tasks."""
+    """The runtime of this process, which the worker starts once and tasks look up."""
 
     def __init__(self) -> None:
         self._runtime: Runtime | None = None

@@ -1,4 +1,4 @@
-"""The Celery tasks. Thin: a message comes in, a function of the queue is called."""
+"""The Celery tasks: each validates its message and calls one function."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from uuid import UUID
 from celery import Task, shared_task
 from pydantic import ValidationError
 
-from schema.messages import CHECK_TASK, SUBMIT_TASK, SubmitMessage
+from schema.messages import CHECK_TASK, SUBMIT_TASK, SubmitMessage, invalid_fields
 from worker.errors import ErrorCode, PermanentError
 from worker.log import get_logger
 from worker.queue.attempt import attempt
 from worker.queue.messages import REJECT_TASK
+from worker.queue.publisher import submit_check
 from worker.queue.retry import retry_while_unavailable
 from worker.queue.runtime import current
-from worker.queue.submission import accept
 
 log = get_logger(__name__)
 
 
 @shared_task(name=CHECK_TASK, bind=True)
 def check(self: Task, *args: Any, **kwargs: Any) -> None:
-    """Examine one check, named by its id."""
+    """Examine one check; the only argument is its id."""
     try:
         (check_id,) = args
         parsed = UUID(check_id)
@@ -42,30 +42,29 @@ def submit(self: Task, *args: Any, **kwargs: Any) -> None:
     try:
         submission = SubmitMessage.model_validate(kwargs).submission()
     except ValidationError as error:
-        problems = (f"{'.'.join(map(str, p['loc'])) or 'message'}: {p['msg']}" for p in error.errors())
-        _reject(self, args, kwargs, "; ".join(problems))
+        _reject(self, args, kwargs, invalid_fields(error))
         return
     if submission.external_id is None:
         # Redis may deliver a message twice; its id makes the second delivery the same submission.
         submission = submission.model_copy(update={"external_id": f"message:{self.request.id}"})
     runtime = current.get()
     try:
-        retry_while_unavailable(lambda: accept(submission, runtime.store, runtime.publisher))
+        retry_while_unavailable(submit_check, submission, runtime.store, runtime.publisher)
     except PermanentError as error:
         _reject(self, args, kwargs, error.message, error.code)
 
 
 @shared_task(name=REJECT_TASK)
 def reject(*, raw: str, reason: str) -> None:
-    """Keep an item of Redis that is no message for any task (`worker.queue.messages`)."""
-    _keep(REJECT_TASK, raw, reason, ErrorCode.INVALID_MESSAGE)
+    """Store an item of Redis that is not a message for any task (`worker.queue.messages`)."""
+    _store_rejected(REJECT_TASK, raw, reason, ErrorCode.INVALID_MESSAGE)
 
 
 def _reject(task: Task, args: Any, kwargs: Any, message: str, code: ErrorCode = ErrorCode.INVALID_MESSAGE) -> None:
-    _keep(task.name, json.dumps({"args": args, "kwargs": kwargs}, default=str), message, code)
+    _store_rejected(task.name, json.dumps({"args": args, "kwargs": kwargs}, default=str), message, code)
 
 
-def _keep(task: str, body: str, message: str, code: ErrorCode) -> None:
-    """Keep what cannot be worked on where an operator finds it; the queue goes on."""
+def _store_rejected(task: str, body: str, message: str, code: ErrorCode) -> None:
+    """Store what cannot be processed where an operator finds it."""
     log.warning("message_rejected", task=task, code=str(code), error=message)
-    retry_while_unavailable(lambda: current.get().store.reject_message(task, body, code=code, message=message))
+    retry_while_unavailable(current.get().store.reject_message, task, body, code=code, message=message)
