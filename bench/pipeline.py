@@ -94,7 +94,7 @@ def main() -> None:
     device = torch.device("cpu")
     tiling = Tiling(SelectionGrid.REFERENCE)
     with InferenceEngine(prepare(model, device), device, 6) as engine, ThreadPoolExecutor(IN_FLIGHT) as pool:
-        examiner = Examiner(Scorer(engine), tiling, max_bytes=10**8, max_pixels=10**8, renders_maps=False)
+        examiner = Examiner(Scorer(engine), tiling, max_pixels=10**8, renders_maps=False)
 
         def ours(content: bytes) -> float:
             return examiner.examine(content, POLICY).verdict.score or 0.0

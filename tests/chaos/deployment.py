@@ -307,7 +307,7 @@ class Images:
 @functools.cache
 def _score(path: Path, weights: Path | None) -> float | None:
     policy = default_policy()
-    examiner = Examiner(_scorer(weights), Tiling(), max_bytes=10**8, max_pixels=10**8)
+    examiner = Examiner(_scorer(weights), Tiling(), max_pixels=10**8)
     return examiner.examine(path.read_bytes(), policy).verdict.score
 
 

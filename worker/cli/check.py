@@ -111,7 +111,7 @@ def _examined(files: list[Path], settings: Settings) -> Iterator[dict[str, Any]]
         return {"path": path, **verdict_document(examination.scan, examination.verdict)}
 
     with Detector(settings) as detector, ThreadPoolExecutor(settings.concurrency) as pool:
-        examiner = Examiner(detector, settings.grid, settings.max_bytes, settings.max_pixels, renders_maps=False)
+        examiner = Examiner(detector, settings.grid, settings.max_pixels, renders_maps=False)
         yield from pool.map(examined, files)
 
 

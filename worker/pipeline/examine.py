@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from schema.examination import Examination, StoredScan
 from schema.scan import Tiling
 from worker.intake.decode import decode
-from worker.intake.sources import read
 from worker.localization import find_regions, heatmap, map_png
 from worker.pipeline.measure import Scorer, complete, measure
 from worker.policy.decide import decide, wants_map
@@ -31,21 +29,14 @@ def nothing_stored(_content_sha256: str, _weights_sha256: str, _tiling: Tiling) 
 
 @dataclass(frozen=True)
 class Examiner:
-    """Examines images with one detector under one set of limits; as thread-safe as its scorer."""
+    """Examines images with one detector under one tiling; as thread-safe as its scorer."""
 
     scorer: Scorer
     tiling: Tiling
-    max_bytes: int
     max_pixels: int
+    """Larger images are refused before they are decoded (`too_many_pixels`)."""
     renders_maps: bool = True
     """Whether examinations carry the map as PNG, which only the ledger needs."""
-
-    def examine_file(
-        self, uri: str, roots: Sequence[Path], policy: Policy, find_scan: FindScan = nothing_stored
-    ) -> Examination:
-        """Read the image at `uri`, which must lie under one of `roots`, and examine it."""
-        content = read(uri, tuple(roots), self.max_bytes)
-        return self.examine(content, policy, find_scan)
 
     def examine(self, content: bytes, policy: Policy, find_scan: FindScan = nothing_stored) -> Examination:
         """Measure the encoded image `content` and decide about it.

@@ -1,4 +1,4 @@
-"""One attempt at one check: claim, examine, record or fail. Only this module chooses between retry and quarantine."""
+"""One attempt at one check: claim, read, examine, record or fail. The only place that chooses retry or quarantine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from uuid import UUID
 
 from structlog.contextvars import bound_contextvars
 
+from schema.examination import Examination
 from worker.errors import ErrorCode, SusyError, TransientError
+from worker.intake.sources import read
 from worker.log import get_logger
 from worker.queue.retry import backoff
 from worker.queue.runtime import Runtime
@@ -36,15 +38,19 @@ def attempt(check_id: UUID, runtime: Runtime) -> None:
 
 
 def _attempt(check_id: UUID, runtime: Runtime, *, suspects: bool) -> bool:
-    """Claim the check and work on it to an end; False when there is nothing to claim."""
-    claim = runtime.retrying_store.claim(check_id, suspects=suspects)
+    """Claim the check, examine its image, record the verdict or the failure; False when there is nothing to claim."""
+    settings, store = runtime.settings, runtime.retrying_store
+    claim = store.claim(check_id, suspects=suspects)
     if claim is None:
         return False
     if suspects:
         log.info("attempt_isolated", attempt=claim.attempt)
     with runtime.heartbeat.track(claim):
         try:
-            _examine_and_record(claim, runtime)
+            policy = runtime.policies.named(claim.policy)
+            content = read(claim.uri, settings.roots, settings.max_bytes)
+            examination = runtime.examiner.examine(content, policy, partial(store.find_scan, claim))
+            outcome = store.record(claim, examination)
         except SusyError as error:
             _fail(claim, error, runtime)
         except MemoryError as error:
@@ -52,23 +58,9 @@ def _attempt(check_id: UUID, runtime: Runtime, *, suspects: bool) -> bool:
         except Exception as error:
             log.exception("unexpected_failure")
             _fail(claim, TransientError(ErrorCode.UNEXPECTED, f"{type(error).__name__}: {error}"), runtime)
+        else:
+            _log_outcome(claim, outcome, examination)
     return True
-
-
-def _examine_and_record(claim: Claim, runtime: Runtime) -> None:
-    policy = runtime.policies.named(claim.policy)
-    find_scan = partial(runtime.retrying_store.find_scan, claim)
-    examination = runtime.examiner.examine_file(claim.uri, runtime.settings.roots, policy, find_scan)
-    if runtime.retrying_store.record(claim, examination) is RecordOutcome.LEASE_LOST:
-        log.warning("lease_lost", attempt=claim.attempt)
-        return
-    log.info(
-        "check_done",
-        decision=str(examination.verdict.decision),
-        score=examination.verdict.score,
-        tiles_scored=int(examination.scan.scored.sum()),
-        attempt=claim.attempt,
-    )
 
 
 def _fail(claim: Claim, error: SusyError, runtime: Runtime) -> None:
@@ -85,4 +77,17 @@ def _fail(claim: Claim, error: SusyError, runtime: Runtime) -> None:
         error=error.message,
         attempt=claim.attempt,
         retry_in=retry_in,
+    )
+
+
+def _log_outcome(claim: Claim, outcome: RecordOutcome, examination: Examination) -> None:
+    if outcome is RecordOutcome.LEASE_LOST:
+        log.warning("lease_lost", attempt=claim.attempt)
+        return
+    log.info(
+        "check_done",
+        decision=str(examination.verdict.decision),
+        score=examination.verdict.score,
+        tiles_scored=int(examination.scan.scored.sum()),
+        attempt=claim.attempt,
     )

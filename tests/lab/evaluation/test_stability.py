@@ -67,7 +67,7 @@ HIDDEN_REGION = png(230, 230, 230, 230, 230, 0)
 )
 def test_an_image_is_judged_as_a_worker_judges_it(content: bytes, localize: str) -> None:
     judging = judge(localize=localize)
-    verdict = Examiner(Brightness(), Tiling(), 10_000_000, 10_000_000).examine(content, judging.policy).verdict
+    verdict = Examiner(Brightness(), Tiling(), 10_000_000).examine(content, judging.policy).verdict
     assert judging.look(decode(content, 10_000_000)) == Look(verdict.score, verdict.decision)
 
 
