@@ -17,8 +17,8 @@ import PIL.Image
 from schema.states import CheckState
 from worker.cli.stack import Stack, running_stack
 from worker.client import Client
-from worker.demo.paths import SAMPLES
-from worker.detector.locate import DEMO
+from worker.demo import SAMPLES
+from worker.detector.paths import DEMO
 from worker.store import Store
 
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writing files so that they exist whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from worker.errors import ConfigurationError, ErrorCode
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write a file, and its folder if there is none; a file that was there before is kept until the new one lies whole
-    on the disk.
+    """Write a file, and create its folder if necessary; an existing file is kept until the new one is complete on disk.
 
     Raises `ConfigurationError` (`disk_full`) naming the file.
     """
@@ -26,14 +25,14 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
-        kept = "the one before is kept" if path.exists() else "nothing was kept"
+        kept = "the previous file is kept" if path.exists() else "nothing was written"
         raise ConfigurationError(
             ErrorCode.DISK_FULL,
-            f"{path} cannot be written ({error.strerror}), {kept}; free some space, or name another place",
+            f"{path} cannot be written ({error.strerror}), {kept}; free some space, or name another path",
         ) from error
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what processes that were killed while writing left in `folder`."""
+    """Remove the unfinished files that killed processes left in `folder`."""
     for partial in folder.glob("*.partial"):
         partial.unlink(missing_ok=True)

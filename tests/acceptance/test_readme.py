@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from PIL import Image
 
-from worker.demo.paths import SAMPLES
+from worker.demo import SAMPLES
 from worker.policy.policy import load_policy
 from worker.settings import Settings
 

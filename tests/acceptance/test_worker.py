@@ -242,7 +242,7 @@ def test_a_worker_that_is_set_up_wrong_says_why_in_one_line_and_exits_2(
 
 
 def test_demonstration_weights_are_refused_unless_asked_for_by_name(processes: Processes) -> None:
-    from worker.demo.paths import DEMO_WEIGHTS
+    from worker.demo import DEMO_WEIGHTS
 
     result = processes.run("worker", SUSY_WEIGHTS=str(DEMO_WEIGHTS))
     assert result.returncode == 2, result.stderr

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from schema.scan import TILE
+from worker.detector.detector import prepare
 from worker.detector.engine import InferenceEngine
-from worker.detector.fold import prepare
 from worker.detector.model import SuSy
 from worker.errors import ErrorCode, PermanentError, TransientError
 

@@ -114,7 +114,7 @@ def test_a_file_with_damaged_bytes_is_refused(released: Path, tmp_path: Path) ->
 def test_a_file_of_another_kind_is_refused(content: bytes, tmp_path: Path) -> None:
     source = tmp_path / "other.pt"
     source.write_bytes(content)
-    assert "is no TorchScript file" in refusal(source, tmp_path)
+    assert "is not a TorchScript file" in refusal(source, tmp_path)
 
 
 class Trap:
@@ -132,8 +132,8 @@ def test_a_pickle_is_refused_and_never_opened(tmp_path: Path) -> None:
     plain, checkpoint = tmp_path / "plain.pt", tmp_path / "checkpoint.pt"
     plain.write_bytes(pickle.dumps(Trap(mark)))
     torch.save({"weights": Trap(mark)}, checkpoint)
-    assert "is no TorchScript file" in refusal(plain, tmp_path)
-    assert "pickled checkpoint, which is not opened" in refusal(checkpoint, tmp_path)
+    assert "is not a TorchScript file" in refusal(plain, tmp_path)
+    assert "is a pickled checkpoint, not a TorchScript file; it was not opened" in refusal(checkpoint, tmp_path)
     assert not mark.exists()
 
 
@@ -143,7 +143,7 @@ def test_another_hash_is_refused_with_both_before_anything_is_run(tmp_path: Path
     message = refusal(source, tmp_path, sha256="cd" * 32)
     assert "cd" * 32 in message
     assert hashlib.sha256(source.read_bytes()).hexdigest() in message
-    assert "nothing of it was run" in message
+    assert "it was not run" in message
 
 
 def test_another_network_is_refused(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_program_of_the_right_hash_that_answers_otherwise_is_refused_with_the_
 
 def test_a_program_that_answers_with_no_probabilities_is_refused(susy: SuSy, tmp_path: Path) -> None:
     source = save_script(tmp_path / "logits.pt", Logits(susy))
-    assert "does not answer with 6 probabilities a tile" in refusal(source, tmp_path)
+    assert "does not answer with 6 probabilities per tile" in refusal(source, tmp_path)
 
 
 def test_a_program_that_fails_on_some_batch_is_refused(susy: SuSy, tmp_path: Path) -> None:
@@ -192,7 +192,9 @@ def test_a_program_that_fails_on_some_batch_is_refused(susy: SuSy, tmp_path: Pat
     assert "fails on 2 tiles of 224×224" in refusal(source, tmp_path)
 
 
-@pytest.mark.parametrize(("size", "words"), [((100, 100), "is 100×100, not the golden patch"), (None, "no readable")])
+@pytest.mark.parametrize(
+    ("size", "words"), [((100, 100), "is 100×100, not the golden patch"), (None, "not a readable")]
+)
 def test_a_golden_patch_that_is_none_is_refused(
     size: tuple[int, int] | None, words: str, susy: SuSy, tmp_path: Path
 ) -> None:

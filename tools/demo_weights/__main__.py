@@ -54,7 +54,7 @@ def weights(
 
     from tools.demo_weights import finish
     from tools.demo_weights.figures_table import compared, insert
-    from worker.demo.paths import DEMO_WEIGHTS
+    from worker.demo import DEMO_WEIGHTS
     from worker.lab.evaluation.evaluate import watching
     from worker.lab.evaluation.report import report
 

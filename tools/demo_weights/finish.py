@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from tools.demo_weights.build import HELD_OUT_PREFIX
 from tools.demo_weights.regions import THRESHOLD, Overlap, overlaps
 from worker.detector.detector import Detector
-from worker.detector.rewrite import rewrite_weights
-from worker.detector.weights import load_weights
+from worker.detector.weights import load_weights, rewrite_weights
 from worker.lab.dataset.entries import Dataset
 from worker.lab.dataset.layouts import open_dataset
 from worker.lab.evaluation.bootstrap import Bootstrap, Estimate, estimate

@@ -49,7 +49,7 @@ def check(
 
 def with_some_weights(settings: Settings) -> Settings:
     """`settings`, on the demonstration weights when no others are there; says so."""
-    from worker.detector.locate import DEMO, pulled_weights
+    from worker.detector.paths import DEMO, pulled_weights
 
     if settings.weights is None and not pulled_weights().exists():
         notes.print(

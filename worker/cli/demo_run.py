@@ -17,8 +17,8 @@ from worker.cli.demo_samples import Sample, SampleResult, load_samples
 from worker.cli.output import coloured, notes, out, progress_bar, shown_score, table
 from worker.cli.stack import Stack, running_stack
 from worker.client import Client
-from worker.demo.paths import SAMPLES
-from worker.detector.locate import DEMO
+from worker.demo import SAMPLES
+from worker.detector.paths import DEMO
 from worker.store import CheckDetails, Store
 
 PATIENCE = 300.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worker.demo.paths import EXPECTED, SAMPLES
+from worker.demo import EXPECTED, SAMPLES
 from worker.store import CheckDetails
 
 

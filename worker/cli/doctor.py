@@ -73,7 +73,7 @@ def _roots(settings: Settings) -> str:
 
 
 def _weights(settings: Settings) -> str:
-    from worker.detector.locate import weights_path
+    from worker.detector.paths import weights_path
     from worker.detector.weights import load_weights
 
     path = weights_path(settings)
@@ -82,7 +82,7 @@ def _weights(settings: Settings) -> str:
 
 
 def _device(settings: Settings) -> str:
-    from worker.detector.device import choose_device
+    from worker.detector.detector import choose_device
 
     return str(choose_device(settings.device))
 

@@ -107,7 +107,7 @@ def evaluate(
 
 def scorer_of(weights: Path | None, classes: str | None) -> Scorer:
     """The network that `--weights`, or else the settings, ask for, on the settings' device."""
-    from worker.detector.locate import weights_path
+    from worker.detector.paths import weights_path
     from worker.lab.evaluation.scorer import open_scorer
 
     settings = load_settings()

@@ -1,4 +1,4 @@
-"""`susy weights`: fetch, import and inspect weights files."""
+"""`susy weights`: download, import and inspect weights files."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from worker.settings import load_settings
 app = typer.Typer(help="Weights of the detector.", no_args_is_help=True)
 
 Target = Annotated[
-    Path | None, typer.Option("--to", help="Where to write the file; by default where workers look for it.")
+    Path | None, typer.Option("--to", help="Where to write the file; default: where workers look for it.")
 ]
 
 
 @app.command()
 def pull(to: Target = None) -> None:
-    """Fetch the pinned release from its hub and import it (needs the extra `hub`)."""
-    from worker.detector import hub
-    from worker.detector.locate import pulled_weights
+    """Download the pinned release from its hub and import it (needs the extra `hub`)."""
+    from worker.detector.paths import pulled_weights
+    from worker.detector.release import pull as pull_release
 
     target = to or pulled_weights()
-    info = hub.pull(target, report=notes.print)
+    info = pull_release(target, report=notes.print)
     out.print(f"{target}: {info.name} {info.version}, digest {info.sha256}")
 
 
@@ -33,10 +33,10 @@ def pull(to: Target = None) -> None:
 def import_(
     source: Annotated[Path, typer.Argument(help="The released TorchScript file, SuSy.pt.")],
     to: Target = None,
-    sha256: Annotated[str | None, typer.Option(help="Refuse a file of another SHA-256.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="Refuse a file with another SHA-256.")] = None,
 ) -> None:
-    """Turn the released TorchScript file into a weights file, after proving that both answer the same."""
-    from worker.detector.locate import pulled_weights
+    """Turn the released TorchScript file into a weights file, after checking that both give the same answers."""
+    from worker.detector.paths import pulled_weights
     from worker.detector.release import import_release
 
     target = to or pulled_weights()
@@ -46,12 +46,12 @@ def import_(
 
 @app.command()
 def info(
-    path: Annotated[Path | None, typer.Argument(help="A weights file; the configured one when absent.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="A weights file; default: the configured one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Print name, classes, parameters, temperature, digest and provenance."""
     from worker.cli.check import with_some_weights
-    from worker.detector.locate import weights_path
+    from worker.detector.paths import weights_path
     from worker.detector.weights import load_weights
 
     path = path or weights_path(with_some_weights(load_settings()))

@@ -1,9 +1,9 @@
 """The inference engine: one thread, batches across all images in flight.
 
-Many threads decode images and call `score`; a single thread owns the network and the device. It takes
-whatever tiles are waiting, up to the largest batch, one of each image in turn: a lone image waits for
-nobody, a crowd fills the batches, and a large image does not hold up its neighbours. A caller waits until
-its image is scored, so the tiles in flight are bounded by the number of callers.
+Many threads decode images and call `score`; a single thread owns the network and the device. It takes whatever tiles
+are waiting, up to the largest batch, one of each image in turn. A single image is scored at once, many images fill the
+batches, and a large image does not delay a small one. A caller waits until its image is scored, so the number of
+callers bounds the number of tiles in flight.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ Tile = NDArray[np.uint8]
 """uint8 [224, 224, 3], RGB."""
 
 CPU_BATCH = 16
-"""Activations of 16 tiles stay near the cache; larger batches were slower (`bench/forward.py`)."""
+"""The activations of 16 tiles fit the cache; larger batches were slower (`bench/forward.py`)."""
 CUDA_BATCH = 128
 CUDA_GATHER = 0.003
-"""Seconds a GPU waits to fill a batch; a CPU forward is so long that waiting never pays."""
+"""How many seconds a GPU waits to fill a batch. A CPU does not wait: its forward pass takes far longer."""
 
 
 @dataclass(eq=False)
 class _Job:
-    """The tiles of one caller and the answers so far."""
+    """The tiles of one caller and the probabilities received so far."""
 
     tiles: Sequence[Tile]
     probabilities: NDArray[np.float32]
@@ -54,11 +54,11 @@ class _Job:
 
 
 _Batch = dict[_Job, list[int]]
-"""Which tiles of which callers are scored together."""
+"""The tiles that are scored together: each caller with the indices of its tiles."""
 
 
 class InferenceEngine:
-    """Scores tiles with a prepared network (see `worker.detector.fold.prepare`).
+    """Scores tiles with a prepared network (see `worker.detector.detector.prepare`).
 
     `score` may be called from any number of threads. Close the engine, or use it in a `with` block.
     """
@@ -89,7 +89,7 @@ class InferenceEngine:
         """Class probabilities float32 [T, C] of T tiles; blocks until all are scored.
 
         Raises `TransientError` (`inference_failed`, `out_of_memory`) when the network or the device failed
-        on these tiles alone, and `PermanentError` (`inference_failed`) when its answer is no probability.
+        on these tiles alone, and `PermanentError` (`inference_failed`) when its answer is not finite.
         """
         job = _Job(tiles, np.empty((len(tiles), self._num_classes), np.float32), missing=len(tiles))
         if not tiles:
@@ -102,7 +102,7 @@ class InferenceEngine:
         return job.probabilities
 
     def close(self) -> None:
-        """Finish what is queued and stop the thread."""
+        """Score what is queued, then stop the thread."""
         self._waiting.close()
         self._thread.join()
 
@@ -127,7 +127,7 @@ class InferenceEngine:
     def _answer(self, batch: _Batch) -> None:
         try:
             probabilities = self._forward(batch)
-        except Exception as error:  # noqa: BLE001 (whatever it is, it must not end the thread)
+        except Exception as error:  # noqa: BLE001 (no error may end the thread)
             self._answer_apart(batch, error)
             return
         start = 0
@@ -140,7 +140,7 @@ class InferenceEngine:
                 job.fail(PermanentError(ErrorCode.INFERENCE_FAILED, "the network answered with NaN or infinity"))
 
     def _answer_apart(self, batch: _Batch, error: Exception) -> None:
-        """One caller's tiles broke the batch: score each caller's alone, so that only the guilty fails."""
+        """The batch failed: score each caller's tiles alone, so that only the caller whose tiles cause it fails."""
         if len(batch) > 1:
             for job, indices in batch.items():
                 self._answer({job: indices})

@@ -1,4 +1,4 @@
-"""A queue of lines served in turn, whose reader takes many items at once."""
+"""A queue that serves its writers in turn, and whose reader takes many items at once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ Item = TypeVar("Item")
 class FairQueue(Generic[Item]):
     """Each writer adds a line of items; the reader takes one item of each line in turn.
 
-    So a short line is through after a few rounds, however long its neighbours are. The queue holds no more
-    lines than it has writers, because each waits for its answers before it adds another.
+    A short line is therefore served after a few rounds, however long the others are.
     """
 
     def __init__(self) -> None:
@@ -24,7 +23,7 @@ class FairQueue(Generic[Item]):
         self._changed = threading.Condition()
 
     def put(self, items: Iterable[Item]) -> bool:
-        """Add a line; False when the queue is closed and the line was not taken."""
+        """Add a line; False when the queue is closed, and the line was not added."""
         line = deque(items)
         with self._changed:
             if not self._closed and line:
@@ -51,7 +50,7 @@ class FairQueue(Generic[Item]):
             return taken
 
     def close(self) -> None:
-        """Refuse new lines; what is inside can still be taken."""
+        """Refuse new lines; what is queued can still be taken."""
         with self._changed:
             self._closed = True
             self._changed.notify()

@@ -1,7 +1,7 @@
 """The SuSy network: ResNet-18 with a staircase of bottlenecks over its stages, and an MLP.
 
-Source of the architecture: arXiv 2409.14128 and the public repository HPAI-BSC/SuSy. Two facts differ
-from the paper's drawing and follow the released weights: the staircase levels are summed, not
+Source of the architecture: arXiv 2409.14128 and the public repository HPAI-BSC/SuSy. Two details differ
+from the paper's figure and follow the released weights: the staircase levels are summed, not
 concatenated, and the convolutions of a bottleneck have no activation between them.
 """
 
@@ -42,7 +42,7 @@ def _stage(channels_in: int, channels: int, stride: int) -> nn.Sequential:
 
 
 def _bottleneck(channels: int, *, keep_size: bool = False) -> nn.Sequential:
-    """One step of the staircase: `channels` at one stage's size → those of the next stage's size."""
+    """One step of the staircase: from `channels` at one stage's size to the channels and size of the next stage."""
     stride, channels_out = (1, channels) if keep_size else (2, 2 * channels)
     return nn.Sequential(
         nn.Conv2d(channels, channels // 4, 1),
@@ -55,15 +55,15 @@ class SuSy(nn.Module):
     """RGB tiles → class probabilities.
 
     Input: float [N, 3, H, W] in 0..1 (uint8 / 255, no mean or deviation removed); 224×224 as trained
-    by the authors, any size down to 32 as far as the arithmetic goes.
+    by the authors; any size of at least 32 can be computed.
     Output: float [N, classes], softmax probabilities; class 0 is the authentic one.
-    With six classes 12,145,974 parameters take part. The released file counts 12,658,974: the other
-    513,000 are the classifier of the ResNet-18 it started from, which nothing runs.
+    With six classes, 12,145,974 parameters take part. The released file has 12,658,974: the other 513,000 are the
+    classifier of the ResNet-18 it started from, which is never run.
     """
 
     temperature: float = 1.0
-    """What logits are divided by before softmax, above 0: fitted on validation images, it makes probabilities as
-    sure as they are often right (Guo et al. 2017, arXiv 1706.04599). The most probable class stays the same."""
+    """What logits are divided by before softmax, above 0: fitted on validation images, it makes
+    probabilities match frequencies (Guo et al. 2017, arXiv 1706.04599). The most probable class stays the same."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class SuSy(nn.Module):
         return torch.softmax(self.logits(tiles).float() / self.temperature, dim=1)
 
     def logits(self, tiles: Tensor) -> Tensor:
-        """The scores before temperature and softmax, float [N, classes]; what cross-entropy is trained on."""
+        """The scores before temperature and softmax, float [N, classes]; training applies cross-entropy to them."""
         x = self.dropout(functional.relu(self.fc1(self.features(tiles))))
         x = self.dropout(functional.relu(self.fc2(x)))
         return self.fc3(x)  # type: ignore[no-any-return]

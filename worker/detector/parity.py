@@ -1,4 +1,4 @@
-"""Whether two networks are the same one, judged by what they answer."""
+"""Whether two networks are the same, judged by their answers to the same tiles."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from schema.scan import TILE
 from worker.detector.weights import invalid
 
 LARGEST_DIFFERENCE = 1e-5
-"""Float32 sums in another order differ by about 1e-6 in a probability; another network by far more."""
+"""Float32 sums in another order change a probability by about 1e-6; another network changes it by far more."""
 
-_BATCHES = [1, 2, 9]  # one tile alone takes a path of its own where a program squeezes dimensions
+_BATCHES = [1, 2, 9]  # a single tile differs where a program squeezes dimensions
 
 
 def parity_tiles() -> Tensor:
-    """Twelve fixed tiles, float32 [12, 3, 224, 224] in 0..1, at the 256 levels that real tiles have.
+    """Twelve fixed tiles, float32 [12, 3, 224, 224] in 0..1, in steps of 1/255 as real tiles have.
 
-    Black, white, gray, gradients, a checkerboard, noise, and noise whose spectrum falls like a photograph's.
+    Black, white, gray, gradients, a checkerboard, noise, and noise with the spectrum of photographs.
     """
     generator = np.random.default_rng(2409_14128)
     ramp = np.linspace(0, 1, TILE)
@@ -40,8 +40,8 @@ def parity_tiles() -> Tensor:
 def largest_difference(original: nn.Module, model: nn.Module, *, of: Path) -> float:
     """The largest difference between the two networks' probabilities on the parity tiles.
 
-    Raises `SetupError` when the original does not run, does not answer with probabilities, or answers
-    otherwise than `model` by more than `LARGEST_DIFFERENCE`.
+    Raises `ConfigurationError` (`weights_invalid`) when the original does not run, does not answer with
+    probabilities, or differs from `model` by more than `LARGEST_DIFFERENCE`.
     """
     largest = 0.0
     with torch.inference_mode():
@@ -52,7 +52,7 @@ def largest_difference(original: nn.Module, model: nn.Module, *, of: Path) -> fl
             except Exception as error:
                 raise invalid(of, f"fails on {len(tiles)} tiles of 224×224 ({_last_line(error)})") from error
             if not isinstance(answer, Tensor) or answer.shape != expected.shape or not _probabilities(answer):
-                raise invalid(of, f"does not answer with {expected.shape[1]} probabilities a tile")
+                raise invalid(of, f"does not answer with {expected.shape[1]} probabilities per tile")
             largest = max(largest, float((answer - expected).abs().max()))
     if largest > LARGEST_DIFFERENCE:
         raise invalid(
@@ -62,15 +62,15 @@ def largest_difference(original: nn.Module, model: nn.Module, *, of: Path) -> fl
 
 
 def verify_golden(model: nn.Module, patch: Path, expected: Sequence[float], tolerance: float) -> float:
-    """Largest difference between the probabilities published for `patch` and `model`'s own.
+    """The largest difference between the probabilities published for `patch` and `model`'s own.
 
-    `patch` is a 224×224 image. Raises `SetupError` when the difference exceeds `tolerance`.
+    `patch` is a 224×224 image. Raises `ConfigurationError` (`weights_invalid`) when the difference exceeds `tolerance`.
     """
     try:
         with Image.open(patch) as image:
             pixels: NDArray[np.uint8] = np.asarray(image.convert("RGB"))
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise invalid(patch, "is no readable image, so the golden answer cannot be compared") from error
+        raise invalid(patch, "is not a readable image, so the published answer cannot be compared") from error
     if pixels.shape != (TILE, TILE, 3):
         raise invalid(patch, f"is {pixels.shape[1]}×{pixels.shape[0]}, not the golden patch of {TILE}×{TILE}")
     tile = torch.from_numpy(pixels.astype(np.float32) / np.float32(255)).permute(2, 0, 1)[None]
@@ -83,13 +83,13 @@ def verify_golden(model: nn.Module, patch: Path, expected: Sequence[float], tole
         raise invalid(
             patch,
             "is the golden patch, and these weights do not give its published answer: "
-            f"they differ by {difference:.2g}, allowed {tolerance:g}",
+            f"the probabilities differ by {difference:.2g}, allowed {tolerance:g}",
         )
     return difference
 
 
 def _texture(generator: np.random.Generator, falloff: float) -> NDArray[np.float64]:
-    """Noise [224, 224, 3] in 0..1 whose amplitude falls with frequency to the power of `falloff`."""
+    """Noise [224, 224, 3] in 0..1 whose amplitude is proportional to frequency to the power of −`falloff`."""
     rows, columns = np.fft.fftfreq(TILE)[:, None], np.fft.fftfreq(TILE)[None, :]
     frequency = np.maximum(np.hypot(rows, columns), 1 / TILE)[..., None]
     spectrum = np.fft.fft2(generator.standard_normal((TILE, TILE, 3)), axes=(0, 1)) / frequency**falloff

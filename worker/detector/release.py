@@ -1,31 +1,34 @@
-"""From the authors' TorchScript file to a weights file of ours, without trusting either.
+"""How the authors' released file becomes a weights file of susy-worker: downloaded, checked, imported.
 
-The released file is a program with its weights inside. It is run once, beside our own module and on
-the same tiles; only if both give the same answers are its tensors written to a safetensors file, and
-the program is never needed again.
+The released file is a TorchScript program that contains its weights. It is run once, on the same tiles as our own
+network. Only if both give the same answers are its tensors written to a safetensors file; after that, the program is
+not needed.
 """
 
 from __future__ import annotations
 
-import hashlib
-import warnings
-import zipfile
-from collections.abc import Mapping
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from worker.detector.model import SuSy
 from worker.detector.parity import LARGEST_DIFFERENCE, largest_difference, verify_golden
+from worker.detector.torchscript import file_digest, load_torchscript
 from worker.detector.weights import WeightsInfo, count_parameters, fill, invalid, save_weights
+from worker.errors import ConfigurationError, ErrorCode, SetupError
 
 
 @dataclass(frozen=True)
 class Golden:
-    """One patch whose answer the authors published."""
+    """A tile whose probabilities the authors published."""
 
     filename: str
     """Path of the 224×224 patch in the model repository."""
@@ -35,7 +38,7 @@ class Golden:
 
 @dataclass(frozen=True)
 class Release:
-    """What is known in advance of a published file."""
+    """What is known of a published file before it is downloaded."""
 
     name: str
     repo: str
@@ -44,7 +47,7 @@ class Release:
     """Commit of that repository, at least seven hexadecimal digits."""
     filename: str
     sha256: str | None
-    """Digest of the file, where it is known; `docs/weights.md` says what is checked without one."""
+    """Digest of the file, if it is known; `docs/weights.md` says what is checked without it."""
     classes: tuple[str, ...]
     golden: Golden | None
 
@@ -69,8 +72,8 @@ RELEASE = Release(
         tolerance=5e-4,
     ),
 )
-"""The weights of 19 September 2024. Class names as the released `test_patch.py` lists them, golden
-probabilities as the model card prints them; both say nothing of the file, which carries no names."""
+"""The weights of 19 September 2024. The class names are those of the released `test_patch.py`, the golden
+probabilities those of the model card; the file itself carries no names."""
 
 _BOTTLENECKS = ("f11", "f12", "f22", "f13", "f23", "f33", "f14", "f24", "f34", "f44")
 _UNUSED = "feature_extractor.resnet_model.fc."
@@ -83,7 +86,72 @@ _OWN_PREFIX = {
     **{f"feature_extractor.bottlenecks.{index}.": f"{name}." for index, name in enumerate(_BOTTLENECKS)},
     "mlp.": "",
 }
-"""Prefixes of the released names → of ours. Shared modules are registered under two names."""
+"""Prefixes of the released tensor names → prefixes of ours. Shared modules are registered under two names."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_URL = re.compile(r"\S*://\S*")
+_TIMEOUT = 10.0
+
+
+def pull(
+    target: Path,
+    *,
+    endpoint: str | None = None,
+    release: Release = RELEASE,
+    report: Callable[[str], None] = lambda _: None,
+) -> WeightsInfo:
+    """Download the released file, check it, and write it as the weights file `target`.
+
+    The bytes must have the SHA-256 that the release is pinned to or, while none is pinned, the one under which the
+    hub stores them. Then `import_release` compares the network with ours, and its answer for the golden patch with the
+    published one. `endpoint` is another server that speaks the hub's protocol (default: the environment's
+    `HF_ENDPOINT`, or the hub itself). `report` receives one line per step. No token is sent.
+
+    Raises `ConfigurationError`: `missing_extra` without `huggingface_hub`, `weights_invalid` when the file cannot be
+    downloaded or is not the released one. `target` then stays as it was.
+    """
+    hub = _hub_library()
+    endpoint = (endpoint or str(hub.constants.ENDPOINT)).rstrip("/")
+    host = urlsplit(endpoint).hostname or endpoint
+    report(f"asking {host} for {release.filename} of {release.repo} at {release.revision}")
+    published = _published(hub, release, endpoint, host)
+    expected = release.sha256 or published.sha256
+    if published.sha256 != expected:
+        raise _refused(f"{host} offers {release.filename} with SHA-256 {published.sha256}, not the pinned {expected}")
+
+    with tempfile.TemporaryDirectory(prefix="susy-weights-") as folder:
+
+        def fetch(filename: str) -> Path:
+            with _in_one_line(filename, release, host):
+                return Path(
+                    hub.hf_hub_download(
+                        release.repo,
+                        filename,
+                        revision=published.revision,
+                        endpoint=endpoint,
+                        local_dir=folder,
+                        token=False,
+                    )
+                )
+
+        size = f" ({published.size / 1e6:.1f} MB)" if published.size else ""
+        report(f"downloading {release.filename}{size}")
+        source = fetch(release.filename)
+        golden_patch = fetch(release.golden.filename) if release.golden else None
+        report("comparing its answers with ours")
+        return import_release(
+            source,
+            target,
+            sha256=expected,
+            release=release,
+            version=release.revision,
+            golden_patch=golden_patch,
+            origin={
+                "repository": release.repo,
+                "revision": published.revision,
+                "source_sha256_pinned": release.sha256 is not None,
+            },
+        )
 
 
 def import_release(
@@ -99,18 +167,18 @@ def import_release(
 ) -> WeightsInfo:
     """Turn the TorchScript file `source` into the weights file `target`.
 
-    A TorchScript file is a program: with `sha256` (or the release's own) it is compared before anything
-    of it runs; without, it is run as it is and the weights file records that nothing was compared.
-    `golden_patch` is the release's published patch, when it is at hand. `version` defaults to the first
-    twelve digits of the file's digest. `origin` adds to the recorded provenance.
+    A TorchScript file is a program. With `sha256` (or the release's own), its digest is compared before the program
+    runs; without, the weights file records that nothing was compared. `golden_patch` is the release's published patch,
+    if available. `version` defaults to the first twelve digits of the file's digest. `origin` is added to the recorded
+    provenance.
 
     Raises `ConfigurationError` (`weights_invalid`) for a file that is missing, truncated, not TorchScript, of another
-    hash or of another network; `target` is then as it was before.
+    hash or of another network; `target` then stays as it was.
     """
     digest = file_digest(source)
     expected = (sha256 or release.sha256 or "").lower() or None
     if expected is not None and digest != expected:
-        raise invalid(source, f"has SHA-256 {digest}, not {expected} as expected; nothing of it was run")
+        raise invalid(source, f"has SHA-256 {digest}, not {expected} as expected; it was not run")
     original = load_torchscript(source)
     tensors = dict(original.state_dict())
     unused = sorted(key for key in tensors if key.startswith(_UNUSED))
@@ -145,10 +213,10 @@ def import_release(
 
 
 def own_tensors(released: Mapping[str, Tensor], *, of: Path) -> dict[str, Tensor]:
-    """The released state under our names, each tensor once, the unused classifier left out.
+    """The released state under our names, each tensor once, without the unused classifier.
 
-    Raises `SetupError` for a name that the released network does not have, and for two names of one
-    tensor that disagree.
+    Raises `ConfigurationError` (`weights_invalid`) for a name that the released network does not have, and for a
+    tensor whose two names have different values.
     """
     own: dict[str, Tensor] = {}
     for key, tensor in released.items():
@@ -159,39 +227,63 @@ def own_tensors(released: Mapping[str, Tensor], *, of: Path) -> dict[str, Tensor
             raise invalid(of, f"is of another network: it has a tensor {key}")
         name = _OWN_PREFIX[prefix] + key.removeprefix(prefix)
         if name in own and not torch.equal(own[name], tensor):
-            raise invalid(of, f"contradicts itself: {key} and its other name hold different values")
+            raise invalid(of, f"contradicts itself: {key} and its other name have different values")
         own[name] = tensor
     return own
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal digits."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise invalid(path, f"cannot be read ({error.strerror or error})") from error
+@dataclass(frozen=True)
+class _Published:
+    """What the hub says of a file before it is downloaded."""
+
+    revision: str
+    """The full commit."""
+    sha256: str
+    size: int | None
 
 
-def load_torchscript(path: Path) -> nn.Module:
-    """The released program on the CPU, in evaluation mode. Pickles are recognized and not opened."""
+def _published(hub: Any, release: Release, endpoint: str, host: str) -> _Published:
+    url = hub.hf_hub_url(release.repo, release.filename, revision=release.revision, endpoint=endpoint)
+    with _in_one_line(release.filename, release, host):
+        metadata = hub.get_hf_file_metadata(url, token=False, timeout=_TIMEOUT)
+    revision, etag = str(metadata.commit_hash or ""), str(metadata.etag or "").lower()
+    if not revision.startswith(release.revision):
+        raise _refused(f"{host} answered with revision {revision or 'unknown'} instead of {release.revision}")
+    if not _SHA256.fullmatch(etag):
+        raise _refused(f"{host} does not say which SHA-256 {release.filename} has")
+    return _Published(revision, etag, metadata.size)
+
+
+@contextmanager
+def _in_one_line(filename: str, release: Release, host: str) -> Iterator[None]:
+    """Turn whatever a download raises into one line without URLs, which may carry passwords.
+
+    The library has changed its HTTP client, and with it its exceptions, more than once; all of them mean that the
+    file was not downloaded.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            damaged = archive.testzip()  # torch does not look at the checksums
-    except zipfile.BadZipFile as error:
-        with path.open("rb") as file:
-            start = file.read(4)
-        why = "is truncated; fetch it again" if start == b"PK\x03\x04" else "is no TorchScript file"
-        raise invalid(path, why) from error
-    if damaged is not None:
-        raise invalid(path, f"is damaged: {damaged} has not the checksum written beside it; fetch it again")
-    if not any(name.endswith("/constants.pkl") for name in names):
-        raise invalid(path, "is no TorchScript file but a pickled checkpoint, which is not opened")
+        yield
+    except Exception as error:
+        response = getattr(error, "response", None)
+        status = getattr(response, "status_code", None)
+        lines = _URL.sub(host, str(error)).strip().splitlines()
+        why = f"HTTP {status}" if status else f"{type(error).__name__}: {lines[0] if lines else ''}"
+        raise _refused(
+            f"{filename} of {release.repo} at {release.revision} was not downloaded from {host} ({why})"
+        ) from error
+
+
+def _refused(why: str) -> SetupError:
+    return ConfigurationError(
+        ErrorCode.WEIGHTS_INVALID, f"{why}; nothing was written. Try again, or import a file with `susy weights import`"
+    )
+
+
+def _hub_library() -> Any:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript as a whole, since torch 2.9
-            return torch.jit.load(path, map_location="cpu").eval()  # type: ignore[no-any-return]
-    except (RuntimeError, OSError, ValueError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise invalid(path, f"is damaged or no TorchScript file ({reason})") from error
+        import huggingface_hub.constants  # the package loads its modules lazily
+    except ImportError as error:
+        raise ConfigurationError(
+            ErrorCode.MISSING_EXTRA, "downloading weights needs huggingface_hub: pip install 'susy-worker[hub]'"
+        ) from error
+    return huggingface_hub

@@ -17,13 +17,13 @@ Grid = NDArray[np.int32]
 def reference_grid(width: int, height: int, size: int = TILE) -> Grid:
     """The released example's grid: `width // size` × `height // size` tiles from the top left.
 
-    What remains at the right and at the bottom is not looked at.
+    The remainder at the right and at the bottom is not covered.
     """
     return _grid(np.arange(width // size) * size, np.arange(height // size) * size)
 
 
 def coverage_grid(width: int, height: int, stride: int = TILE, size: int = TILE) -> Grid:
-    """A grid that covers every pixel: one tile each `stride` pixels, the last row and column moved
+    """A grid that covers every pixel: one tile every `stride` pixels, the last row and column moved
     back so that they end at the edge."""
     return _grid(_covering_starts(width, stride, size), _covering_starts(height, stride, size))
 

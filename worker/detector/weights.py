@@ -24,24 +24,24 @@ FORMAT = "susy-worker/weights/1"
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """What a weights file says of itself."""
+    """The metadata of a weights file."""
 
     name: str
     version: str
     classes: tuple[str, ...]
     """Class names by index; index 0 is the authentic class."""
     sha256: str
-    """Digest of the class names, the tensors (names, types, shapes, bytes) and a temperature other than 1,
-    checked at every load."""
+    """Digest of the class names, the tensors (names, types, shapes, bytes) and a temperature other than 1; checked
+    at every load."""
     parameters: int
     provenance: Mapping[str, Any]
-    """Where the weights come from: source file and its hash, or training data, recipe and metrics."""
+    """Where the weights come from: the source file and its hash, or training data, recipe and metrics."""
     temperature: float = 1.0
     """What logits are divided by before softmax; see `SuSy.temperature`."""
 
     @property
     def is_demo(self) -> bool:
-        """Demo weights show the machinery; what they say of an image decides nothing."""
+        """Demonstration weights show how the system works; their scores decide nothing."""
         return bool(self.provenance.get("demo", False))
 
 
@@ -57,7 +57,8 @@ def save_weights(
 ) -> WeightsInfo:
     """Write `model` and its temperature to `path` (atomically) with its metadata; `dtype` float16 halves the file.
 
-    Raises `SetupError` when a value is not finite in `dtype`, the temperature is none, or the file cannot be written.
+    Raises `ConfigurationError`: `weights_invalid` when a value is not finite in `dtype` or the temperature is not a
+    finite number above 0, `disk_full` when the file cannot be written.
     """
     tensors = {
         key: tensor.detach().cpu().to(dtype).contiguous()
@@ -78,27 +79,27 @@ def save_weights(
         "temperature": repr(float(model.temperature)),
         "provenance": json.dumps(dict(provenance), sort_keys=True),
     }
-    # Not `save_file`: the file it makes is its owner's alone, and a worker often runs as another user.
+    # Not `save_file`: only its owner can read the file it makes, and a worker often runs as another user.
     write_atomically(path, save(tensors, metadata))
     return WeightsInfo(
         name, version, tuple(classes), digest, count_parameters(model), dict(provenance), float(model.temperature)
     )
 
 
-def load_weights(path: Path, *, sha256: str | None = None) -> tuple[SuSy, WeightsInfo]:
+def load_weights(path: Path) -> tuple[SuSy, WeightsInfo]:
     """Read a weights file into a float32 module in evaluation mode.
 
-    Raises `ConfigurationError` (`weights_invalid`) for a file that is missing, truncated, altered, of another
-    network, or whose digest is not the `sha256` asked for.
+    Raises `ConfigurationError` (`weights_invalid`) for a file that is missing, truncated, altered or of another
+    network.
     """
     if not path.is_file():
-        raise invalid(path, "is not there; run `susy weights pull`, or set SUSY_WEIGHTS to a weights file")
+        raise invalid(path, "does not exist; run `susy weights pull`, or set SUSY_WEIGHTS to a weights file")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as error:
-        raise invalid(path, f"is truncated or no safetensors file ({error}); fetch it again") from error
+        raise invalid(path, f"is truncated or not a safetensors file ({error}); fetch it again") from error
     if metadata.get("format") != FORMAT:
         raise invalid(path, "was not written by susy-worker; import a released file with `susy weights import`")
 
@@ -110,18 +111,14 @@ def load_weights(path: Path, *, sha256: str | None = None) -> tuple[SuSy, Weight
             sha256=metadata["sha256"],
             parameters=0,
             provenance=json.loads(metadata["provenance"]),
-            temperature=float(metadata.get("temperature", 1)),  # files from before it was fitted lack it
+            temperature=float(metadata.get("temperature", 1)),  # files written before temperatures existed lack it
         )
     except (KeyError, ValueError, TypeError) as error:
         raise invalid(path, f"has damaged metadata ({error}); fetch it again") from error
     if not _is_temperature(info.temperature):
         raise invalid(path, f"has temperature {info.temperature}, not a finite number above 0; fetch it again")
     if _digest(tensors, info.classes, info.temperature) != info.sha256:
-        raise invalid(
-            path, "has other tensors, classes or temperature than its digest says; it was altered, fetch it again"
-        )
-    if sha256 is not None and info.sha256 != sha256.lower():
-        raise invalid(path, f"has digest {info.sha256}, not the {sha256.lower()} asked for")
+        raise invalid(path, "was altered: tensors, classes or temperature do not match its digest; fetch it again")
 
     model = SuSy(len(info.classes))
     fill(model, tensors, of=str(path))
@@ -129,15 +126,45 @@ def load_weights(path: Path, *, sha256: str | None = None) -> tuple[SuSy, Weight
     return model.eval(), replace(info, parameters=count_parameters(model))
 
 
-def fill(model: SuSy, tensors: Mapping[str, Tensor], *, of: str) -> None:
-    """Copy `tensors` into `model` as float32, after checking that names and shapes are the same."""
+def rewrite_weights(
+    source: Path,
+    target: Path,
+    added: Mapping[str, Any],
+    *,
+    temperature: float | None = None,
+    dtype: torch.dtype | None = None,
+) -> WeightsInfo:
+    """Write the weights of `source` to `target`, which may be `source` itself, with `added` in the provenance.
+
+    Name, version and classes are kept; so are the temperature and the tensors' dtype unless given. Raises
+    `ConfigurationError` as `load_weights` and `save_weights` do.
+    """
+    model, info = load_weights(source)
+    if temperature is not None:
+        model.temperature = temperature
+    return save_weights(
+        target,
+        model,
+        name=info.name,
+        version=info.version,
+        classes=info.classes,
+        provenance={**info.provenance, **added},
+        dtype=dtype or _stored_dtype(source),
+    )
+
+
+def fill(model: SuSy, tensors: Mapping[str, Tensor], *, of: Path | str) -> None:
+    """Copy `tensors` into `model` as float32, after checking that names and shapes are the same.
+
+    `of` names their file in the refusal, a `ConfigurationError` (`weights_invalid`).
+    """
     expected = {
         key: tensor.shape for key, tensor in model.state_dict().items() if not key.endswith("num_batches_tracked")
     }
     if missing := sorted(expected.keys() - tensors.keys()):
         raise invalid(of, f"is of another network: {len(missing)} tensors are missing, the first {missing[0]}")
     if surplus := sorted(tensors.keys() - expected.keys()):
-        raise invalid(of, f"is of another network: {len(surplus)} tensors too many, the first {surplus[0]}")
+        raise invalid(of, f"is of another network: {len(surplus)} tensors are unknown, the first {surplus[0]}")
     for key, shape in expected.items():
         if tensors[key].shape != shape:
             raise invalid(of, f"is of another network: {key} has shape {list(tensors[key].shape)}, not {list(shape)}")
@@ -145,13 +172,19 @@ def fill(model: SuSy, tensors: Mapping[str, Tensor], *, of: str) -> None:
 
 
 def count_parameters(model: torch.nn.Module) -> int:
-    """The number of trained numbers (running means and variances are not among them)."""
+    """The number of trained parameters, without the running means and variances."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def invalid(what: Path | str, why: str) -> SetupError:
-    """The refusal of a weights file, in one line."""
+    """The error for a weights file that is refused, in one line."""
     return ConfigurationError(ErrorCode.WEIGHTS_INVALID, f"weights file {what} {why}")
+
+
+def _stored_dtype(path: Path) -> torch.dtype:
+    with safe_open(path, framework="pt") as file:
+        dtype: torch.dtype = file.get_tensor(next(iter(file.keys()))).dtype
+    return dtype
 
 
 def _is_temperature(number: float) -> bool:
@@ -159,11 +192,13 @@ def _is_temperature(number: float) -> bool:
 
 
 def _digest(tensors: Mapping[str, Tensor], classes: Sequence[str], temperature: float) -> str:
-    digest = hashlib.sha256(json.dumps(list(classes)).encode() + b"\n")  # the same tensors under other names say else
+    digest = hashlib.sha256(
+        json.dumps(list(classes)).encode() + b"\n"
+    )  # with other class names, the same tensors mean another network
     for key in sorted(tensors):
         tensor = tensors[key].contiguous()
         digest.update(f"{key} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.numpy().tobytes())
-    if temperature != 1:  # files from before there was one keep their digest
+    if temperature != 1:  # files written before temperatures existed keep their digest
         digest.update(f"temperature {float(temperature)!r}\n".encode())
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fasteners import ReaderWriterLock
 
 from worker.detector.detector import Detector
-from worker.detector.locate import DEMO
+from worker.detector.paths import DEMO
 from worker.errors import ConfigurationError, ErrorCode
 from worker.pipeline.examine import Examiner
 from worker.policy.policy import PolicySet, load_policies

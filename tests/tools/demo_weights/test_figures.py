@@ -7,7 +7,7 @@ from tools.demo_weights.build import Composite
 from tools.demo_weights.figures_table import BEGIN, END, compared, insert, markdown
 from tools.demo_weights.finish import Figure, published_figures
 from tools.demo_weights.regions import overlap
-from worker.demo.paths import DEMO_WEIGHTS
+from worker.demo import DEMO_WEIGHTS
 
 PAGE = Path(__file__).parents[3] / "docs/demo-weights.md"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.detector.rewrite import rewrite_weights
-from worker.detector.weights import WeightsInfo, load_weights
+from worker.detector.weights import WeightsInfo, load_weights, rewrite_weights
 from worker.errors import ConfigurationError, ErrorCode, SetupError
 from worker.lab.dataset.checks import require_splits
 from worker.lab.dataset.entries import Dataset

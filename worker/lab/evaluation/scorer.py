@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from schema.scan import TILE
-from worker.detector.device import choose_device
+from worker.detector.detector import choose_device, prepare
 from worker.detector.engine import CPU_BATCH, CUDA_BATCH, Tile
-from worker.detector.fold import prepare
 from worker.detector.model import SuSy
-from worker.detector.release import RELEASE, file_digest, load_torchscript, own_tensors
+from worker.detector.release import RELEASE, own_tensors
+from worker.detector.torchscript import file_digest, load_torchscript
 from worker.detector.weights import fill, invalid, load_weights
 from worker.errors import ConfigurationError, ErrorCode, SetupError
 

@@ -16,7 +16,7 @@ from schema.scan import ModelIdentity, Scan, Tiling
 from schema.states import Decision, Reason
 from schema.verdict import Verdict
 from worker.detector.detector import Detector
-from worker.detector.locate import weights_path
+from worker.detector.paths import weights_path
 from worker.errors import ErrorCode, PermanentError, SetupError, SusyError
 from worker.intake.decode import Image, decode
 from worker.intake.sources import read

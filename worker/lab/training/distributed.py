@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from worker.detector.device import choose_device
+from worker.detector.detector import choose_device
 from worker.detector.model import SuSy
 from worker.errors import ConfigurationError, ErrorCode, SetupError
 from worker.lab.training.recipe import refuse

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from worker.detector.fold import fold, prepare
+from worker.detector.detector import fold, prepare
 from worker.detector.model import SuSy
 
 CPU = torch.device("cpu")
