@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +10,9 @@ from uuid import UUID
 import pytest
 
 from schema.states import CheckState
-from tests.acceptance.conftest import Processes
-from tests.chaos.servers import Valkey
+from tests.support.checkout import CHECKOUT
+from tests.support.commands import SUSY, Processes
+from tests.support.servers import Valkey
 from tests.support.tcp_proxy import TcpProxy
 from worker.client import Client
 from worker.settings import Settings
@@ -51,13 +51,13 @@ def done_within(
 ) -> Callable[[], float]:
     """Submit an image through Redis at the proxy's address; the seconds until its check is done."""
     url = f"redis://127.0.0.1:{proxy.port}/0"
-    processes.environment["SUSY_REDIS_URL"] = url
+    processes.variables["SUSY_REDIS_URL"] = url
     client = Client(settings.model_copy(update={"redis_url": url}))
 
     def submit() -> float:
         check_id: UUID = client.submit(source="test", uri=str(images / "a.png")).check_id
         began = time.monotonic()
-        processes.wait_for(lambda: store.show(check_id).state is CheckState.DONE)
+        processes.eventually(lambda: store.show(check_id).state is CheckState.DONE)
         return time.monotonic() - began
 
     return submit
@@ -82,7 +82,7 @@ def test_a_worker_follows_the_address_to_the_new_primary(
         if connections == "reset":
             proxy.reset()
     assert done_within() < WITHOUT_RESTART
-    assert (worker.poll(), reconciler.poll()) == (None, None), processes.log_text()
+    assert (worker.poll(), reconciler.poll()) == (None, None), processes.output()
 
 
 def test_a_worker_outlives_a_primary_that_is_a_replica_for_a_while(
@@ -93,11 +93,11 @@ def test_a_worker_outlives_a_primary_that_is_a_replica_for_a_while(
     with primary.client() as old:
         old.replicaof("127.0.0.1", standby.port)  # UNBLOCKED for whoever waits, READONLY for whoever comes
         time.sleep(8)
-        assert worker.poll() is None, processes.log_text()
+        assert worker.poll() is None, processes.output()
         old.replicaof("NO", "ONE")
     assert done_within() < WITHOUT_RESTART
-    assert worker.poll() is None, processes.log_text()
-    assert processes.log_text().count("\n") < 200, "an outage is a few log lines"
+    assert worker.poll() is None, processes.output()
+    assert processes.output().count("\n") < 200, "an outage is a few log lines"
 
 
 @pytest.mark.parametrize("rule", ["-brpop", "-@all +auth +ping", "-zadd", "-hset", "off"])
@@ -113,10 +113,10 @@ def test_a_worker_outlives_rights_that_are_taken_and_given_back(
         connection.execute_command("ACL SETUSER default", *rule.split())
         proxy.reset()
         time.sleep(6)
-        assert worker.poll() is None, processes.log_text()
+        assert worker.poll() is None, processes.output()
         connection.execute_command("ACL SETUSER default on nopass ~* &* +@all")
     assert done_within() < WITHOUT_RESTART
-    assert worker.poll() is None, processes.log_text()
+    assert worker.poll() is None, processes.output()
 
 
 def test_a_worker_that_celery_ends_by_an_error_exits_with_1(processes: Processes, proxy: TcpProxy) -> None:
@@ -126,9 +126,9 @@ def test_a_worker_that_celery_ends_by_an_error_exits_with_1(processes: Processes
         "def broken(self, c): raise RuntimeError('cannot be recovered from')\n"
         "tasks.Tasks.start = broken\n"
     )
-    path = f"{processes.folder}:{processes.environment['PYTHONPATH']}"
-    worker = processes.start(sys.executable, "-m", "worker", "worker", PYTHONPATH=path)
-    assert worker.wait(60) == 1, processes.log_text()
+    path = f"{processes.folder}:{CHECKOUT}"
+    worker = processes.start(*SUSY, "worker", PYTHONPATH=path)
+    assert worker.wait(60) == 1, processes.output()
 
 
 def test_a_client_with_a_connection_to_the_former_primary_publishes_to_the_new_one(

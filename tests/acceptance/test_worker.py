@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from schema.states import CheckState, Decision
-from tests.acceptance.conftest import Processes
+from tests.support.commands import Processes
 from tests.support.corpus import build
 from worker.client import Client
 from worker.settings import Settings
@@ -42,12 +42,12 @@ def test_the_python_function_leads_to_a_verdict(
 def test_the_command_line_leads_to_a_verdict_and_shows_it(processes: Processes, images: Path, ended: Ended) -> None:
     processes.start_worker()
     submitted = processes.run("submit", str(images / "b.png"), "--json", "--external-id", "x1")
-    assert submitted.returncode == 0, submitted.stderr
-    check_id = json.loads(submitted.stdout)["check_id"]
+    assert submitted.code == 0, submitted.stderr
+    check_id = submitted.document["check_id"]
     ended(UUID(check_id))
     shown = processes.run("show", check_id, "--json", "--overlay", "overlay.png")
-    assert shown.returncode == 0, shown.stderr
-    document = json.loads(shown.stdout)
+    assert shown.code == 0, shown.stderr
+    document = shown.document
     promised = {
         "decision", "score", "class_scores", "generator", "generator_confidence", "reasons", "needs_review",
         "width", "height", "content_sha256", "tiles", "regions", "policy", "model",
@@ -57,7 +57,7 @@ def test_the_command_line_leads_to_a_verdict_and_shows_it(processes: Processes, 
     assert (document["width"], document["height"], document["state"]) == (500, 300, "done")
     assert (processes.folder / "overlay.png").read_bytes().startswith(b"\x89PNG")
     checked = processes.run("check", str(images / "b.png"), "--json")
-    here = json.loads(checked.stdout)
+    here = checked.document
     assert {key: here[key] for key in here if key != "path"} == {key: document[key] for key in here if key != "path"}, (
         "in this process and through the queue, the same image gets the same answer"
     )
@@ -72,7 +72,7 @@ def test_a_bare_redis_message_leads_to_a_verdict(
         settings.key_prefix,
         {"version": 1, "source": "chat", "uri": str(images / "a.png"), "external_id": "9"},
     )
-    processes.wait_for(lambda: _one(database_url, "SELECT count(*) FROM dashboard.checks WHERE state = 'done'") == 1)
+    processes.eventually(lambda: _one(database_url, "SELECT count(*) FROM dashboard.checks WHERE state = 'done'") == 1)
     assert _one(database_url, "SELECT external_id FROM dashboard.checks") == "9"
 
 
@@ -84,7 +84,7 @@ def test_a_message_without_external_id_is_one_submission_however_often_it_is_del
     for _ in range(3):
         push(redis_url, settings.key_prefix, {"version": 1, "source": "chat", "uri": str(images / "a.png")}, message_id)
     push(redis_url, settings.key_prefix, {"version": 1, "source": "chat", "uri": str(images / "b.png")})
-    processes.wait_for(lambda: _one(database_url, "SELECT count(*) FROM dashboard.checks WHERE state = 'done'") == 2)
+    processes.eventually(lambda: _one(database_url, "SELECT count(*) FROM dashboard.checks WHERE state = 'done'") == 2)
     assert _one(database_url, "SELECT count(*) FROM dashboard.checks") == 2
 
 
@@ -104,7 +104,7 @@ def test_malformed_messages_are_kept_for_the_operator_and_stop_nothing(
     for fields in MALFORMED:
         push(redis_url, settings.key_prefix, fields)
     push(redis_url, settings.key_prefix, {"version": 1, "source": "chat", "uri": str(images / "a.png")})
-    processes.wait_for(lambda: _one(database_url, "SELECT count(*) FROM dashboard.checks WHERE state = 'done'") == 1)
+    processes.eventually(lambda: _one(database_url, "SELECT count(*) FROM dashboard.checks WHERE state = 'done'") == 1)
     kept = "SELECT count(*), min(code), max(code), min(length(message)) > 10 FROM susy.rejected_messages"
     assert _row(database_url, kept) == (len(MALFORMED), "invalid_message", "invalid_message", True)
 
@@ -115,7 +115,7 @@ def test_the_hostile_corpus_ends_in_verdicts_or_codes_and_harms_no_neighbour(
     corpus = tmp_path / "corpus"
     cases = build(corpus)
     # More than are published as they are submitted; the rest comes in its turn.
-    processes.start(sys.executable, "-m", "worker", "reconciler")
+    processes.start_reconciler()
     worker = processes.start_worker(SUSY_CONCURRENCY="4", SUSY_ROOTS=f"{images}:{corpus}")
     with Client(settings) as client:
         alone = ended(client.submit(source="alone", uri=str(images / "b.png")).check_id)
@@ -144,7 +144,7 @@ def test_the_hostile_corpus_ends_in_verdicts_or_codes_and_harms_no_neighbour(
 def test_what_a_killed_worker_held_is_done_by_the_next(
     processes: Processes, settings: Settings, images: Path, store: Store, ended: Ended
 ) -> None:
-    processes.start(sys.executable, "-m", "worker", "reconciler")
+    processes.start_reconciler()
     doomed = processes.start_worker()
     with Client(settings) as client:
         doomed.send_signal(signal.SIGSTOP)  # its messages may be popped, but nothing is done with them
@@ -161,8 +161,7 @@ def test_what_a_killed_worker_held_is_done_by_the_next(
 def test_plain_celery_starts_the_same_worker(
     processes: Processes, settings: Settings, images: Path, ended: Ended
 ) -> None:
-    process = processes.start(sys.executable, "-m", "celery", "-A", "worker.queue.app", "worker")
-    processes.wait_for(lambda: "worker_ready" in processes.log_text(), process)
+    processes.ready(sys.executable, "-m", "celery", "-A", "worker.queue.app", "worker")
     with Client(settings) as client:
         assert ended(client.submit(source="s", uri=str(images / "a.png")).check_id).verdict is not None
 
@@ -201,7 +200,7 @@ def test_sigterm_finishes_what_is_running_and_exits_cleanly(
     worker = processes.start_worker()
     with Client(settings) as client:
         check_id = client.submit(source="s", uri=str(images / "b.png")).check_id
-    processes.wait_for(lambda: store.show(check_id).state is not CheckState.QUEUED)
+    processes.eventually(lambda: store.show(check_id).state is not CheckState.QUEUED)
     worker.terminate()
     assert worker.wait(40) == 0
     assert store.show(check_id).state is CheckState.DONE
@@ -214,11 +213,11 @@ def test_log_lines_are_json_with_the_check_id_and_no_secret(
     with Client(settings) as client:
         check_id = client.submit(source="s", uri=str(images / "a.png")).check_id
     ended(check_id)
-    processes.wait_for(lambda: "check_done" in processes.log_text())
-    lines = [json.loads(line) for line in processes.log_text().splitlines() if line.startswith("{")]
+    processes.eventually(lambda: "check_done" in processes.output())
+    lines = [json.loads(line) for line in processes.output().splitlines() if line.startswith("{")]
     (done,) = (line for line in lines if line["event"] == "check_done")
     assert done["check_id"] == str(check_id)
-    assert settings.require_database_url() not in processes.log_text()
+    assert settings.require_database_url() not in processes.output()
 
 
 @pytest.mark.parametrize(
@@ -235,7 +234,7 @@ def test_a_worker_that_is_set_up_wrong_says_why_in_one_line_and_exits_2(
     processes: Processes, environment: dict[str, str], word: str
 ) -> None:
     result = processes.run("worker", **environment)
-    assert result.returncode == 2, result.stderr
+    assert result.code == 2, result.stderr
     explanation = [line for line in result.stderr.splitlines() if word in line]
     assert len(explanation) == 1, result.stderr
     assert "Traceback" not in result.stderr
@@ -245,7 +244,7 @@ def test_demonstration_weights_are_refused_unless_asked_for_by_name(processes: P
     from worker.demo import DEMO_WEIGHTS
 
     result = processes.run("worker", SUSY_WEIGHTS=str(DEMO_WEIGHTS))
-    assert result.returncode == 2, result.stderr
+    assert result.code == 2, result.stderr
     assert "SUSY_WEIGHTS=demo" in result.stderr
 
 
@@ -263,8 +262,8 @@ def test_bad_paths_are_refused_at_submission_and_nothing_is_queued(
         "https://example.org/a.png": "unsupported_source",
     }
     result = processes.run("submit", "--json", *refused)
-    assert result.returncode == 1, result.stderr
-    documents = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.code == 1, result.stderr
+    documents = result.documents
     assert {document["path"]: document["error"]["code"] for document in documents} == refused
     assert _one(database_url, "SELECT count(*) FROM dashboard.checks") == 0
 

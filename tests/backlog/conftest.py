@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import json
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import functools
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.store.conftest import Sql, run
-from worker.cli import main
+from tests.support.commands import Susy
+from tests.support.databases import Sql
 from worker.queue.publisher import Publisher
 from worker.settings import Settings, load_settings
 
-__all__ = ["Sql", "run"]
+__all__ = ["FILL", "Sql", "Susy"]
 
 FILL = """
 INSERT INTO susy.checks (id, source, external_id, uri, lane, next_attempt_at, created_at)
@@ -25,23 +21,6 @@ SELECT gen_random_uuid(), %s, gen_random_uuid()::text, '/images/' || i || '.jpg'
 FROM generate_series(1, %s) AS i, LATERAL (SELECT now() - interval '1 hour' + i * interval '1 ms' AS at) AS times
 """
 """Source, lane, how many: checks that wait, the first one longest."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a command left behind."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def document(self) -> Any:
-        """The object it printed."""
-        return json.loads(self.stdout)
-
-
-Susy = Callable[..., Result]
 
 
 @pytest.fixture
@@ -70,25 +49,11 @@ def environment(database_url: str, roots: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def susy(
-    environment: dict[str, str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Susy:
-    """`susy backlog ARGUMENTS`, in `tmp_path` and without a terminal."""
-    monkeypatch.chdir(tmp_path)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+def command_variables(environment: dict[str, str]) -> dict[str, str]:
+    return environment
 
-    def susy(*arguments: str | Path, stdin: bytes = b"") -> Result:
-        monkeypatch.setattr(sys, "argv", ["susy", "backlog", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main.run()
-        printed = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Result(ended.value.code, printed.out, printed.err)
 
-    return susy
+@pytest.fixture
+def susy(susy: Susy) -> Susy:
+    """`susy backlog ARGUMENTS`."""
+    return functools.partial(susy, "backlog")

@@ -14,6 +14,7 @@ import pytest
 
 from schema.states import CheckState, Lane
 from tests.backlog.conftest import FILL, Sql, Susy
+from tests.support.checkout import CHECKOUT
 from tests.support.ledger import backfill, claimed, done, submission
 from worker.cli import backlog_change
 from worker.errors import ErrorCode
@@ -141,7 +142,7 @@ def test_on_a_terminal_the_count_comes_before_the_question(
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "worker", "backlog", "cancel", "--all"],
-        env=os.environ | environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | environment | {"PYTHONPATH": str(CHECKOUT)},
         cwd=tmp_path,
         stdin=theirs,
         stdout=subprocess.PIPE,

@@ -18,6 +18,7 @@ import pytest
 from schema.messages import Submission
 from schema.states import Lane
 from tests.backlog.conftest import Sql, Susy
+from tests.support.checkout import CHECKOUT
 from worker.importing import manifest
 from worker.importing.load import BATCH, load
 from worker.importing.manifest import read_manifest
@@ -235,7 +236,7 @@ def test_an_import_that_was_killed_goes_on_where_it_was(
     lines = [f"/images/{n}.jpg,{n}\n".encode() for n in range(3 * BATCH)]
     with subprocess.Popen(
         [sys.executable, "-m", "worker", "backlog", "import", "-", "--no-check-files"],
-        env=os.environ | environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | environment | {"PYTHONPATH": str(CHECKOUT)},
         cwd=tmp_path,
         stdin=subprocess.PIPE,
     ) as process:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
 from schema.states import Lane
-from tests.acceptance.conftest import Processes, ended, images, processes, random_weights, settings
-from tests.backlog.conftest import Sql
+from tests.support.commands import Processes
+from tests.support.databases import Sql
 from tests.support.ledger import submission, submit_all
+from tests.support.workplace import settings  # with a worker's weights and short times, not the backlog commands'
 from worker.client import Client
 from worker.settings import Settings
 from worker.store import CheckDetails, Store
 
-__all__ = ["ended", "images", "processes", "random_weights", "settings"]
+__all__ = ["settings"]
 
 CONCURRENCY = 2
 BEFORE = """
@@ -38,9 +38,9 @@ def test_a_live_image_waits_for_what_is_in_flight_of_a_backfill_and_no_longer(
 ) -> None:
     image = str(images / "a.png")
     submit_all(store, (submission(source="flood", uri=image, lane=Lane.BACKFILL) for _ in range(4000)))
-    processes.start(sys.executable, "-m", "worker", "reconciler")
+    processes.start_reconciler()
     processes.start_worker(SUSY_CONCURRENCY=str(CONCURRENCY))
-    processes.wait_for(lambda: run(DONE)[0][0] > 20)
+    processes.eventually(lambda: run(DONE)[0][0] > 20)
     with Client(settings) as client:
         for _ in range(5):
             check_id = client.submit(source="hook", uri=str(images / "b.png")).check_id
@@ -60,9 +60,9 @@ def test_in_a_lane_a_flood_delays_another_source_by_no_more_than_redis_holds(
 ) -> None:
     image = str(images / "a.png")
     submit_all(store, (submission(source="flood", uri=image) for _ in range(4000)))
-    processes.start(sys.executable, "-m", "worker", "reconciler")
+    processes.start_reconciler()
     processes.start_worker(SUSY_CONCURRENCY=str(CONCURRENCY))
-    processes.wait_for(lambda: run(DONE)[0][0] > 20)
+    processes.eventually(lambda: run(DONE)[0][0] > 20)
     with Client(settings) as client:
         check_id = client.submit(source="hook", uri=str(images / "b.png")).check_id
         assert ended(check_id).verdict is not None

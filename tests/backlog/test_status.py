@@ -13,6 +13,7 @@ import pytest
 
 from schema.states import Lane
 from tests.backlog.conftest import FILL, Sql, Susy
+from tests.support.checkout import CHECKOUT
 from tests.support.ledger import backfill, claimed, done, submission, submit_all
 from worker.errors import ErrorCode
 from worker.store import Store
@@ -129,7 +130,7 @@ def test_watching_looks_again_until_it_is_interrupted(
     command = [sys.executable, "-m", "worker", "backlog", "status", "--watch", "--json"]
     with subprocess.Popen(
         command,
-        env=os.environ | environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | environment | {"PYTHONPATH": str(CHECKOUT)},
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,

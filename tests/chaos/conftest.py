@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import LiteralString
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from tests.chaos.deployment import Deployment, Images, Zygote
 from tests.chaos.mutations import mutate_database
 from tests.chaos.report import OUTCOMES, table
-from tests.chaos.servers import Postgres, Valkey
-from tests.conftest import _with_database
-from tests.support.workplace import random_weights
+from tests.support.databases import new_database
+from tests.support.servers import Postgres, Valkey
 from worker.store.migrate import upgrade
-
-__all__ = ["random_weights"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,7 +32,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
+    """A server that keeps what it has committed, and that cases restart."""
     server = Postgres()
+    server.configure(synchronous_commit="on")
     yield server
     server.close()
 
@@ -57,22 +53,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Images:
 
 @pytest.fixture
 def chaos_database(postgres: Postgres) -> Iterator[str]:
-    # Not `_new_database`, whose connection would be cut when a case restarts Postgres.
-    name = f"chaos_{uuid.uuid4().hex[:12]}"
-    _run(postgres, "CREATE DATABASE {}", name)
-    url = _with_database(postgres.url, name)
-    try:
+    with new_database(postgres.url) as url:
         upgrade(url)
         with psycopg.connect(url, autocommit=True) as connection:
             mutate_database(connection)
         yield url
-    finally:
-        _run(postgres, "DROP DATABASE {} WITH (FORCE)", name)
-
-
-def _run(postgres: Postgres, statement: LiteralString, name: str) -> None:
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
 
 @pytest.fixture

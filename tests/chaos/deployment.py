@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +24,11 @@ from schema.messages import Submission
 from schema.scan import Tiling
 from schema.states import Lane
 from tests.chaos.report import OUTCOMES, Outcome
-from tests.chaos.servers import Valkey
 from tests.chaos.stand_in import StandIn
+from tests.support.checkout import CHECKOUT
+from tests.support.commands import environment
+from tests.support.servers import Valkey
+from tests.support.waiting import eventually
 from worker.pipeline.examine import Examiner
 from worker.pipeline.measure import Scorer
 from worker.policy.policy import default_policy
@@ -36,7 +38,6 @@ from worker.store import Store
 
 SCALE = int(os.environ.get("CHAOS_SCALE", "1"))
 SETTLED_WITHIN = float(os.environ.get("CHAOS_SETTLED_WITHIN", "240"))
-CHECKOUT = Path(__file__).parents[2]
 
 Urls = dict[str, str]
 
@@ -45,11 +46,10 @@ class Zygote:
     """The process that forks workers (`tests.chaos.zygote`)."""
 
     def __init__(self) -> None:
-        environment = _clean_environment()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.chaos.zygote"],
             cwd=CHECKOUT,
-            env=environment,
+            env=inherited(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -136,17 +136,17 @@ class Deployment:
         """As whoever submits is set up, past all proxies."""
         return load_settings(database_url=self.database_url, redis_url=self.valkey.url)
 
-    def worker(self, **environment: str) -> Process:
+    def worker(self, **variables: str) -> Process:
         """A worker that has started; ready a moment later."""
-        return self._start("worker", environment)
+        return self._start("worker", variables)
 
-    def ready_worker(self, **environment: str) -> Process:
-        worker = self.worker(**environment)
+    def ready_worker(self, **variables: str) -> Process:
+        worker = self.worker(**variables)
         eventually(worker.ready, 60, worker.text)
         return worker
 
-    def reconciler(self, **environment: str) -> Process:
-        return self._start("reconciler", environment)
+    def reconciler(self, **variables: str) -> Process:
+        return self._start("reconciler", variables)
 
     def submit(self, count: int, *, publish: bool = True, lane: Lane = Lane.LIVE) -> list[UUID]:
         """Accept `count` checks, as an upload hook does."""
@@ -167,28 +167,27 @@ class Deployment:
         self.expected[receipt.check_id] = self.images.score(number, self.weights)
         return receipt.check_id
 
-    def _start(self, kind: str, environment: dict[str, str]) -> Process:
+    def _start(self, kind: str, variables: dict[str, str]) -> Process:
         log = self.folder / f"{kind}-{len(self.started)}.log"
-        given = self._environment() | self.through | environment
+        given = inherited(**self._settings() | self.through | variables)
         pid = self.zygote.ask(start=kind, environment=given, log=str(log))["pid"]
         process = Process(pid, self.zygote, log)
         self.started.append(process)
         return process
 
-    def _environment(self) -> dict[str, str]:
+    def _settings(self) -> dict[str, str]:
         scorer = {"SUSY_WEIGHTS": str(self.weights)} if self.weights else {"CHAOS_STAND_IN": "1"}
-        return _clean_environment() | scorer | {
+        return scorer | {
             "SUSY_DATABASE_URL": self.database_url,
             "SUSY_REDIS_URL": self.valkey.url,
             "SUSY_ROOTS": str(self.images.folder),
-            "SUSY_DEVICE": "cpu",
             "SUSY_THREADS": "1",
             "SUSY_LEASE": "2",
             "SUSY_HEARTBEAT": "0.5",
             "SUSY_HARD_DEADLINE": "60",
             "SUSY_RECONCILE_EVERY": "0.3",
             "SUSY_LOG_FORMAT": "json",
-        }  # fmt: skip
+        }
 
     # --- Looking
 
@@ -254,11 +253,11 @@ class Deployment:
 class Supervisor:
     """Keeps `count` workers alive, as systemd or an orchestrator does."""
 
-    def __init__(self, deployment: Deployment, count: int, **environment: str) -> None:
+    def __init__(self, deployment: Deployment, count: int, **variables: str) -> None:
         self._deployment = deployment
-        self._environment = environment
+        self._variables = variables
         self._stopped = threading.Event()
-        self.workers = [deployment.worker(**environment) for _ in range(count)]
+        self.workers = [deployment.worker(**variables) for _ in range(count)]
         self.ends: list[int] = []
         self._thread = threading.Thread(target=self._supervise)
         self._thread.start()
@@ -273,11 +272,11 @@ class Supervisor:
                 code = worker.poll()
                 if code is not None:
                     self.ends.append(code)
-                    self.workers[place] = self._deployment.worker(**self._environment)
+                    self.workers[place] = self._deployment.worker(**self._variables)
 
 
 @contextmanager
-def supervised(deployment: Deployment, count: int, **environment: str):  # type: ignore[no-untyped-def]
+def supervised(deployment: Deployment, count: int, **variables: str):  # type: ignore[no-untyped-def]
     supervisor = Supervisor(deployment, count, **environment)
     try:
         yield supervisor
@@ -326,20 +325,12 @@ def _equal(score: float | None, expected: float | None, tolerance: float) -> boo
     return abs(score - expected) <= tolerance
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 60, explain: Callable[[], str] = lambda: "") -> None:
-    """Wait until it is so."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, f"it did not happen in {seconds:g} s. {explain()}"
-        time.sleep(0.05)
-
-
 def enough(checks: int) -> int:
     """How many checks a case under load has: so many, times CHAOS_SCALE."""
     return checks * SCALE
 
 
-def _clean_environment() -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("SUSY_", "CHAOS_"))}
-    mutation = {key: os.environ[key] for key in ("CHAOS_MUTATION",) if key in os.environ}
-    return kept | mutation | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
+def inherited(**variables: str) -> dict[str, str]:
+    """The environment of every process of a case: as any test's, and the mutation under which the suite runs."""
+    mutation = {name: os.environ[name] for name in ("CHAOS_MUTATION",) if name in os.environ}
+    return environment(**mutation | variables)

@@ -11,9 +11,10 @@ import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import psycopg
+
+from tests.support.checkout import CHECKOUT
 
 MUTATIONS = {
     "no unique verdict": "put_back_by_hand",
@@ -82,9 +83,7 @@ def _complaint(cases: str, mutation: str | None) -> str:
     if mutation:
         environment |= {"CHAOS_MUTATION": mutation, "CHAOS_SETTLED_WITHIN": _SETTLED_WITHIN}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "chaos", "-k", cases, "tests/chaos"]
-    done = subprocess.run(
-        command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):
         raise RuntimeError(f"pytest did not run: {done.stdout}{done.stderr}")
     if done.returncode == 0:

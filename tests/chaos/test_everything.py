@@ -18,8 +18,9 @@ import psutil
 import psycopg
 import pytest
 
-from tests.chaos.deployment import Images, _clean_environment, eventually
+from tests.chaos.deployment import Images, inherited
 from tests.chaos.report import OUTCOMES, Outcome
+from tests.support.waiting import eventually
 
 
 @dataclass
@@ -70,15 +71,16 @@ class Up:
 
 @pytest.fixture
 def up(tmp_path: Path, random_weights: Path) -> Iterator[Up]:
-    environment = _clean_environment() | {
-        "SUSY_WEIGHTS": str(random_weights),
-        "SUSY_DEVICE": "cpu",
-        "SUSY_THREADS": "1",
-        "SUSY_LEASE": "2",
-        "SUSY_HEARTBEAT": "0.5",
-        "SUSY_GRACE": "3",
-        "SUSY_RECONCILE_EVERY": "0.3",
-    }
+    environment = inherited(
+        **{
+            "SUSY_WEIGHTS": str(random_weights),
+            "SUSY_THREADS": "1",
+            "SUSY_LEASE": "2",
+            "SUSY_HEARTBEAT": "0.5",
+            "SUSY_GRACE": "3",
+            "SUSY_RECONCILE_EVERY": "0.3",
+        }
+    )
     up = Up(tmp_path, environment)
     yield up
     for process in up.started:

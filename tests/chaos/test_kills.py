@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from tests.chaos.deployment import Deployment, enough, eventually, supervised
+from tests.chaos.deployment import Deployment, enough, supervised
+from tests.support.waiting import eventually
 from worker.queue.publisher import Publisher
 
 

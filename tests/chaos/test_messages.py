@@ -7,7 +7,8 @@ import json
 from typing import Any
 from uuid import uuid4
 
-from tests.chaos.deployment import Deployment, eventually
+from tests.chaos.deployment import Deployment
+from tests.support.waiting import eventually
 
 
 def message(task: str | None = "susy.check", body: Any = "[[], {}, {}]", **changes: Any) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.deployment import Deployment, enough, eventually
-from tests.chaos.servers import Postgres
+from tests.chaos.deployment import Deployment, enough
 from tests.support.postgres_proxy import PostgresProxy
+from tests.support.servers import Postgres
+from tests.support.waiting import eventually
 
 WITHOUT_RESTART = 60.0
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.deployment import Deployment, enough, eventually
-from tests.chaos.servers import Valkey
+from tests.chaos.deployment import Deployment, enough
+from tests.support.servers import Valkey
 from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import eventually
 
 WITHOUT_RESTART = 60.0
 """Seconds within which a worker is at work again, once a service is back."""

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from tests.chaos.deployment import Deployment, Process, enough, eventually
+from tests.chaos.deployment import Deployment, Process, enough
 from tests.support.postgres_proxy import PostgresProxy
+from tests.support.waiting import eventually
 
 
 def busy(deployment: Deployment, **environment: str) -> Process:

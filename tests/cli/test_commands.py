@@ -11,9 +11,6 @@ from pathlib import Path
 import pytest
 
 from schema.scan import TILE
-from tests.support.workplace import images, random_weights
-
-__all__ = ["images", "random_weights"]
 
 PROMISED = {
     "decision", "score", "class_scores", "generator", "generator_confidence", "reasons", "needs_review",

@@ -11,11 +11,8 @@ import pytest
 from rich.text import Text
 
 from tests.cli.test_commands import susy
-from tests.support.workplace import images, random_weights
 from worker.cli.output import PlainConsole
 from worker.errors import ErrorCode, PermanentError
-
-__all__ = ["images", "random_weights"]
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9.png")
 MARKUP = "[red]bold :smile: \x1b[31m\u202e.png"

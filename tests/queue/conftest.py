@@ -6,11 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.workplace import images, random_weights, settings
 from worker.queue.runtime import Runtime, start_runtime
 from worker.settings import Settings
-
-__all__ = ["images", "random_weights", "settings"]
 
 
 @pytest.fixture

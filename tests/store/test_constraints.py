@@ -5,7 +5,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests.store.conftest import Sql
+from tests.support.databases import Sql
 from tests.support.ledger import done, stored_scan, submission
 from worker.store import Store
 

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from schema.states import CheckState, Decision
-from tests.store.conftest import Sql
+from tests.support.checkout import DOCS
+from tests.support.databases import Sql
 from tests.support.ledger import (
     CONTENT,
     MAP,
@@ -24,7 +24,7 @@ from tests.support.ledger import (
 from worker.errors import ErrorCode
 from worker.store import Store
 
-DOCUMENTATION = Path(__file__).parents[2] / "docs" / "database.md"
+DOCUMENTATION = DOCS / "database.md"
 VIEWS = ("checks", "review_queue", "maps", "quarantine", "backlog", "reviews", "rejected_messages")
 TABLES = ("checks", "scans", "policies", "verdicts", "reviews", "rejected_messages", "alembic_version")
 

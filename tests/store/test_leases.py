@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from schema.states import CheckState, Lane
-from tests.store.conftest import Sql
+from tests.support.databases import Sql
 from tests.support.ledger import claimed, done, submission
 from worker.errors import ErrorCode
 from worker.store import Claim, Failure, Store

@@ -12,7 +12,7 @@ import pytest
 import worker
 from schema.states import CheckState, Lane
 from tests.backlog.conftest import FILL
-from tests.store.conftest import Sql
+from tests.support.databases import Sql
 from tests.support.ledger import submission
 from worker.store import CheckFilter, Store, queries
 

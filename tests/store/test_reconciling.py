@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from schema.states import CheckState, Lane
-from tests.store.conftest import Sql
+from tests.support.databases import Sql
 from tests.support.ledger import claimed, done, submission, submit_all
 from worker.errors import ErrorCode
 from worker.store import CheckFilter, Failure, LaneBacklog, QuarantineCount, ReclaimResult, Store

@@ -7,7 +7,7 @@ from schema.examination import StoredScan
 from schema.scan import Scan
 from schema.states import CheckState, Decision, Reason
 from schema.verdict import PolicyVersion, Verdict
-from tests.store.conftest import Sql
+from tests.support.databases import Sql
 from tests.support.ledger import CONTENT, MAP, MODEL, VERDICT, calm, claimed, done, examination, stored_scan
 from tests.support.postgres_proxy import PostgresProxy
 from worker.errors import ErrorCode, TransientError

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from schema.states import CheckState, Lane
-from tests.store.conftest import Sql
+from tests.support.databases import Sql
 from tests.support.ledger import submission, submit_all
 from worker.errors import ErrorCode, PermanentError
 from worker.store import Receipt, Store

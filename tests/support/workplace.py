@@ -1,16 +1,22 @@
-"""A worker's settings on real servers, with random weights of the real network."""
+"""A worker's settings on real servers, with random weights of the real network, and its processes."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import PIL.Image
 import pytest
 
+from schema.states import CheckState
+from tests.support.commands import Processes
 from tests.support.released import random_susy
 from worker.detector.weights import save_weights
 from worker.settings import Settings, load_settings
+from worker.store import CheckDetails, Store
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +53,35 @@ def settings(database_url: str, redis_url: str, images: Path, random_weights: Pa
         hard_deadline=20.0,
         reconcile_every=0.2,
     )
+
+
+@pytest.fixture
+def processes(settings: Settings, tmp_path: Path) -> Iterator[Processes]:
+    """Commands as processes, with `settings` in their environment, in a folder of the test's own."""
+    variables = {
+        "SUSY_DATABASE_URL": settings.require_database_url(),
+        "SUSY_REDIS_URL": settings.require_redis_url(),
+        "SUSY_KEY_PREFIX": settings.key_prefix,
+        "SUSY_ROOTS": os.pathsep.join(map(str, settings.roots)),
+        "SUSY_WEIGHTS": settings.weights or "",
+        "SUSY_CONCURRENCY": "2",
+        "SUSY_LEASE": "2",
+        "SUSY_HEARTBEAT": "0.5",
+        "SUSY_RECONCILE_EVERY": "0.3",
+        "SUSY_LOG_FORMAT": "json",
+    }
+    processes = Processes(variables, tmp_path)
+    yield processes
+    processes.stop()
+
+
+@pytest.fixture
+def ended(store: Store, processes: Processes) -> Callable[[UUID], CheckDetails]:
+    """Waits until a check is done or quarantined, and returns it."""
+
+    def wait(check_id: UUID) -> CheckDetails:
+        over = (CheckState.DONE, CheckState.QUARANTINED)
+        processes.eventually(lambda: store.show(check_id).state in over)
+        return store.show(check_id)
+
+    return wait

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.checkout import CHECKOUT
 from worker.detector.weights import load_weights
 from worker.lab.training import loop
 from worker.lab.training.loop import fit
@@ -17,7 +18,6 @@ from worker.lab.training.recipe import Recipe
 TIMEOUT = 800
 """Seconds; a busy machine takes minutes to load PyTorch."""
 MAX_PIXELS = 10**8
-ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -58,7 +58,7 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
     """A Python process of this environment; standard error goes with standard output."""
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
-        cwd=ROOT,
+        cwd=CHECKOUT,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

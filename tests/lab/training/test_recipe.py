@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.checkout import DOCS
 from worker.errors import ErrorCode, SetupError
 from worker.lab import training
 from worker.lab.training.recipe import Recipe, read_recipe, recipe_of
 
-PAGE = Path(__file__).parents[3] / "docs" / "training.md"
+PAGE = DOCS / "training.md"
 MINIMAL = {"name": "small", "data": "images", "out": "runs/small", "classes": ["authentic", "generator"]}
 
 

@@ -3,13 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.checkout import DOCS
 from tools.demo_weights.build import Composite
 from tools.demo_weights.figures_table import BEGIN, END, compared, insert, markdown
 from tools.demo_weights.finish import Figure, published_figures
 from tools.demo_weights.regions import overlap
 from worker.demo import DEMO_WEIGHTS
 
-PAGE = Path(__file__).parents[3] / "docs/demo-weights.md"
+PAGE = DOCS / "demo-weights.md"
 
 
 def _figure(value: float, images: str = "original") -> Figure:

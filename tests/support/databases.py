@@ -1,0 +1,105 @@
+"""Databases for tests, each cloned from a migrated template."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, LiteralString
+from urllib.parse import quote, urlencode
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from tests.support.postgres_proxy import PostgresProxy
+from tests.support.waiting import eventually
+from worker.store import Store
+from worker.store.migrate import upgrade
+
+Sql = Callable[..., list[tuple[Any, ...]]]
+"""Runs a statement with parameters; the rows it returns."""
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_url: str) -> Iterator[str]:
+    """Name of a migrated database, to be cloned."""
+    with new_database(postgres_url) as url:
+        upgrade(url)
+        yield str(conninfo_to_dict(url)["dbname"])
+
+
+@pytest.fixture
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    """A database without a schema."""
+    with new_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
+    """A migrated database of the test's own."""
+    with new_database(postgres_url, template=template_database) as url:
+        yield url
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    """An open store on `database_url`."""
+    with Store(database_url, pool_size=4) as store:
+        yield store
+
+
+@pytest.fixture
+def run(database_url: str) -> Iterator[Sql]:
+    """Runs a statement in the test's database without the store; the rows it returns."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+
+        def run(query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+            cursor = connection.execute(query, parameters or None)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+        yield run
+
+
+@pytest.fixture
+def proxy(database_url: str) -> Iterator[PostgresProxy]:
+    """A proxy in front of the test's database."""
+    proxy = PostgresProxy(database_url)
+    yield proxy
+    proxy.close()
+
+
+@contextmanager
+def new_database(server_url: str, template: str = "template0") -> Iterator[str]:
+    """Create a database as a copy of `template`; its URL. It is dropped in the end.
+
+    No connection is held meanwhile, so the server may be restarted.
+    """
+    name = f"susy_test_{uuid.uuid4().hex[:12]}"
+    # Postgres counts a template's last session for a moment after it was closed.
+    eventually(lambda: _create(server_url, name, template), 10)
+    try:
+        yield with_database(server_url, name)
+    finally:
+        _administrate(server_url, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+
+def with_database(server_url: str, name: str) -> str:
+    """The same server's URL with another database."""
+    parameters = {**conninfo_to_dict(server_url), "dbname": name}
+    return f"postgresql://?{urlencode(parameters, quote_via=quote)}"
+
+
+def _create(server_url: str, name: str, template: str) -> bool:
+    try:
+        _administrate(server_url, "CREATE DATABASE {} TEMPLATE {}", name, template)
+    except psycopg.errors.ObjectInUse:
+        return False
+    return True
+
+
+def _administrate(server_url: str, statement: LiteralString, *names: str) -> None:
+    with psycopg.connect(server_url, autocommit=True) as server:
+        server.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
