@@ -211,14 +211,13 @@ def test_what_cannot_be_opened_or_written_is_named(susy: Susy, tmp_path: Path) -
         assert susy("import", *arguments).code == 2
 
 
-def test_without_roots_it_says_how_to_go_on(susy: Susy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_roots_it_says_how_to_go_on(susy: Susy, tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("uri\n/a.jpg\n")
-    monkeypatch.setenv("SUSY_ROOTS", "")
-    refused = susy("import", "m.csv")
+    refused = susy("import", "m.csv", SUSY_ROOTS="")
     assert refused.code == 2
     assert "SUSY_ROOTS" in refused.stderr
     assert "--no-check-files" in refused.stderr
-    assert susy("import", "m.csv", "--no-check-files").code == 0
+    assert susy("import", "m.csv", "--no-check-files", SUSY_ROOTS="").code == 0
 
 
 def test_importing_again_changes_nothing(susy: Susy, run: Sql) -> None:
