@@ -10,8 +10,6 @@ acknowledge.
 from __future__ import annotations
 
 import argparse
-import base64
-import json
 import os
 import statistics
 import subprocess
@@ -28,9 +26,11 @@ import psycopg
 import redis
 
 from bench.servers import FILL, Servers, median, servers
+from schema.messages import SUBMIT_QUEUE, SUBMIT_TASK
 from schema.states import Lane
 from tests.support.ledger import examination, stored_scan
 from worker.log import configure_logging
+from worker.queue.messages import envelope
 from worker.queue.publisher import Publisher
 from worker.queue.reconciler import reconcile_forever
 from worker.settings import load_settings
@@ -136,7 +136,7 @@ def measure_worker(running: Servers, checks: int) -> None:
     settings = load_settings(
         database_url=environment["SUSY_DATABASE_URL"], redis_url=running.redis_url, log_level="WARNING"
     )
-    configure_logging(settings)
+    configure_logging(settings.log_format, settings.log_level)
     stopped = threading.Event()
     with (
         Store(settings.require_database_url(), pool_size=2) as store,
@@ -196,21 +196,9 @@ def work(client: redis.Redis, database_url: str, count: int) -> None:
 
 
 def message() -> str:
-    """A submission as docs/messages.md has it."""
+    """A submission, each of another image."""
     fields = {"version": 1, "source": "bench", "uri": "/images/1.jpg", "external_id": str(uuid4())}
-    return json.dumps(
-        {
-            "body": base64.b64encode(json.dumps([[], fields, {}]).encode()).decode(),
-            "content-type": "application/json",
-            "content-encoding": "utf-8",
-            "headers": {"task": "susy.submit", "id": str(uuid4())},
-            "properties": {
-                "delivery_tag": str(uuid4()),
-                "delivery_info": {"exchange": "", "routing_key": "submit"},
-                "body_encoding": "base64",
-            },
-        }
-    )
+    return envelope(SUBMIT_TASK, SUBMIT_QUEUE, kwargs=fields)
 
 
 class ReadyAnswer:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.scan import TILE, SelectionGrid, Tiling
+from schema.scan import TILE, Tiling
 from tests.support.scans import scan_of
 from worker.localization import MAP_LONGEST, find_regions, heatmap, map_png, overlay, rasterize
 from worker.pipeline.measure import lay_tiles
@@ -28,20 +28,6 @@ def test_every_pixel_has_the_mean_of_the_scored_tiles_over_it(width: int, height
             count[y : y + TILE, x : x + TILE] += 1
     expected = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
     np.testing.assert_allclose(rasterize(heatmap(scan), max(width, height)), expected, atol=1e-6)
-
-
-@given(st.integers(1, 1500), st.integers(1, 1500), st.sampled_from(SelectionGrid), st.integers(56, 224))
-def test_candidates_lie_among_the_tiles_row_by_row(width: int, height: int, mode: SelectionGrid, stride: int) -> None:
-    corners, candidates = lay_tiles(width, height, Tiling(mode, stride))
-    assert len(np.unique(corners, axis=0)) == len(corners)
-    order = corners[:, 1].astype(np.int64) * width + corners[:, 0]
-    assert (np.diff(order) > 0).all()
-    chosen = corners[candidates]
-    if mode is SelectionGrid.REFERENCE:
-        assert len(chosen) == (width // TILE) * (height // TILE)
-        assert (chosen % TILE == 0).all()
-    else:
-        assert len(chosen) == (-(-width // TILE) * -(-height // TILE) if min(width, height) >= TILE else 0)
 
 
 def test_the_stored_map_shows_scores_as_gray_and_unscored_tiles_as_transparent() -> None:
