@@ -34,7 +34,7 @@ ENV PATH=/opt/susy/bin:$PATH \
     XDG_DATA_HOME=/var/lib/susy \
     XDG_CACHE_HOME=/tmp \
     HF_HOME=/tmp/huggingface \
-    SUSY_ROOTS=/images \
+    SUSY_IMAGE_ROOTS=/images \
     SUSY_LOG_FORMAT=json
 USER 10001:10001
 WORKDIR /var/lib/susy

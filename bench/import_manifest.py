@@ -43,7 +43,7 @@ def main() -> None:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SUSY_")} | {
             "SUSY_DATABASE_URL": running.new_database("import"),
             "SUSY_REDIS_URL": running.redis_url,
-            "SUSY_ROOTS": str(folder),
+            "SUSY_IMAGE_ROOTS": str(folder),
             "PYTHONPATH": str(Path.cwd()),
         }
         with (

@@ -129,8 +129,8 @@ def measure_worker(running: Servers, checks: int) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SUSY_")} | {
         "SUSY_DATABASE_URL": running.new_database("worker"),
         "SUSY_REDIS_URL": running.redis_url,
-        "SUSY_ROOTS": str(Path.cwd()),
-        "SUSY_HEARTBEAT": "15",
+        "SUSY_IMAGE_ROOTS": str(Path.cwd()),
+        "SUSY_HEARTBEAT_INTERVAL": "15",
         "SUSY_LOG_FORMAT": "json",
     }
     settings = load_settings(

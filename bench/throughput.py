@@ -64,9 +64,9 @@ class Product:
         self._environment = {
             "SUSY_DATABASE_URL": self._url,
             "SUSY_REDIS_URL": running.redis_url,
-            "SUSY_ROOTS": str(folder),
+            "SUSY_IMAGE_ROOTS": str(folder),
             "SUSY_WEIGHTS": str(folder / "susy.safetensors"),
-            "SUSY_POLICY": str(folder / "policy.toml"),
+            "SUSY_POLICY_FILE": str(folder / "policy.toml"),
             "SUSY_TILING": "reference",
             "SUSY_DEVICE": "cpu",
             "SUSY_LOG_LEVEL": "WARNING",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from schema.states import Lane
 
@@ -62,8 +62,3 @@ class SubmitMessage(Submission):
     def submission(self) -> Submission:
         """The message without its envelope."""
         return Submission(**self.model_dump(exclude={"version"}))
-
-
-def invalid_fields(error: ValidationError) -> str:
-    """What is wrong with a submission, one clause per field."""
-    return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'message'}: {p['msg']}" for p in error.errors())

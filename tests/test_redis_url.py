@@ -194,7 +194,7 @@ def test_a_form_without_a_meaning_is_refused_with_a_sentence_that_holds_no_passw
     with pytest.raises(ConfigurationError) as caught:
         load_settings(redis_url=url)
     assert caught.value.code is ErrorCode.SETTINGS
-    assert caught.value.message.startswith("SUSY_REDIS_URL is not a valid Redis URL: ")
+    assert caught.value.message.startswith("SUSY_REDIS_URL: not a valid Redis URL: ")
     assert reason in caught.value.message
     assert SECRET not in caught.value.message
 

@@ -13,12 +13,13 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from schema.messages import Submission, invalid_fields
+from schema.messages import Submission
 from schema.states import Lane
 from worker.errors import ErrorCode, PermanentError
 from worker.queue.publisher import Publisher, submit_check
 from worker.settings import Settings, load_settings
 from worker.store import Receipt, Store
+from worker.validation import describe_invalid
 
 __all__ = ["Client", "Receipt", "submit"]
 
@@ -59,7 +60,7 @@ class Client:
                 attributes=attributes or {},
             )
         except ValidationError as error:
-            raise PermanentError(ErrorCode.INVALID_MESSAGE, invalid_fields(error)) from error
+            raise PermanentError(ErrorCode.INVALID_MESSAGE, describe_invalid(error)) from error
         except ValueError as error:
             raise PermanentError(ErrorCode.INVALID_MESSAGE, str(error)) from error
         return submit_check(submission, self._store, self._publisher)

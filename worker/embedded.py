@@ -176,7 +176,7 @@ def write_services(path: Path, settings: Settings) -> None:
     facts = {
         "database_url": settings.database_url,
         "redis_url": settings.redis_url,
-        "roots": [str(root) for root in settings.roots],
+        "image_roots": [str(root) for root in settings.image_roots],
     }
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:

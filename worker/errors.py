@@ -17,7 +17,7 @@ class ErrorCode(StrEnum):
     NOT_A_FILE = "not_a_file"
     """The source is a folder, a device or another thing without image bytes."""
     OUTSIDE_ROOTS = "outside_roots"
-    """The path, or what its links lead to, lies under none of `SUSY_ROOTS`."""
+    """The path, or what its links lead to, lies under none of `SUSY_IMAGE_ROOTS`."""
     UNSUPPORTED_SOURCE = "unsupported_source"
     """The URI's scheme has no reader here."""
     UNREADABLE = "unreadable"

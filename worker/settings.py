@@ -1,28 +1,49 @@
-"""Every setting, read from `SUSY_…` variables once, checked, frozen."""
+"""Every setting, read from `SUSY_…` variables once, checked, frozen.
+
+Reading order: `Settings`, whose fields are the settings; `load_settings`, which every process calls once; then the
+types of values and the sources they come from. `docs/settings.md` and the README's table are made from the fields by
+`python -m tools.settings_table`.
+"""
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
+import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from schema.scan import MAX_STRIDE, MIN_STRIDE, TILE, SelectionGrid, Tiling
 from worker.errors import ConfigurationError, ErrorCode
 from worker.redis_url import EXAMPLE as REDIS_URL_EXAMPLE
 from worker.redis_url import RedisUrl
+from worker.units import Duration, Size
+from worker.validation import describe_invalid
 
 STATE_DIRECTORY = Path(".susy")
 """Where `susy up` keeps its data and leaves the addresses of its servers."""
 SERVICES_FILE = STATE_DIRECTORY / "services.toml"
 
+PREFIX = "SUSY_"
 DATABASE_URL_EXAMPLE = "postgresql://user:password@host:5432/database"
 
 
@@ -35,80 +56,163 @@ class LogFormat(StrEnum):
     CONSOLE = "console"
 
 
+def setting(
+    default: Any, description: str, unit: str, *, default_text: str = "", old_name: str = "", **limits: Any
+) -> Any:
+    """A field of `Settings`.
+
+    `default_text` says what an absent value stands for; `old_name` is what the version before called the setting.
+    """
+    facts: dict[str, Any] = {"unit": unit, "default_text": default_text, "old_name": old_name}
+    return Field(default, description=description, json_schema_extra=facts, **limits)
+
+
 class Settings(BaseSettings):
-    """All settings of one process. Times are seconds, sizes bytes unless their name says otherwise."""
+    """All settings of one process. Durations are seconds, sizes bytes."""
 
-    model_config = SettingsConfigDict(env_prefix="SUSY_", env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
-    # Services
-    database_url: str | None = None
-    """Postgres, as a libpq URL."""
-    redis_url: str | None = None
-    """Redis or Valkey, `redis://…`, `rediss://…` or `unix://…`."""
-    key_prefix: str = "susy:"
-    """Put before every Redis key, so that several deployments can share a server."""
+    # Servers
+    database_url: str | None = setting(None, "Postgres, as a libpq URL.", "URL")
+    redis_url: str | None = setting(
+        None, "Redis or Valkey: `redis://`, `rediss://` (TLS) or `unix://` (a socket).", "URL"
+    )
+    key_prefix: str = setting(
+        "susy:", "Put before every Redis key, so that several deployments can share a server.", "text", max_length=100
+    )
 
     # Detector
-    weights: str | None = None
-    """`demo`, or the path of a weights file; without it, the file that `susy weights pull` left."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    tiling: SelectionGrid = SelectionGrid.COVERAGE
-    stride: Annotated[int, Field(ge=MIN_STRIDE, le=MAX_STRIDE)] = TILE
-    batch: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Most tiles in one forward pass; by default 16 on a CPU (cache-sized), 128 on CUDA."""
-    threads: Annotated[int, Field(ge=1)] | None = None
-    """CPU threads of one forward pass; by default all the process may use."""
+    weights: str | None = setting(
+        None,
+        "A weights file, or `demo` for the demonstration weights.",
+        "file",
+        default_text="that of `susy weights pull`",
+    )
+    device: str = setting(
+        "auto",
+        "Where the network runs: `auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes a GPU if there is one.",
+        "name",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+    )
+    tiling: SelectionGrid = setting(
+        SelectionGrid.COVERAGE,
+        "The grid that scored tiles are selected from: `coverage` or `reference`. `coverage` covers every pixel, "
+        "`reference` the whole tiles from the top left, as the released example does.",
+        "name",
+    )
+    stride: int = setting(
+        TILE,
+        "Distance between the tiles of the localization map. A smaller one draws finer maps and scores more tiles.",
+        "pixels",
+        ge=MIN_STRIDE,
+        le=MAX_STRIDE,
+    )
+    batch_size: int | None = setting(
+        None,
+        "Most tiles in one forward pass of the network.",
+        "tiles",
+        default_text="16 on a CPU, 128 on CUDA",
+        old_name="batch",
+        ge=1,
+        le=1024,
+    )
+    threads: int | None = setting(
+        None, "CPU threads of one forward pass.", "threads", default_text="all of the process", ge=1
+    )
 
-    # Intake
-    roots: Annotated[tuple[Path, ...], NoDecode] = ()
-    """Folders under which images may be read, separated by `:`. Nothing outside them is opened."""
-    max_bytes: Annotated[int, Field(ge=1)] = 50_000_000
-    max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
+    # Images
+    image_roots: Annotated[tuple[Path, ...], NoDecode] = setting(
+        (),
+        "Folders under which images may be read, separated by `:`. No file outside them is opened.",
+        "folders",
+        old_name="roots",
+    )
+    max_bytes: Size = setting(
+        50_000_000, "Largest encoded image. A larger one is quarantined as `too_many_bytes`.", "size", ge=1
+    )
+    max_pixels: int = setting(
+        100_000_000,
+        "Largest decoded image. A larger one is quarantined as `too_many_pixels`, before it is decoded.",
+        "pixels",
+        ge=1,
+    )
 
     # Decisions
-    policy: Path | None = None
-    """The default policy's TOML file; the built-in cautious one when absent."""
-    policies: Path | None = None
-    """A folder of further policies that a submission may name."""
+    policy_file: Path | None = setting(
+        None,
+        "The default policy, a TOML file.",
+        "file",
+        default_text="the built-in policy",
+        old_name="policy",
+    )
+    policy_dir: Path | None = setting(
+        None,
+        "A folder of further policies, which a submission may name. Every `*.toml` file in it is one.",
+        "folder",
+        old_name="policies",
+    )
 
     # Queue
-    concurrency: Annotated[int, Field(ge=1, le=256)] = 4
-    """Images in flight in one worker process."""
-    lease: Annotated[float, Field(gt=0)] = 90.0
-    heartbeat: Annotated[float, Field(gt=0)] = 15.0
-    hard_deadline: Annotated[float, Field(gt=0)] = 240.0
-    """Longest an attempt may take; past it the lease is no longer renewed and the process exits."""
-    visibility_timeout: Annotated[float, Field(gt=0)] = 300.0
-    """When Redis hands an unacknowledged message to another worker."""
-    max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
-    grace: Annotated[float, Field(ge=0)] = 30.0
-    """How long a worker that is told to stop may finish what it runs; then it gives the rest back."""
-    alive_file: Path | None = None
-    """Touched at every heartbeat while the worker is not stuck, for an orchestrator's liveness probe."""
-    reconcile_every: Annotated[float, Field(gt=0)] = 5.0
+    concurrency: int = setting(4, "Images in flight in one worker process.", "images", ge=1, le=256)
+    lease_duration: Duration = setting(
+        90.0,
+        "How long a worker holds a check without a heartbeat. Then another worker may take the check.",
+        "duration",
+        old_name="lease",
+        gt=0,
+    )
+    heartbeat_interval: Duration = setting(
+        15.0,
+        "Time between two renewals of a worker's leases. At most half of `SUSY_LEASE_DURATION`.",
+        "duration",
+        old_name="heartbeat",
+        gt=0,
+    )
+    hard_deadline: Duration = setting(
+        240.0,
+        "Longest time that one attempt may take. Then its worker process exits. Below `SUSY_VISIBILITY_TIMEOUT`.",
+        "duration",
+        gt=0,
+    )
+    visibility_timeout: Duration = setting(
+        300.0, "Time after which Redis gives an unacknowledged message to another worker.", "duration", gt=0
+    )
+    max_attempts: int = setting(5, "Attempts at one check before it is quarantined.", "attempts", ge=1, le=100)
+    shutdown_grace: Duration = setting(
+        30.0,
+        "Time that a stopping worker has to finish the images it holds. Then it gives the rest back.",
+        "duration",
+        old_name="grace",
+        ge=0,
+    )
+    alive_file: Path | None = setting(
+        None,
+        "A file that the worker touches while it is not stuck, at every heartbeat. `susy health alive` reads it.",
+        "file",
+    )
+    reconcile_interval: Duration = setting(
+        5.0, "Time between two rounds of the reconciler.", "duration", old_name="reconcile_every", gt=0
+    )
 
     # Logs
-    log_format: LogFormat = LogFormat.AUTO
-    log_level: Annotated[str, Field(pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
-
-    @field_validator("roots", mode="before")
-    @classmethod
-    def _split_roots(cls, value: Any) -> Any:
-        return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
-
-    @field_validator("roots")
-    @classmethod
-    def _absolute_roots(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
-        roots = tuple(root.expanduser().resolve() for root in value)
-        if Path("/") in roots:
-            raise ValueError("'/' would allow every file of the machine; name the folders that hold images")
-        return roots
+    log_format: LogFormat = setting(
+        LogFormat.AUTO,
+        "Form of log lines: `auto`, `json` or `console`. `auto` is `console` on a terminal and `json` elsewhere.",
+        "name",
+    )
+    log_level: str = setting(
+        "INFO", "Least severe level that is logged: `DEBUG`, `INFO`, `WARNING` or `ERROR`.", "name",
+        pattern=r"^(DEBUG|INFO|WARNING|ERROR)$",
+    )  # fmt: skip
 
     @field_validator("database_url")
     @classmethod
     def _postgres_url(cls, value: str | None) -> str | None:
         if value is not None:
-            _parsed_by(conninfo_to_dict, value, DATABASE_URL_EXAMPLE)
+            try:
+                conninfo_to_dict(value)
+            except ProgrammingError:  # libpq's own text may repeat the password
+                raise ValueError(f"not a valid Postgres URL; an example is {DATABASE_URL_EXAMPLE}") from None
         return value
 
     @field_validator("redis_url")
@@ -118,13 +222,40 @@ class Settings(BaseSettings):
             try:
                 RedisUrl.parse(value)
             except ValueError as error:
-                raise ValueError(f"is not a valid Redis URL: {error}; an example is {REDIS_URL_EXAMPLE}") from None
+                raise ValueError(f"not a valid Redis URL: {error}; an example is {REDIS_URL_EXAMPLE}") from None
         return value
+
+    @field_validator("key_prefix")
+    @classmethod
+    def _key_prefix(cls, value: str) -> str:
+        # kombu cuts the prefix off by its number of letters, from keys that are bytes, and subscribes to patterns.
+        if not re.fullmatch(r"[!-~]*", value) or set(value) & set("*?[]{}\\"):
+            raise ValueError(r"must be printable ASCII without spaces and without any of * ? [ ] { } \ ")
+        return value
+
+    @field_validator("image_roots", mode="before")
+    @classmethod
+    def _split_roots(cls, value: Any) -> Any:
+        return tuple(part for part in value.split(os.pathsep) if part) if isinstance(value, str) else value
+
+    @field_validator("image_roots")
+    @classmethod
+    def _absolute_roots(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        try:
+            roots = tuple(root.expanduser().resolve() for root in value)
+        except (OSError, RuntimeError) as error:  # an unknown user after ~, a loop of links
+            raise ValueError(f"cannot be resolved: {error}") from None
+        if Path("/") in roots:
+            raise ValueError("'/' would allow every file of the machine; name the folders that hold images")
+        return roots
 
     @model_validator(mode="after")
     def _timings_fit(self) -> Self:
-        if not self.heartbeat * 2 <= self.lease:
-            raise ValueError("SUSY_HEARTBEAT must be at most half of SUSY_LEASE, or one late beat loses the lease")
+        if not self.heartbeat_interval * 2 <= self.lease_duration:
+            raise ValueError(
+                "SUSY_HEARTBEAT_INTERVAL must be at most half of SUSY_LEASE_DURATION, or one late heartbeat loses the "
+                "lease"
+            )
         if not self.hard_deadline < self.visibility_timeout:
             raise ValueError(
                 "SUSY_HARD_DEADLINE must be below SUSY_VISIBILITY_TIMEOUT, or Redis hands running checks out again"
@@ -140,7 +271,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, _RunningServices(settings_cls)
+        """What `susy up`, running in this folder, says of its servers; the environment overrides it."""
+        return init_settings, _Environment(settings_cls), TomlConfigSettingsSource(settings_cls, SERVICES_FILE)
 
     @cached_property
     def grid(self) -> Tiling:
@@ -148,53 +280,89 @@ class Settings(BaseSettings):
         return Tiling(self.tiling, self.stride)
 
     def require_database_url(self) -> str:
-        """The Postgres URL, or a `SetupError` that says how to set it."""
-        return _needed(self.database_url, "SUSY_DATABASE_URL", DATABASE_URL_EXAMPLE)
+        """The Postgres URL. Raises `ConfigurationError` that says how to set it."""
+        return _required(self.database_url, "SUSY_DATABASE_URL", DATABASE_URL_EXAMPLE)
 
     def require_redis_url(self) -> str:
-        """The Redis URL, or a `SetupError` that says how to set it."""
-        return _needed(self.redis_url, "SUSY_REDIS_URL", REDIS_URL_EXAMPLE)
+        """The Redis URL. Raises `ConfigurationError` that says how to set it."""
+        return _required(self.redis_url, "SUSY_REDIS_URL", REDIS_URL_EXAMPLE)
 
     def require_redis(self) -> RedisUrl:
-        """Where Redis is, for every client; raises as `require_redis_url` does."""
+        """Where Redis is, for every client. Raises as `require_redis_url` does."""
         return RedisUrl.parse(self.require_redis_url())
+
+    def require_image_roots(self) -> tuple[Path, ...]:
+        """The image roots. Raises `ConfigurationError` that says how to set them."""
+        if not self.image_roots:
+            raise ConfigurationError(
+                ErrorCode.SETTINGS, "SUSY_IMAGE_ROOTS is not set; set it to the folders that hold images"
+            )
+        return self.image_roots
+
+    def environment(self) -> dict[str, str]:
+        """The variables that give another process these settings."""
+        values = {name: value for name, value in self if value is not None}
+        values["image_roots"] = os.pathsep.join(map(str, self.image_roots))
+        return {variable(name): str(value) for name, value in values.items()}
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Read and check the settings. Raises `SetupError` with the variable's name and the remedy."""
+    """Read and check the settings. Raises `ConfigurationError` with the variable's name and the remedy."""
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        raise ConfigurationError(ErrorCode.SETTINGS, "; ".join(map(_one_line, error.errors()))) from None
+        problems = describe_invalid(error, name=variable)
+        raise ConfigurationError(ErrorCode.SETTINGS, problems) from None
+    except SettingsError as error:  # an old and a new name that contradict each other
+        raise ConfigurationError(ErrorCode.SETTINGS, str(error.__cause__)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(
+            ErrorCode.SETTINGS, f"{SERVICES_FILE} cannot be read: {error}; `susy up` writes it, remove it"
+        ) from error
 
 
-class _RunningServices(PydanticBaseSettingsSource):
-    """What `susy up`, running in this folder, says of its servers; the environment overrides it."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        if not SERVICES_FILE.is_file():
-            return {}
-        return tomllib.loads(SERVICES_FILE.read_text())
+def variable(name: str) -> str:
+    """The environment variable of the field `name`."""
+    return f"{PREFIX}{name.upper()}"
 
 
-def _parsed_by(parse: Callable[[str], object], value: str, example: str) -> None:
-    try:
-        parse(value)
-    except Exception:  # noqa: BLE001 (a parser's own text may repeat the password)
-        raise ValueError(f"is no valid URL; expected something like {example}") from None
+def facts(field: FieldInfo) -> Mapping[str, str]:
+    """What `setting` was told of a field: `unit`, `default_text` and `old_name`."""
+    return field.json_schema_extra  # type: ignore[return-value]
 
 
-def _needed(value: str | None, variable: str, example: str) -> str:
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Variables that look like settings and are none, in order."""
+    known = {variable(name) for field_name, field in Settings.model_fields.items()
+             for name in (field_name, facts(field)["old_name"])}  # fmt: skip
+    return sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
+
+
+class _Environment(EnvSettingsSource):
+    """The `SUSY_…` variables, by their names and by those of the version before."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        value, key, is_complex = super().get_field_value(field, field_name)
+        old = variable(facts(field)["old_name"])
+        old_value = self.env_vars.get(old.lower()) if old != PREFIX else None
+        if old_value is None:
+            return value, key, is_complex
+        new = variable(field_name)
+        if value is not None and value != old_value:
+            raise ValueError(f"{old} is the old name of {new}, and both are set, to different values; unset {old}")
+        _warn_of_old_name(old, new)
+        return old_value, key, is_complex
+
+
+@functools.cache  # once per process
+def _warn_of_old_name(old: str, new: str) -> None:
+    logging.getLogger(__name__).warning("%s is deprecated and will be refused by the next version; use %s", old, new)
+
+
+def _required(value: str | None, name: str, example: str) -> str:
     if value is None:
         raise ConfigurationError(
-            ErrorCode.SETTINGS, f"{variable} is not set; set it (like {example}), or start `susy up` in this folder"
+            ErrorCode.SETTINGS,
+            f"{name} is not set; set it (such as {example}), or start `susy up` in this folder",
         )
     return value
-
-
-def _one_line(error: Any) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"SUSY_{str(error['loc'][0]).upper()} {message}" if error["loc"] else message

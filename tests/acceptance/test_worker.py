@@ -116,7 +116,7 @@ def test_the_hostile_corpus_ends_in_verdicts_or_codes_and_harms_no_neighbour(
     cases = build(corpus)
     # More than are published as they are submitted; the rest comes in its turn.
     processes.start_reconciler()
-    worker = processes.start_worker(SUSY_CONCURRENCY="4", SUSY_ROOTS=f"{images}:{corpus}")
+    worker = processes.start_worker(SUSY_CONCURRENCY="4", SUSY_IMAGE_ROOTS=f"{images}:{corpus}")
     with Client(settings) as client:
         alone = ended(client.submit(source="alone", uri=str(images / "b.png")).check_id)
         (images / "beside.png").write_bytes((images / "b.png").read_bytes())
@@ -224,7 +224,7 @@ def test_log_lines_are_json_with_the_check_id_and_no_secret(
     ("environment", "word"),
     [
         ({"SUSY_WEIGHTS": ""}, "SUSY_WEIGHTS"),
-        ({"SUSY_ROOTS": ""}, "SUSY_ROOTS"),
+        ({"SUSY_IMAGE_ROOTS": ""}, "SUSY_IMAGE_ROOTS"),
         ({"SUSY_DEVICE": "cuda:7"}, "SUSY_DEVICE"),
         ({"SUSY_HARD_DEADLINE": "400"}, "SUSY_VISIBILITY_TIMEOUT"),
         ({"SUSY_REDIS_URL": "nonsense"}, "SUSY_REDIS_URL"),

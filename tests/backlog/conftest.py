@@ -33,7 +33,7 @@ def roots(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(database_url: str, redis_url: str, key_prefix: str, roots: Path) -> Settings:
-    return load_settings(database_url=database_url, redis_url=redis_url, key_prefix=key_prefix, roots=(roots,))
+    return load_settings(database_url=database_url, redis_url=redis_url, key_prefix=key_prefix, image_roots=(roots,))
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def publisher(settings: Settings) -> Iterator[Publisher]:
 @pytest.fixture
 def environment(database_url: str, roots: Path) -> dict[str, str]:
     """What the commands need. No Redis: none of them talks to it."""
-    return {"SUSY_DATABASE_URL": database_url, "SUSY_ROOTS": str(roots)}
+    return {"SUSY_DATABASE_URL": database_url, "SUSY_IMAGE_ROOTS": str(roots)}
 
 
 @pytest.fixture

@@ -213,11 +213,11 @@ def test_what_cannot_be_opened_or_written_is_named(susy: Susy, tmp_path: Path) -
 
 def test_without_roots_it_says_how_to_go_on(susy: Susy, tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("uri\n/a.jpg\n")
-    refused = susy("import", "m.csv", SUSY_ROOTS="")
+    refused = susy("import", "m.csv", SUSY_IMAGE_ROOTS="")
     assert refused.code == 2
-    assert "SUSY_ROOTS" in refused.stderr
+    assert "SUSY_IMAGE_ROOTS" in refused.stderr
     assert "--no-check-files" in refused.stderr
-    assert susy("import", "m.csv", "--no-check-files", SUSY_ROOTS="").code == 0
+    assert susy("import", "m.csv", "--no-check-files", SUSY_IMAGE_ROOTS="").code == 0
 
 
 def test_importing_again_changes_nothing(susy: Susy, run: Sql) -> None:

@@ -180,12 +180,12 @@ class Deployment:
         return scorer | {
             "SUSY_DATABASE_URL": self.database_url,
             "SUSY_REDIS_URL": self.valkey.url,
-            "SUSY_ROOTS": str(self.images.folder),
+            "SUSY_IMAGE_ROOTS": str(self.images.folder),
             "SUSY_THREADS": "1",
-            "SUSY_LEASE": "2",
-            "SUSY_HEARTBEAT": "0.5",
+            "SUSY_LEASE_DURATION": "2",
+            "SUSY_HEARTBEAT_INTERVAL": "0.5",
             "SUSY_HARD_DEADLINE": "60",
-            "SUSY_RECONCILE_EVERY": "0.3",
+            "SUSY_RECONCILE_INTERVAL": "0.3",
             "SUSY_LOG_FORMAT": "json",
         }
 

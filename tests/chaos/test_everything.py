@@ -75,10 +75,10 @@ def up(tmp_path: Path, random_weights: Path) -> Iterator[Up]:
         **{
             "SUSY_WEIGHTS": str(random_weights),
             "SUSY_THREADS": "1",
-            "SUSY_LEASE": "2",
-            "SUSY_HEARTBEAT": "0.5",
-            "SUSY_GRACE": "3",
-            "SUSY_RECONCILE_EVERY": "0.3",
+            "SUSY_LEASE_DURATION": "2",
+            "SUSY_HEARTBEAT_INTERVAL": "0.5",
+            "SUSY_SHUTDOWN_GRACE": "3",
+            "SUSY_RECONCILE_INTERVAL": "0.3",
         }
     )
     up = Up(tmp_path, environment)

@@ -33,7 +33,7 @@ def test_sigterm_finishes_what_runs_and_charges_nobody(deployment: Deployment) -
 
 def test_sigterm_gives_back_what_does_not_finish_within_the_grace_time(deployment: Deployment) -> None:
     deployment.reconciler()
-    worker = busy(deployment, CHAOS_SECONDS="300", SUSY_GRACE="1")
+    worker = busy(deployment, CHAOS_SECONDS="300", SUSY_SHUTDOWN_GRACE="1")
     worker.signal(signal.SIGTERM)
     assert worker.wait(30) == 0
     assert deployment.count("state = 'running'") == 0
@@ -61,7 +61,7 @@ def test_a_worker_told_to_end_at_once_leaves_no_half_verdict(deployment: Deploym
 def test_a_worker_that_waits_for_postgres_can_still_be_stopped(deployment: Deployment) -> None:
     proxy = PostgresProxy(deployment.database_url)
     deployment.reconciler()
-    worker = busy(deployment, CHAOS_SECONDS="1", SUSY_GRACE="2", SUSY_DATABASE_URL=proxy.url)
+    worker = busy(deployment, CHAOS_SECONDS="1", SUSY_SHUTDOWN_GRACE="2", SUSY_DATABASE_URL=proxy.url)
     proxy.refuse(True)
     proxy.cut()
     worker.signal(signal.SIGTERM)

@@ -64,7 +64,7 @@ def test_the_tiling_and_the_policy_come_from_the_settings(images: Path, random_w
     policy.write_text('name = "lenient"\nsynthetic_at = 1.0\nauthentic_below = 1.0\nregion_at = 1.0\n')
     result = susy(
         "check", "--json", images / "b.png", folder=images,
-        SUSY_WEIGHTS=str(random_weights), SUSY_POLICY=str(policy), SUSY_TILING="reference",
+        SUSY_WEIGHTS=str(random_weights), SUSY_POLICY_FILE=str(policy), SUSY_TILING="reference",
     )  # fmt: skip
     document = json.loads(result.stdout)
     assert document["policy"]["name"] == "lenient"

@@ -82,7 +82,7 @@ def test_an_error_is_one_printable_line() -> None:
 
 
 def test_submitted_names_come_back_as_they_were_judged(odd: Path, database_url: str, redis_url: str) -> None:
-    services = {"SUSY_DATABASE_URL": database_url, "SUSY_REDIS_URL": redis_url, "SUSY_ROOTS": str(odd)}
+    services = {"SUSY_DATABASE_URL": database_url, "SUSY_REDIS_URL": redis_url, "SUSY_IMAGE_ROOTS": str(odd)}
     result = susy("submit", "--json", *sorted(odd.glob("*.png")), odd / "loop", folder=odd, **services)
     assert "Traceback" not in result.stderr
     documents = [json.loads(line) for line in result.stdout.splitlines()]

@@ -130,14 +130,14 @@ def test_any_number_of_workers_can_run(name: str) -> None:
 
 
 def test_a_worker_is_given_more_time_to_stop_than_it_takes() -> None:
-    assert seconds(SERVICES["worker"]["stop_grace_period"]) > Settings().grace + RELEASE_TIMEOUT
+    assert seconds(SERVICES["worker"]["stop_grace_period"]) > Settings().shutdown_grace + RELEASE_TIMEOUT
 
 
 def test_images_are_mounted_read_only_where_workers_may_read() -> None:
     for name in ("worker", "worker-gpu"):
         images = next(volume for volume in SERVICES[name]["volumes"] if volume["type"] == "bind")
         assert images["read_only"]
-        assert SERVICES[name]["environment"]["SUSY_ROOTS"] == images["target"]
+        assert SERVICES[name]["environment"]["SUSY_IMAGE_ROOTS"] == images["target"]
 
 
 def test_the_gpu_worker_runs_only_when_asked_for() -> None:

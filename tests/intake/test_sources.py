@@ -71,7 +71,7 @@ def test_a_source_without_a_reader_is_unsupported_and_its_secrets_stay_out_of_th
 def test_without_roots_everything_is_refused_and_the_message_names_the_setting(root: Path) -> None:
     error = refusal(root / "a.jpg")
     assert error.code == ErrorCode.OUTSIDE_ROOTS
-    assert "SUSY_ROOTS" in error.message
+    assert "SUSY_IMAGE_ROOTS" in error.message
 
 
 @pytest.mark.parametrize("escape", ["../secret.jpg", "x/../../secret.jpg", "%2e%2e/secret.jpg", "..%2fsecret.jpg"])
@@ -221,7 +221,7 @@ def test_running_out_of_descriptors_is_transient(root: Path) -> None:
 def test_a_root_that_is_not_mounted_is_transient(tmp_path: Path) -> None:
     error = refusal(tmp_path / "mount" / "a.jpg", tmp_path / "mount")
     assert isinstance(error, TransientError)
-    assert "SUSY_ROOTS" in error.message
+    assert "SUSY_IMAGE_ROOTS" in error.message
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads what nobody may read")

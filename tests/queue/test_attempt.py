@@ -138,12 +138,12 @@ def test_the_lease_is_kept_while_a_slow_image_is_scored(
 ) -> None:
     score = runtime.detector.score
     monkeypatch.setattr(
-        runtime.detector, "score", lambda tiles: (time.sleep(2 * runtime.settings.lease), score(tiles))[1]
+        runtime.detector, "score", lambda tiles: (time.sleep(2 * runtime.settings.lease_duration), score(tiles))[1]
     )
     check_id = submitted(runtime, images / "a.png")
     working = threading.Thread(target=attempt, args=(check_id, runtime))
     working.start()
-    time.sleep(1.5 * runtime.settings.lease)
+    time.sleep(1.5 * runtime.settings.lease_duration)
     assert runtime.store.reclaim_expired(max_attempts=5, limit=10).requeued == 0
     working.join()
     view = runtime.store.show(check_id)
@@ -159,7 +159,7 @@ def test_a_worker_whose_lease_was_taken_over_writes_nothing(
     def robbed(tiles: list[object]) -> object:
         # While this attempt scores, its heartbeat has stopped and another worker takes the check over.
         runtime.heartbeat.stop()
-        time.sleep(runtime.settings.lease + 0.2)
+        time.sleep(runtime.settings.lease_duration + 0.2)
         assert runtime.store.claim(check_id, worker="thief", lease=60, max_attempts=5) is not None
         return score(tiles)  # type: ignore[arg-type]
 
@@ -175,7 +175,7 @@ def test_a_stuck_attempt_is_handed_on_its_neighbours_are_given_back_and_the_proc
     runtime: Runtime, images: Path
 ) -> None:
     ended = threading.Event()
-    settings = runtime.settings.model_copy(update={"hard_deadline": 0.5, "heartbeat": 0.1})
+    settings = runtime.settings.model_copy(update={"hard_deadline": 0.5, "heartbeat_interval": 0.1})
     heartbeat = LeaseHeartbeat(runtime.store, settings, exit_process=ended.set)
     claims = []
     for name in ("a.png", "b.png"):
@@ -242,7 +242,7 @@ def test_while_a_suspect_waits_to_be_alone_no_other_attempt_begins(
 
 def test_waiting_for_a_service_does_not_count_as_being_stuck(runtime: Runtime, images: Path) -> None:
     ended = threading.Event()
-    settings = runtime.settings.model_copy(update={"hard_deadline": 0.5, "heartbeat": 0.1})
+    settings = runtime.settings.model_copy(update={"hard_deadline": 0.5, "heartbeat_interval": 0.1})
     heartbeat = LeaseHeartbeat(runtime.store, settings, exit_process=ended.set)
     claim = runtime.store.claim(submitted(runtime, images / "a.png"), worker="w", lease=60, max_attempts=5)
     assert claim is not None

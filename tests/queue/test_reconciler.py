@@ -80,7 +80,7 @@ def test_a_dead_workers_check_is_freed_and_published_and_the_exhausted_quarantin
 def test_a_lane_is_fed_as_it_drains_and_not_only_once_a_round(
     store: Store, publisher: Publisher, settings: Settings, redis_url: str
 ) -> None:
-    seldom = settings.model_copy(update={"reconcile_every": 60.0})
+    seldom = settings.model_copy(update={"reconcile_interval": 60.0})
     stop = threading.Event()
     thread = threading.Thread(target=reconcile_forever, args=(store, publisher, seldom, stop))
     thread.start()

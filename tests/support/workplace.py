@@ -44,14 +44,14 @@ def settings(database_url: str, redis_url: str, images: Path, random_weights: Pa
     return load_settings(
         database_url=database_url,
         redis_url=redis_url,
-        roots=(images,),
+        image_roots=(images,),
         weights=str(random_weights),
         device="cpu",
         concurrency=2,
-        lease=2.0,
-        heartbeat=0.3,
+        lease_duration=2.0,
+        heartbeat_interval=0.3,
         hard_deadline=20.0,
-        reconcile_every=0.2,
+        reconcile_interval=0.2,
     )
 
 
@@ -62,12 +62,12 @@ def processes(settings: Settings, tmp_path: Path) -> Iterator[Processes]:
         "SUSY_DATABASE_URL": settings.require_database_url(),
         "SUSY_REDIS_URL": settings.require_redis_url(),
         "SUSY_KEY_PREFIX": settings.key_prefix,
-        "SUSY_ROOTS": os.pathsep.join(map(str, settings.roots)),
+        "SUSY_IMAGE_ROOTS": os.pathsep.join(map(str, settings.image_roots)),
         "SUSY_WEIGHTS": settings.weights or "",
         "SUSY_CONCURRENCY": "2",
-        "SUSY_LEASE": "2",
-        "SUSY_HEARTBEAT": "0.5",
-        "SUSY_RECONCILE_EVERY": "0.3",
+        "SUSY_LEASE_DURATION": "2",
+        "SUSY_HEARTBEAT_INTERVAL": "0.5",
+        "SUSY_RECONCILE_INTERVAL": "0.3",
         "SUSY_LOG_FORMAT": "json",
     }
     processes = Processes(variables, tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +15,7 @@ from schema.states import CheckState, Lane
 from worker.cli.output import notes, out, print_json, progress_bar
 from worker.settings import load_settings
 from worker.store import CheckFilter, Store
+from worker.units import parse_duration
 
 STEP = 1000
 """Checks changed in one transaction, so that no worker waits long for a row."""
@@ -145,17 +145,13 @@ def _ids(check_ids: list[UUID] | None) -> list[UUID] | None:
     return sorted(set(check_ids)) if check_ids else None
 
 
-_AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
 def _moment(given: str | None, now: datetime) -> datetime | None:
     """A point in time as an operator writes it; without a zone, in that of this machine."""
     if given is None:
         return None
-    if ago := _AGO.fullmatch(given.strip()):
-        return now - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
     try:
+        if given.strip().endswith(("s", "m", "h", "d")):
+            return now - timedelta(seconds=parse_duration(given))
         return datetime.fromisoformat(given.strip()).astimezone()
-    except ValueError:
-        raise typer.BadParameter(f"{given!r} is no time; write 2026-01-31T08:00, or 2h for two hours ago") from None
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(f"{given!r} is not a time; write 2026-01-31T08:00, or 2h for two hours ago") from None

@@ -42,7 +42,7 @@ def import_(
         list[str] | None, typer.Option(help="Of a folder, only files whose name matches, like '*.jpg'; repeatable.")
     ] = None,
     check_files: Annotated[
-        bool, typer.Option(help="Reject what SUSY_ROOTS do not hold. Turn it off where the images are elsewhere.")
+        bool, typer.Option(help="Reject what SUSY_IMAGE_ROOTS do not hold. Turn it off where the images are elsewhere.")
     ] = True,
     rejects: Annotated[
         Path | None, typer.Option(help="Where rejected lines go; by default SOURCE.rejects.jsonl in this folder.")
@@ -86,13 +86,17 @@ def import_(
 def _locator(settings: Settings) -> Located:
     from worker.intake.sources import locate
 
-    missing = [str(root) for root in settings.roots if not root.is_dir()]
-    if missing or not settings.roots:
-        what = f"SUSY_ROOTS names {missing[0]}, which is no folder here" if missing else "SUSY_ROOTS is not set"
+    missing = [str(root) for root in settings.image_roots if not root.is_dir()]
+    if missing or not settings.image_roots:
+        what = (
+            f"SUSY_IMAGE_ROOTS names {missing[0]}, which is not a folder here"
+            if missing
+            else "SUSY_IMAGE_ROOTS is not set"
+        )
         raise ConfigurationError(
             ErrorCode.SETTINGS, f"{what}; set it to the folders that hold the images, or add --no-check-files"
         )
-    return partial(locate, roots=settings.roots)
+    return partial(locate, roots=settings.image_roots)
 
 
 def _name(origin: str) -> str:

@@ -97,7 +97,7 @@ def _examined(files: list[Path], settings: Settings) -> Iterator[dict[str, Any]]
     from worker.pipeline.examine import Examiner
     from worker.policy.policy import load_policies
 
-    policy = load_policies(settings.policy, settings.policies).default
+    policy = load_policies(settings.policy_file, settings.policy_dir).default
 
     def examined(file: Path) -> dict[str, Any]:
         path = shown_path(file)

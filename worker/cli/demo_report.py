@@ -88,7 +88,7 @@ def _pictures(result: SampleResult, folder: Path, settings: Settings) -> str:
     if view.scan is None or view.verdict is None:
         return ""
     try:
-        pixels = decode(read(view.uri, settings.roots, settings.max_bytes), settings.max_pixels).pixels
+        pixels = decode(read(view.uri, settings.image_roots, settings.max_bytes), settings.max_pixels).pixels
     except SusyError as error:
         return f"<p>{html.escape(error.message)}</p>"
     plain = PIL.Image.fromarray(pixels)

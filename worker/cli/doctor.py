@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import redis
@@ -11,13 +12,14 @@ from rich.text import Text
 
 from worker.cli.output import out
 from worker.errors import ConfigurationError, ErrorCode, SetupError, SusyError
-from worker.settings import Settings, load_settings
+from worker.settings import Settings, load_settings, unknown_variables
 
 
 def doctor() -> None:
     """Test settings, database, Redis, image roots, weights, device and policies; exit 2 if one fails."""
     settings = load_settings()
     examinations: dict[str, Callable[[Settings], str]] = {
+        "settings": _settings,
         "database": _database,
         "redis": _redis,
         "roots": _roots,
@@ -36,6 +38,11 @@ def doctor() -> None:
     out.print(table)
     if not healthy:
         raise typer.Exit(2)
+
+
+def _settings(_settings: Settings) -> str:
+    unknown = unknown_variables(os.environ)
+    return f"in form, but these variables are not settings: {', '.join(unknown)}" if unknown else "in form"
 
 
 def _database(settings: Settings) -> str:
@@ -64,12 +71,10 @@ def _redis(settings: Settings) -> str:
 
 
 def _roots(settings: Settings) -> str:
-    if not settings.roots:
-        raise ConfigurationError(ErrorCode.SETTINGS, "SUSY_ROOTS is not set; name the folders that hold images")
-    for root in settings.roots:
+    for root in settings.require_image_roots():
         if not root.is_dir():
-            raise ConfigurationError(ErrorCode.SETTINGS, f"SUSY_ROOTS names {root}, which is no folder")
-    return ", ".join(map(str, settings.roots))
+            raise ConfigurationError(ErrorCode.SETTINGS, f"SUSY_IMAGE_ROOTS names {root}, which is not a folder")
+    return ", ".join(map(str, settings.image_roots))
 
 
 def _weights(settings: Settings) -> str:
@@ -91,5 +96,5 @@ def _policies(settings: Settings) -> str:
     from worker.policy.policy import load_policies
 
     return ", ".join(
-        f"{policy.name} {policy.version.version}" for policy in load_policies(settings.policy, settings.policies)
+        f"{policy.name} {policy.version.version}" for policy in load_policies(settings.policy_file, settings.policy_dir)
     )

@@ -21,7 +21,7 @@ def show(
     from worker.policy.policy import load_policies, load_policy
 
     settings = load_settings()
-    policy = load_policy(path) if path else load_policies(settings.policy, settings.policies).default
+    policy = load_policy(path) if path else load_policies(settings.policy_file, settings.policy_dir).default
     print_json({**policy.document, "version": policy.version.version})
 
 

@@ -60,7 +60,7 @@ def draw_overlay(view: CheckDetails, settings: Settings) -> bytes:
 
     if view.scan is None or view.verdict is None:
         raise PermanentError(ErrorCode.UNKNOWN_CHECK, f"check {view.check_id} is {view.state}; it has no map to draw")
-    content = read(view.uri, settings.roots, settings.max_bytes)
+    content = read(view.uri, settings.image_roots, settings.max_bytes)
     if content_digest(content) != view.scan.content_sha256:
         raise PermanentError(
             ErrorCode.CONFLICT, f"{view.uri} is no longer the image that was checked; no map was drawn"

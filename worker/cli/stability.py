@@ -50,7 +50,7 @@ def stability(
             ErrorCode.DATA_INVALID, f"{', '.join(map(str, images))} holds no image; name another folder"
         )
     require_folder(folder)
-    chosen = load_policies(settings.policy, settings.policies).default
+    chosen = load_policies(settings.policy_file, settings.policy_dir).default
     traces, unreadable = [], 0
     with open_network(settings, None if classes is None else split_names(classes)) as scorer:
         judge = Judge(scorer, chosen, settings.grid, settings.max_bytes, settings.max_pixels)

@@ -17,7 +17,7 @@ from worker.embedded import embedded_services
 from worker.errors import ConfigurationError, ErrorCode
 from worker.queue.publisher import Publisher
 from worker.queue.reconciler import reconcile_forever
-from worker.settings import Settings, load_settings
+from worker.settings import PREFIX, Settings, load_settings
 from worker.store import Store, migrate
 
 SETUP_EXIT_CODE = 2
@@ -37,14 +37,10 @@ class WorkerProcess:
     """A Celery worker as a process of its own, started again when it ends by itself."""
 
     def __init__(self, settings: Settings, log: IO[bytes] | None) -> None:
-        self._environment = os.environ | {
-            "SUSY_DATABASE_URL": settings.require_database_url(),
-            "SUSY_REDIS_URL": settings.require_redis_url(),
-            "SUSY_WEIGHTS": settings.weights or "",
-            "SUSY_ROOTS": os.pathsep.join(map(str, settings.roots)),
-        }
+        others = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
+        self._environment = others | settings.environment()
         self._log = log
-        self._patience = settings.grace + _STOP_MARGIN
+        self._patience = settings.shutdown_grace + _STOP_MARGIN
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -94,7 +90,7 @@ def running_stack(
     """Everything that `susy up` runs, with its data under `directory`; all of it stops with the block."""
     with embedded_services(directory) as services:
         settings = load_settings(
-            database_url=services.database_url, redis_url=services.redis_url, roots=roots, weights=weights
+            database_url=services.database_url, redis_url=services.redis_url, image_roots=roots, weights=weights
         )
         migrate.upgrade(services.database_url)
         stopped = threading.Event()

@@ -14,7 +14,9 @@ from worker.settings import load_settings
 
 
 def submit(
-    images: Annotated[list[str], typer.Argument(help="Paths or file:// URIs, under SUSY_ROOTS.", metavar="PATH|URL")],
+    images: Annotated[
+        list[str], typer.Argument(help="Paths or file:// URIs, under SUSY_IMAGE_ROOTS.", metavar="PATH|URL")
+    ],
     lane: Annotated[Lane, typer.Option(help="live is served before backfill.")] = Lane.LIVE,
     source: Annotated[str, typer.Option(help="Who asks.")] = "cli",
     external_id: Annotated[
@@ -36,7 +38,7 @@ def submit(
             document: dict[str, Any] = {"path": shown_path(image)}
             try:
                 # Refused here rather than in quarantine: whoever typed the path is still looking.
-                located = locate(image if "://" in image else str(Path(image).absolute()), settings.roots)
+                located = locate(image if "://" in image else str(Path(image).absolute()), settings.image_roots)
                 receipt = client.submit(
                     source=source, uri=uri_of(located), external_id=external_id, lane=lane, policy=policy
                 )

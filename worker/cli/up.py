@@ -27,12 +27,12 @@ def up(
     from worker.cli.stack import running_stack
     from worker.embedded import write_services
 
-    settings = with_some_weights(load_settings(roots=tuple(root or [Path.cwd()])))
+    settings = with_some_weights(load_settings(image_roots=tuple(root or [Path.cwd()])))
     configure_logging(settings.log_format, settings.log_level)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    with running_stack(STATE_DIRECTORY, settings.roots, weights=settings.weights or "") as stack:
+    with running_stack(STATE_DIRECTORY, settings.image_roots, weights=settings.weights or "") as stack:
         write_services(SERVICES_FILE, stack.settings)
         try:
             notes.print(

@@ -36,7 +36,7 @@ class Detector:
             prepare(model, device),
             device,
             len(info.classes),
-            batch=settings.batch,
+            batch=settings.batch_size,
             threads=settings.threads,
         )
 

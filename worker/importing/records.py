@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from schema.messages import Submission
 from schema.states import Lane
+from worker.validation import describe_invalid
 
 MAX_ID = 500
 """Characters of an `external_id`, as `Submission` has it."""
@@ -60,8 +61,7 @@ def submission_of(fields: Mapping[str, Any], defaults: Defaults) -> Submission:
     try:
         return Submission.model_validate(given)
     except ValidationError as error:
-        problems = (f"{'.'.join(map(str, p['loc'])) or 'line'}: {p['msg']}" for p in error.errors(include_url=False))
-        raise ValueError("; ".join(problems)) from error
+        raise ValueError(describe_invalid(error, whole="line")) from error
 
 
 def bounded_id(name: str) -> str:

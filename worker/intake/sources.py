@@ -87,7 +87,7 @@ def _scheme(uri: str) -> str:
         # The URI itself stays out of the message: it may carry a password or a signature.
         raise PermanentError(
             ErrorCode.UNSUPPORTED_SOURCE,
-            f"no reader for {scheme}: sources; give an absolute path or a file:// URI under SUSY_ROOTS",
+            f"no reader for {scheme}: sources; give an absolute path or a file:// URI under SUSY_IMAGE_ROOTS",
         )
     return scheme
 
@@ -98,7 +98,7 @@ def _inside(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
     if not roots:
         raise PermanentError(
             ErrorCode.OUTSIDE_ROOTS,
-            f"{named!r} is refused because SUSY_ROOTS is empty; set it to the folders that hold images",
+            f"{named!r} is refused because SUSY_IMAGE_ROOTS is empty; set it to the folders that hold images",
         )
     if "\x00" in named:
         raise PermanentError(ErrorCode.NOT_FOUND, f"{named!r} contains a NUL character, which no file's name has")
@@ -109,12 +109,12 @@ def _inside(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
     if root is None:
         raise PermanentError(
             ErrorCode.OUTSIDE_ROOTS,
-            f"{named!r}, or what its links lead to, lies under none of SUSY_ROOTS; move it there, or add its folder",
+            f"{named!r}, or what its links lead to, is under none of SUSY_IMAGE_ROOTS; move it there or add its folder",
         )
     if not root.is_dir():
         # A mount that is away says nothing about the image: quarantining all that wait for it would be wrong.
         raise TransientError(
-            ErrorCode.UNREADABLE, f"the root {str(root)!r} is not there; mount it, or correct SUSY_ROOTS"
+            ErrorCode.UNREADABLE, f"the root {str(root)!r} is not there; mount it, or correct SUSY_IMAGE_ROOTS"
         )
     try:
         _need_regular(path.lstat().st_mode, path)

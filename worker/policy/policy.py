@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from schema.states import Decision
 from schema.verdict import PolicyVersion
 from worker.errors import ConfigurationError, ErrorCode, PermanentError
+from worker.validation import describe_invalid
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -98,9 +99,11 @@ class Policy(BaseModel):
 def load_policy(path: Path) -> Policy:
     """Read a policy file. Raises `ConfigurationError` (`policy_invalid`) naming the file, the key and the remedy."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(ErrorCode.POLICY_INVALID, f"policy {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(ErrorCode.POLICY_INVALID, f"policy {path} is not UTF-8") from error
     return _parse(text, str(path))
 
 
@@ -111,6 +114,8 @@ def default_policy() -> Policy:
 
 def load_policies(default: Path | None, folder: Path | None) -> PolicySet:
     """The default policy and those a submission may name (every `*.toml` in `folder`)."""
+    if folder is not None and not folder.is_dir():
+        raise ConfigurationError(ErrorCode.POLICY_INVALID, f"SUSY_POLICY_DIR names {folder}, which is not a folder")
     chosen = default_policy() if default is None else load_policy(default)
     named = {chosen.name: chosen}
     for path in sorted(folder.glob("*.toml")) if folder else ():
@@ -137,7 +142,7 @@ class PolicySet:
         if name not in self._named:
             raise PermanentError(
                 ErrorCode.UNKNOWN_POLICY,
-                f"policy {name!r} is not in this worker's SUSY_POLICIES; add it there and retry the check",
+                f"policy {name!r} is not in this worker's SUSY_POLICY_DIR; add it there and retry the check",
             )
         return self._named[name]
 
@@ -149,10 +154,7 @@ def _parse(text: str, where: str) -> Policy:
     try:
         return Policy.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(ErrorCode.POLICY_INVALID, f"policy {where} is no TOML: {error}") from error
+        raise ConfigurationError(ErrorCode.POLICY_INVALID, f"policy {where} is not valid TOML: {error}") from error
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'policy'}: {problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors()
-        )
+        problems = describe_invalid(error, whole="policy")
         raise ConfigurationError(ErrorCode.POLICY_INVALID, f"policy {where}: {problems}") from error

@@ -48,7 +48,7 @@ def _attempt(check_id: UUID, runtime: Runtime, *, suspects: bool) -> bool:
     with runtime.heartbeat.track(claim):
         try:
             policy = runtime.policies.named(claim.policy)
-            content = read(claim.uri, settings.roots, settings.max_bytes)
+            content = read(claim.uri, settings.image_roots, settings.max_bytes)
             examination = runtime.examiner.examine(content, policy, partial(store.find_scan, claim))
             outcome = store.record(claim, examination)
         except SusyError as error:

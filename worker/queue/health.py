@@ -33,7 +33,7 @@ def check_alive(settings: Settings) -> None:
         age = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         raise UnhealthyError(ErrorCode.SETTINGS, f"{path} does not exist; the worker has not started yet") from None
-    if age > MISSED_BEATS * settings.heartbeat:
+    if age > MISSED_BEATS * settings.heartbeat_interval:
         raise UnhealthyError(ErrorCode.UNEXPECTED, f"{path} was last touched {age:.0f} s ago; restart the worker")
 
 

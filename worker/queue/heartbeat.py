@@ -106,12 +106,12 @@ class LeaseHeartbeat:
 
     def _renew(self) -> None:
         failed = False
-        while not self._stopped.wait(self._settings.heartbeat):
+        while not self._stopped.wait(self._settings.heartbeat_interval):
             claims = self._claims()
             if not claims:
                 continue
             try:
-                self._store.renew(claims, self._settings.lease)
+                self._store.renew(claims, self._settings.lease_duration)
             except SusyError as error:
                 # The leases last a while longer; the next renewal may reach Postgres again.
                 ledger_outage.began(error)
@@ -122,7 +122,7 @@ class LeaseHeartbeat:
                 failed = False
 
     def _watch(self) -> None:
-        while not self._stopped.wait(min(self._settings.heartbeat, self._settings.hard_deadline / 2)):
+        while not self._stopped.wait(min(self._settings.heartbeat_interval, self._settings.hard_deadline / 2)):
             if self._settings.alive_file:
                 self._settings.alive_file.touch()
             now, deadline = time.monotonic(), self._settings.hard_deadline

@@ -28,7 +28,7 @@ DISPATCH_EVERY = 0.5
 def reconcile_forever(store: Store, publisher: Publisher, settings: Settings, stopped: threading.Event) -> None:
     """Lead while no other reconciler does, until `stopped`.
 
-    The leader refills the lanes' queues all the time, and reclaims expired leases every `SUSY_RECONCILE_EVERY` seconds.
+    The leader refills the lanes' queues all the time, and reclaims expired leases every `SUSY_RECONCILE_INTERVAL`.
     """
     dispatchers = [LaneDispatcher(lane) for lane in Lane]
     outage = Outage()
@@ -44,7 +44,7 @@ def reconcile_forever(store: Store, publisher: Publisher, settings: Settings, st
             leading = False
             outage.began(error)
         if not leading:
-            stopped.wait(settings.reconcile_every)
+            stopped.wait(settings.reconcile_interval)
 
 
 def reconcile(
@@ -66,7 +66,7 @@ def _dispatch(
     stopped: threading.Event,
 ) -> None:
     """Refill the queues until the next round is due."""
-    until = time.monotonic() + settings.reconcile_every
+    until = time.monotonic() + settings.reconcile_interval
     while (left := until - time.monotonic()) > 0:
         if stopped.wait(min(DISPATCH_EVERY, left)):
             return

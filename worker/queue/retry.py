@@ -106,7 +106,7 @@ class RetryingStore:
             self._store.claim,
             check_id,
             worker=self._worker,
-            lease=self._settings.lease,
+            lease=self._settings.lease_duration,
             max_attempts=self._settings.max_attempts,
             suspects=suspects,
         )

@@ -48,13 +48,10 @@ def start_runtime(settings: Settings) -> Runtime:
 
     Raises `SetupError` before any message is taken.
     """
-    if not settings.roots:
-        raise ConfigurationError(
-            ErrorCode.SETTINGS, "SUSY_ROOTS is not set; name the folders under which images may be read"
-        )
+    settings.require_image_roots()
     database_url = settings.require_database_url()
     with ExitStack() as stack:
-        policies = load_policies(settings.policy, settings.policies)
+        policies = load_policies(settings.policy_file, settings.policy_dir)
         store = stack.enter_context(Store(database_url, pool_size=settings.concurrency + 2))
         retry_while_unavailable(require_current, database_url)
         publisher = stack.enter_context(Publisher(settings))

@@ -41,7 +41,7 @@ class GracefulShutdown(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, parent: Any) -> None:
         settings: Settings = current.get().settings
-        self._grace = settings.grace
+        self._grace = settings.shutdown_grace
         threading.Thread(target=self._wait_and_exit, name="graceful-shutdown", daemon=True).start()
         signal.signal(signal.SIGTERM, lambda *_: self._begin_warm())
         signal.signal(signal.SIGINT, lambda *_: self._begin_cold() if self._warm.is_set() else self._begin_warm())

@@ -9,7 +9,7 @@ from uuid import UUID
 from celery import Task, shared_task
 from pydantic import ValidationError
 
-from schema.messages import CHECK_TASK, SUBMIT_TASK, SubmitMessage, invalid_fields
+from schema.messages import CHECK_TASK, SUBMIT_TASK, SubmitMessage
 from worker.errors import ErrorCode, PermanentError
 from worker.log import get_logger
 from worker.queue.attempt import attempt
@@ -17,6 +17,7 @@ from worker.queue.messages import REJECT_TASK
 from worker.queue.publisher import submit_check
 from worker.queue.retry import retry_while_unavailable
 from worker.queue.runtime import current
+from worker.validation import describe_invalid
 
 log = get_logger(__name__)
 
@@ -42,7 +43,7 @@ def submit(self: Task, *args: Any, **kwargs: Any) -> None:
     try:
         submission = SubmitMessage.model_validate(kwargs).submission()
     except ValidationError as error:
-        _reject(self, args, kwargs, invalid_fields(error))
+        _reject(self, args, kwargs, describe_invalid(error, whole="message"))
         return
     if submission.external_id is None:
         # Redis may deliver a message twice; its id makes the second delivery the same submission.
