@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
@@ -20,16 +21,34 @@ MAX_ATTRIBUTES_BYTES = 16_384
 def _storable(text: str) -> str:
     if "\x00" in text:
         raise ValueError("contains a NUL character, which Postgres cannot store")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("contains half of a surrogate pair, as a cut emoji leaves it, which is not Unicode text")
     return text
 
 
-def _bounded(attributes: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    encoded = json.dumps(attributes)
+def _storable_attributes(attributes: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    try:
+        encoded = json.dumps(attributes, allow_nan=False)
+        for text in _texts(attributes):
+            _storable(text)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
     if len(encoded) > MAX_ATTRIBUTES_BYTES:
         raise ValueError(f"is larger than {MAX_ATTRIBUTES_BYTES} bytes of JSON")
-    if "\\u0000" in encoded:
-        raise ValueError("contains a NUL character, which Postgres cannot store")
     return attributes
+
+
+def _texts(value: JsonValue) -> Iterator[str]:
+    """Every string in a JSON value, the keys of its objects included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, member in value.items():
+            yield key
+            yield from _texts(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _texts(member)
 
 
 Text = Annotated[str, AfterValidator(_storable)]
@@ -50,7 +69,7 @@ class Submission(BaseModel):
     lane: Lane = Lane.LIVE
     policy: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
     """Name of the policy that decides; the worker's default when absent."""
-    attributes: Annotated[dict[str, JsonValue], AfterValidator(_bounded)] = Field(default_factory=dict)
+    attributes: Annotated[dict[str, JsonValue], AfterValidator(_storable_attributes)] = Field(default_factory=dict)
     """Free-form data for the dashboards: surface, uploader's country, …"""
 
 

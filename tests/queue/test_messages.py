@@ -8,7 +8,7 @@ import json
 import pytest
 
 from schema.messages import CHECK_TASK, SUBMIT_TASK
-from worker.queue.messages import REJECT_TASK, valid_or_wrapped
+from worker.queue.messages import REJECT_TASK, normalized
 
 
 def item(task: str = SUBMIT_TASK, body: str = "[[], {}, {}]", **changes: object) -> str:
@@ -24,10 +24,23 @@ def item(task: str = SUBMIT_TASK, body: str = "[[], {}, {}]", **changes: object)
     )
 
 
-@pytest.mark.parametrize("task", [CHECK_TASK, SUBMIT_TASK])
-def test_a_message_for_one_of_our_tasks_goes_through_untouched(task: str) -> None:
-    given = item(task).encode()
-    assert valid_or_wrapped(given) is given
+@pytest.mark.parametrize(("task", "queue"), [(CHECK_TASK, "live"), (SUBMIT_TASK, "submit")])
+def test_a_message_for_one_of_our_tasks_keeps_task_id_and_arguments(task: str, queue: str) -> None:
+    body = '[["argument"], {"key": "\\ud83d"}, {"chain": ["another"], "errbacks": []}]'
+    obeyed = {"expires": "2020-01-01T00:00:00Z", "eta": "2099-01-01T00:00:00Z", "timelimit": [1, 1], "stamps": {}}
+    properties = {"delivery_tag": "8", "delivery_info": {"routing_key": "nowhere"}, "body_encoding": "base64"}
+    given = item(task, body, headers={"task": task, "id": "7", **obeyed}, properties=properties)
+    message = json.loads(normalized(given.encode()))
+    assert message["headers"] == {"task": task, "id": "7"}
+    assert message["properties"]["delivery_tag"] == "8"
+    assert message["properties"]["delivery_info"] == {"exchange": "", "routing_key": queue}
+    assert json.loads(base64.b64decode(message["body"])) == [["argument"], {"key": "\ud83d"}, {}]
+
+
+def test_a_check_stays_in_its_lane() -> None:
+    properties = {"delivery_tag": "8", "delivery_info": {"routing_key": "backfill"}, "body_encoding": "base64"}
+    message = json.loads(normalized(item(CHECK_TASK, properties=properties)))
+    assert message["properties"]["delivery_info"]["routing_key"] == "backfill"
 
 
 @pytest.mark.parametrize(
@@ -39,14 +52,18 @@ def test_a_message_for_one_of_our_tasks_goes_through_untouched(task: str) -> Non
         (item("susy.other"), "headers.task is 'susy.other'"),
         (item(REJECT_TASK), "headers.task is 'susy.reject'"),
         (item(headers=None), "headers is not a JSON object"),
-        (item(properties={"delivery_info": {}}), "properties.delivery_tag is missing"),
+        (item(properties={"delivery_info": {}, "body_encoding": "base64"}), "properties.delivery_tag is missing"),
         (item(body="{}"), "body is not a JSON array"),
         (item(**{"content-type": "application/x-python-serialize"}), "content-type is"),
         (b"\xff\x00", "the message is not JSON"),
+        (item(headers={"task": SUBMIT_TASK, "id": "7", "compression": "application/x-gzip"}), "headers.compression is"),
+        (item(headers={"task": SUBMIT_TASK}), "headers.id is missing"),
+        (item(headers={"task": SUBMIT_TASK, "id": "\ud83d"}), "headers.id must be"),
+        (item(headers={"task": SUBMIT_TASK, "id": "x" * 256}), "headers.id must be"),
     ],
 )
 def test_an_invalid_item_is_wrapped_whole_with_the_reason(given: str | bytes, reason: str) -> None:
-    wrapped = json.loads(valid_or_wrapped(given))
+    wrapped = json.loads(normalized(given))
     assert wrapped["headers"]["task"] == REJECT_TASK
     arguments, keywords, _ = json.loads(base64.b64decode(wrapped["body"]))
     assert arguments == []

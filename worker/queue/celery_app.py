@@ -15,7 +15,7 @@ from schema.messages import CHECK_TASK, SUBMIT_QUEUE, SUBMIT_TASK
 from schema.states import Lane
 from worker.errors import ErrorCode, TransientError
 from worker.log import get_logger
-from worker.queue.messages import wrap_invalid_messages
+from worker.queue.messages import normalize_messages
 from worker.queue.retry import Outage
 from worker.settings import Settings
 
@@ -89,7 +89,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
     def connect(self) -> Any:
         connection = super().connect()
         broker_outage.ended()
-        wrap_invalid_messages(connection.default_channel.client)
+        normalize_messages(connection.default_channel.client)
         return connection
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:

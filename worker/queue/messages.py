@@ -1,8 +1,9 @@
 """Messages as they are stored in Redis: Celery's envelope is built and checked here, and nowhere else.
 
 kombu ends the whole worker over an item that is not a message, and Celery discards a message whose task it does not
-know; by then neither is in Redis any more. Therefore each item is checked the moment it arrives, and an invalid one is
-wrapped in a message for the task `susy.reject`, which stores it for the operator and is acknowledged as any other.
+know; by then neither is in Redis any more. Therefore each item is checked the moment it arrives: a valid one is reduced
+to what the task needs, and an invalid one is wrapped in a message for the task `susy.reject`, which stores it for the
+operator and is acknowledged as any other.
 """
 
 from __future__ import annotations
@@ -17,14 +18,25 @@ from uuid import uuid4
 from redis import Redis
 
 from schema.messages import CHECK_TASK, SUBMIT_QUEUE, SUBMIT_TASK
+from schema.states import Lane
 
 REJECT_TASK = "susy.reject"
 """Stores an invalid item. Never sent through Redis: a worker makes it from an item it cannot process."""
 TASKS = frozenset({CHECK_TASK, SUBMIT_TASK})
+MAX_IDENTIFIER = 255
+"""Characters of a message's id and of its delivery tag."""
 _JSON = "application/json"
 
 
-def envelope(task: str, queue: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> str:
+def envelope(
+    task: str,
+    queue: str,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    message_id: str | None = None,
+    delivery_tag: str | None = None,
+) -> str:
     """A Celery message (protocol 2, JSON) for `task`, as kombu's Redis transport stores it in the list of `queue`."""
     body = json.dumps([list(args), dict(kwargs or {}), {}])
     return json.dumps(
@@ -32,9 +44,9 @@ def envelope(task: str, queue: str, args: Sequence[Any] = (), kwargs: Mapping[st
             "body": base64.b64encode(body.encode()).decode(),
             "content-type": _JSON,
             "content-encoding": "utf-8",
-            "headers": {"task": task, "id": str(uuid4())},
+            "headers": {"task": task, "id": message_id or str(uuid4())},
             "properties": {
-                "delivery_tag": str(uuid4()),
+                "delivery_tag": delivery_tag or str(uuid4()),
                 "delivery_info": {"exchange": "", "routing_key": queue},
                 "body_encoding": "base64",
             },
@@ -42,52 +54,69 @@ def envelope(task: str, queue: str, args: Sequence[Any] = (), kwargs: Mapping[st
     )
 
 
-def wrap_invalid_messages(client: Redis) -> None:
-    """Make `client` wrap each invalid item that it pops with BRPOP."""
+def normalize_messages(client: Redis) -> None:
+    """Make `client` pass each item that it pops with BRPOP through `normalized`."""
 
     def checked(answer: Any, **_: Any) -> Any:
         if not answer:
             return answer
         key, item = answer
-        return key, valid_or_wrapped(item)
+        return key, normalized(item)
 
     client.set_response_callback("BRPOP", checked)
 
 
-def valid_or_wrapped(item: bytes | str) -> bytes | str:
-    """The item itself if it is a message for one of our tasks, else a message for `REJECT_TASK` that carries it."""
+def normalized(item: bytes | str) -> str:
+    """The message for one of our tasks that `item` is, or else a message for `REJECT_TASK` that carries it.
+
+    Only task, id and arguments are kept. Whatever else Celery would obey could lose the message: it discards one that
+    has expired or cannot be decompressed, and puts one back under the routing key that it names.
+    """
     raw = item.decode(errors="replace") if isinstance(item, bytes) else item
     try:
-        _check(raw)
+        return _rebuilt(raw)
     except _InvalidMessageError as invalid:
         return envelope(REJECT_TASK, SUBMIT_QUEUE, kwargs={"raw": raw, "reason": str(invalid)})
-    return item
 
 
 class _InvalidMessageError(Exception):
     """An item is not a message for one of our tasks; its text says why."""
 
 
-def _check(raw: str) -> None:
+def _rebuilt(raw: str) -> str:
     message = _object(_parsed(raw, "the message"), "the message")
     headers = _object(message.get("headers"), "headers")
     task = headers.get("task")
     if task not in TASKS:
         raise _InvalidMessageError(f"headers.task is {task!r}; the tasks are {', '.join(sorted(TASKS))}")
-    if not isinstance(headers.get("id"), str):
-        raise _InvalidMessageError("headers.id is missing")
+    if headers.get("compression"):
+        raise _InvalidMessageError("headers.compression is set; send the body uncompressed")
     properties = _object(message.get("properties"), "properties")
-    if not isinstance(properties.get("delivery_tag"), str):
-        raise _InvalidMessageError("properties.delivery_tag is missing")
-    _object(properties.get("delivery_info"), "properties.delivery_info")
+    delivery = _object(properties.get("delivery_info"), "properties.delivery_info")
     if message.get("content-type") != _JSON:
         raise _InvalidMessageError(f"content-type is {message.get('content-type')!r}; it must be {_JSON}")
     if str(message.get("content-encoding")).lower() not in ("utf-8", "us-ascii", "ascii"):
         raise _InvalidMessageError(f"content-encoding is {message.get('content-encoding')!r}; it must be utf-8")
     match _parsed(_decoded(message.get("body"), properties.get("body_encoding")), "body"):
-        case [list(), dict(), *_]:
-            return
+        case [list() as args, dict() as kwargs, *_]:
+            lane = delivery.get("routing_key")
+            return envelope(
+                task,
+                SUBMIT_QUEUE if task == SUBMIT_TASK else str(lane if lane in list(Lane) else Lane.LIVE),
+                args,
+                kwargs,
+                message_id=_identifier(headers.get("id"), "headers.id"),
+                delivery_tag=_identifier(properties.get("delivery_tag"), "properties.delivery_tag"),
+            )
     raise _InvalidMessageError("body is not a JSON array of arguments, keyword arguments and options")
+
+
+def _identifier(value: Any, what: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise _InvalidMessageError(f"{what} is missing")
+    if len(value) > MAX_IDENTIFIER or not value.isprintable():
+        raise _InvalidMessageError(f"{what} must be at most {MAX_IDENTIFIER} printable characters")
+    return value
 
 
 def _decoded(body: Any, encoding: Any) -> str:

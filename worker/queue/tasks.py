@@ -10,7 +10,7 @@ from celery import Task, shared_task
 from pydantic import ValidationError
 
 from schema.messages import CHECK_TASK, SUBMIT_TASK, SubmitMessage
-from worker.errors import ErrorCode, PermanentError
+from worker.errors import ErrorCode, SusyError
 from worker.log import get_logger
 from worker.queue.attempt import attempt
 from worker.queue.messages import REJECT_TASK
@@ -40,19 +40,21 @@ def submit(self: Task, *args: Any, **kwargs: Any) -> None:
     if args:
         _reject(self, args, kwargs, "expected keyword arguments only")
         return
-    try:
-        submission = SubmitMessage.model_validate(kwargs).submission()
-    except ValidationError as error:
-        _reject(self, args, kwargs, describe_invalid(error, whole="message"))
-        return
-    if submission.external_id is None:
-        # Redis may deliver a message twice; its id makes the second delivery the same submission.
-        submission = submission.model_copy(update={"external_id": f"message:{self.request.id}"})
     runtime = current.get()
     try:
+        submission = SubmitMessage.model_validate(kwargs).submission()
+        if submission.external_id is None:
+            # Redis may deliver a message twice; its id makes the second delivery the same submission.
+            submission = submission.model_copy(update={"external_id": f"message:{self.request.id}"})
         retry_while_unavailable(submit_check, submission, runtime.store, runtime.publisher)
-    except PermanentError as error:
+    except ValidationError as error:
+        _reject(self, args, kwargs, describe_invalid(error, whole="message"))
+    except SusyError as error:
         _reject(self, args, kwargs, error.message, error.code)
+    except Exception as error:
+        # Celery would log it and acknowledge the message: an upload would be lost.
+        log.exception("unexpected_failure")
+        _reject(self, args, kwargs, f"{type(error).__name__}: {error}", ErrorCode.UNEXPECTED)
 
 
 @shared_task(name=REJECT_TASK)
@@ -62,7 +64,11 @@ def reject(*, raw: str, reason: str) -> None:
 
 
 def _reject(task: Task, args: Any, kwargs: Any, message: str, code: ErrorCode = ErrorCode.INVALID_MESSAGE) -> None:
-    _store_rejected(task.name, json.dumps({"args": args, "kwargs": kwargs}, default=str), message, code)
+    try:
+        body = json.dumps({"args": args, "kwargs": kwargs}, default=repr)
+    except (ValueError, RecursionError):
+        body = "the message cannot be written as JSON"
+    _store_rejected(task.name, body, message, code)
 
 
 def _store_rejected(task: str, body: str, message: str, code: ErrorCode) -> None:

@@ -1,0 +1,49 @@
+"""What `Client.submit` refuses, and how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worker.client import Client
+from worker.errors import ErrorCode, PermanentError
+from worker.settings import Settings
+
+DEEP: list[Any] = []
+for _ in range(5000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("source", "half of a pair \ud83d"),
+        ("uri", "/images/\udcff.png"),
+        ("external_id", "\ud83d"),
+        ("policy", "\udc00"),
+        ("lane", "\udc00"),
+        ("attributes", {"title": {"nested": ["\ud83d"]}}),
+        ("attributes", {"\ud83d": 1}),
+        ("attributes", {"score": float("nan")}),
+        ("attributes", {"score": float("inf")}),
+        ("attributes", {"deep": DEEP}),
+        ("attributes", {"bytes": b"x"}),
+        ("attributes", {"nul": "\x00"}),
+        ("source", "\x00"),
+        ("uri", 17),
+    ],
+)
+def test_what_cannot_be_stored_is_an_invalid_message(settings: Settings, argument: str, value: Any) -> None:
+    arguments = {"source": "test", "uri": "/images/a.png", "external_id": "1"} | {argument: value}
+    with Client(settings) as client, pytest.raises(PermanentError) as refused:
+        client.submit(**arguments)
+    assert refused.value.code is ErrorCode.INVALID_MESSAGE
+    refused.value.message.encode()
+
+
+def test_text_that_only_looks_like_an_escape_is_accepted(settings: Settings, images: Path) -> None:
+    with Client(settings) as client:
+        receipt = client.submit(source="test", uri=str(images / "a.png"), attributes={"path": r"C:\\u0000 and 😀"})
+    assert receipt.created
