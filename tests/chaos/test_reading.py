@@ -9,7 +9,7 @@ from tests.chaos.deployment import Deployment
 
 def test_an_input_output_error_is_tried_again_and_quarantined_in_the_end(deployment: Deployment) -> None:
     deployment.reconciler()
-    # Dsn 0 of a process is never mapped: the kernel answers a read of it with EIO.
+    # Address 0 of a process is never mapped: the kernel answers a read of it with EIO.
     deployment.ready_worker(SUSY_MAX_ATTEMPTS="2", SUSY_IMAGE_ROOTS=f"{deployment.images.folder}:/proc/self")
     broken = deployment.accept(Path("/proc/self/mem"), None)
     deployment.submit(5)

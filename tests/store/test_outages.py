@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
@@ -109,6 +110,23 @@ def test_a_pool_that_is_too_busy_says_so(database_url: str) -> None:
         over.set()
         thread.join()
     assert "all 1 connections of the pool were in use" in caught.value.message
+
+
+def test_a_table_locked_by_maintenance_is_unavailable_within_ten_seconds(store: Store, database_url: str) -> None:
+    def submit() -> tuple[float, str]:
+        start = time.monotonic()
+        with pytest.raises(TransientError) as caught:
+            store.submit(submission())
+        assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
+        return time.monotonic() - start, caught.value.message
+
+    with psycopg.connect(database_url) as maintenance:
+        maintenance.execute("LOCK TABLE susy.checks IN ACCESS EXCLUSIVE MODE")
+        with ThreadPoolExecutor(10) as hooks:  # more than there are connections
+            answers = list(hooks.map(lambda _: submit(), range(10)))
+    assert max(seconds for seconds, _ in answers) < 10
+    assert any("locked" in message for _, message in answers)
+    store.submit(submission())
 
 
 def test_leading_and_migrating_while_postgres_is_away_fail_the_same_way() -> None:

@@ -50,9 +50,9 @@ def _database(settings: Settings) -> str:
     from worker.store.migrate import require_current
 
     url = settings.require_database_url()
+    require_current(url)
     with Store(url, pool_size=1) as store:
         store.ping()
-    require_current(url)
     return "reachable, schema up to date"
 
 

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import select
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import psycopg
 from psycopg.rows import TupleRow, kwargs_row, scalar_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from worker.errors import TransientError
+from worker.errors import SusyError
 from worker.store import queries
-from worker.store.dsn import Dsn
-from worker.store.errors import reason, translate_errors, unavailable
+from worker.store.connection import Connection, Dsn, ReadOnlyServerError, Timeouts, check, configure, connect
+from worker.store.errors import translate, translate_errors, unavailable
 
-Connection = psycopg.Connection[TupleRow]
 Row = TypeVar("Row")
-
-STATEMENT_TIMEOUT = 30.0
-"""Seconds after which Postgres ends a statement, or a transaction whose client stopped sending."""
-_DIAGNOSIS_TIMEOUT = 2
-"""Seconds to spend on finding out why no connection was available; libpq has no shorter timeout."""
 
 
 class AdvisoryLock(NamedTuple):
@@ -41,20 +33,27 @@ MIGRATION_LOCK = AdvisoryLock(_SPACE, 2)
 """Held while migrations run."""
 
 
+STATEMENT_TIMEOUT = 30.0
+"""Seconds after which Postgres ends a statement, or a transaction whose client stopped sending."""
+_UNUSABLE_SERVER = frozenset({"25006", "57P01", "57P02", "57P03"})
+"""SQLSTATEs of a server that is read-only, shuts down, has crashed or starts: all connections to it are discarded."""
+
+
 class Database:
     """Lends connections in autocommit mode: outside `connection.transaction()` each statement commits by itself."""
 
     def __init__(self, url: str, *, pool_size: int, timeout: float) -> None:
-        """Wait at most `timeout` seconds (5 or more) for a connection before raising `TransientError`."""
+        """Raise `TransientError` after `timeout` seconds without a connection or a lock: these take turns to wait."""
         self.dsn = Dsn.parse(url)
-        self._url = url
-        self._check_timeout = timeout * 0.15
-        self._pool_timeout = timeout - _DIAGNOSIS_TIMEOUT - self._check_timeout - 0.5
-        self._pool_size = pool_size
+        self._pool_timeout = timeout * 0.45
+        self._check_timeout = timeout * 0.1
+        self.timeouts = Timeouts(statement=STATEMENT_TIMEOUT, lock=timeout * 0.4)
+        self._failure: psycopg.Error | SusyError | None = None
+        """Why the latest attempt to connect failed; None when it succeeded."""
         self._pool = ConnectionPool(
             url,
-            kwargs=self._parameters(),
-            configure=_configure,
+            kwargs=self.dsn.parameters,
+            connection_class=self._pooled_connection(),
             check=self._check,
             min_size=1,
             max_size=pool_size,
@@ -81,13 +80,19 @@ class Database:
             try:
                 connection = stack.enter_context(self._pool.connection())
             except PoolTimeout as error:
-                raise self._diagnosis() from error
-            yield connection
+                raise self._why_no_connection() from error
+            try:
+                yield connection
+            except psycopg.Error as error:
+                if error.sqlstate in _UNUSABLE_SERVER:
+                    connection.close()
+                    self._pool.drain()
+                raise
 
     @contextmanager
     def try_lock(self, lock: AdvisoryLock) -> Iterator[bool]:
         """Try to take an advisory lock on a connection of its own; yields whether it is held."""
-        with translate_errors(self.dsn), psycopg.connect(self._url, **self._parameters()) as connection:
+        with translate_errors(self.dsn), connect(self.dsn, self.timeouts) as connection:
             held: bool = scalars(connection, queries.TRY_LOCK, lock._asdict())[0]
             yield held
             # Closing the connection frees the lock too, but a moment later than another session may try it.
@@ -113,32 +118,44 @@ class Database:
         with self.connection() as connection:
             return connection.execute(query, parameters).rowcount
 
-    def _parameters(self) -> dict[str, Any]:
-        return {**self.dsn.defaults(), "autocommit": True}
-
     def _check(self, connection: Connection) -> None:
-        """Raise unless a pooled connection answers. psycopg's own check would wait for a frozen server forever."""
-        deadline = time.monotonic() + self._check_timeout
-        server = connection.pgconn
-        server.send_query(b"SELECT 1")
-        poll = select.poll()
-        poll.register(server.socket, select.POLLIN)
-        while server.is_busy():
-            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise psycopg.OperationalError(f"no answer within {self._check_timeout:.1f} s")
-            server.consume_input()
-        while server.get_result() is not None:
-            pass
-
-    def _diagnosis(self) -> TransientError:
-        """Why the pool had no connection: try to connect once more, directly."""
         try:
-            psycopg.connect(self._url, **{**self._parameters(), "connect_timeout": _DIAGNOSIS_TIMEOUT}).close()
-        except psycopg.Error as error:
-            return unavailable(self.dsn, reason(error))
-        return unavailable(
-            self.dsn, f"all {self._pool_size} connections of the pool were in use for {self._pool_timeout:.1f} s"
-        )
+            check(connection, timeout=self._check_timeout)
+        except ReadOnlyServerError:
+            self._pool.drain()
+            raise
+
+    def _pooled_connection(self) -> type[Connection]:
+        """A class of connections that notes whether it could connect, which the pool does in its own threads."""
+        database = self
+
+        class PooledConnection(psycopg.Connection[TupleRow]):
+            @classmethod
+            def connect(cls, *arguments: Any, **parameters: Any) -> Self:
+                try:
+                    connection = super().connect(*arguments, **parameters)
+                    configure(connection, database.dsn, database.timeouts)
+                except (psycopg.Error, SusyError) as error:
+                    database._failure = error
+                    raise
+                database._failure = None
+                return connection
+
+        return PooledConnection
+
+    def _why_no_connection(self) -> SusyError:
+        waited = f"{self._pool_timeout:.1f} s"
+        match self._failure:
+            case None if self._pool.get_stats()["pool_size"] == 0:
+                return unavailable(self.dsn, f"no answer within {waited}")
+            case None:
+                return unavailable(
+                    self.dsn, f"all {self._pool.max_size} connections of the pool were in use for {waited}"
+                )
+            case psycopg.Error() as error:
+                return translate(error, self.dsn)
+            case error:
+                return error
 
 
 def rows(connection: Connection, query: str, parameters: Mapping[str, Any], make: Callable[..., Row]) -> list[Row]:
@@ -151,7 +168,3 @@ def scalars(connection: Connection, query: str, parameters: Mapping[str, Any]) -
     """Run one statement on this connection; its first column."""
     with connection.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(query, parameters).fetchall()
-
-
-def _configure(connection: Connection) -> None:
-    connection.execute(queries.CONFIGURE, {"timeout": f"{STATEMENT_TIMEOUT * 1000:.0f}"})

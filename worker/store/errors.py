@@ -9,7 +9,7 @@ import psycopg
 from psycopg import errors
 
 from worker.errors import ConfigurationError, ErrorCode, PermanentError, SusyError, TransientError
-from worker.store.dsn import Dsn
+from worker.store.connection import Dsn
 
 _MAX_REASON = 300
 
@@ -21,6 +21,12 @@ def translate_errors(dsn: Dsn) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise translate(error, dsn) from error
+    except UnicodeEncodeError as error:
+        # Half of a surrogate pair: no text, although Python strings and JSON escapes can hold it.
+        character = ascii(error.object[error.start])
+        raise PermanentError(
+            ErrorCode.INVALID_MESSAGE, f"Postgres cannot store a value: {character} is not a Unicode character"
+        ) from error
 
 
 def translate(error: psycopg.Error, dsn: Dsn) -> SusyError:
@@ -31,6 +37,8 @@ def translate(error: psycopg.Error, dsn: Dsn) -> SusyError:
         case psycopg.IntegrityError():
             rule = error.diag.constraint_name or "a trigger"
             return PermanentError(ErrorCode.UNEXPECTED, f"Postgres refused a row because of {rule}")
+        case errors.LockNotAvailable():
+            return unavailable(dsn, f"a table is locked, as by VACUUM FULL or LOCK TABLE: {reason(error)}")
         case psycopg.OperationalError() | psycopg.InterfaceError() | psycopg.InternalError():
             return unavailable(dsn, reason(error))
         case _:

@@ -7,10 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import alembic.command
-import psycopg
 import sqlalchemy as sa
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -20,14 +18,14 @@ from alembic.util import CommandError
 import migrations
 from schema.tables import SCHEMA
 from worker.errors import ConfigurationError, ErrorCode, SetupError
+from worker.store.connection import Connection, Dsn, Timeouts, connect
 from worker.store.database import MIGRATION_LOCK
-from worker.store.dsn import Dsn
 from worker.store.errors import translate_errors
 
 log = logging.getLogger(__name__)
 
-LOCK_TIMEOUT = "60s"
-"""How long to wait for a migration by another process, or for a table that is in use."""
+LOCK_TIMEOUT = 60.0
+"""Seconds to wait for a migration by another process, or for a table that is in use."""
 
 # Alembic keeps its current environment in module globals.
 _one_at_a_time = threading.Lock()
@@ -110,9 +108,7 @@ def _config(connection: sa.Connection | None = None) -> Config:
 def _connected(database_url: str) -> Iterator[sa.Connection]:
     dsn = Dsn.parse(database_url)
     # libpq parses the URL, not SQLAlchemy: they differ in sockets, several hosts and defaults.
-    engine = sa.create_engine(
-        "postgresql+psycopg://", creator=lambda: _connect(database_url, dsn), poolclass=sa.NullPool
-    )
+    engine = sa.create_engine("postgresql+psycopg://", creator=lambda: _connect(dsn), poolclass=sa.NullPool)
     with translate_errors(dsn):
         try:
             with engine.begin() as connection:
@@ -121,8 +117,9 @@ def _connected(database_url: str) -> Iterator[sa.Connection]:
             raise (error.orig or error) from error
 
 
-def _connect(database_url: str, dsn: Dsn) -> psycopg.Connection[Any]:
-    connection = psycopg.connect(database_url, **dsn.defaults())
+def _connect(dsn: Dsn) -> Connection:
+    connection = connect(dsn, Timeouts(statement=0, lock=LOCK_TIMEOUT))  # an index of a large table takes its time
+    connection.autocommit = False
     # A migration reports by a NOTICE what it could not do, such as creating the dashboards' role.
     connection.add_notice_handler(lambda notice: log.warning("%s", notice.message_primary))
     return connection
@@ -131,7 +128,6 @@ def _connect(database_url: str, dsn: Dsn) -> psycopg.Connection[Any]:
 @contextmanager
 def _locked(database_url: str) -> Iterator[sa.Connection]:
     with _one_at_a_time, _connected(database_url) as connection:
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK.space}, {MIGRATION_LOCK.key})")
         try:
             yield connection

@@ -8,13 +8,37 @@
 
 -- ==== Connections ====================================================================================================
 
--- CONFIGURE: what the store needs of a session, whatever the role or the database sets. The timeouts, in milliseconds,
--- end a statement that takes too long, and a transaction whose client stopped sending: it would hold its row locks.
-SELECT
-    set_config('TimeZone', 'UTC', false),
-    set_config('plan_cache_mode', 'force_custom_plan', false),
-    set_config('statement_timeout', %(timeout)s, false),
-    set_config('idle_in_transaction_session_timeout', %(timeout)s, false);
+-- CONFIGURE: the settings that the store needs, whatever a role or a database sets. The first group determines how
+-- values are written and read, the second how statements behave; the timeouts are in milliseconds.
+-- `default_transaction_read_only` is changed only where a role or a database sets it: set for the whole server, it keeps
+-- clients from writing to a primary that is about to be replaced.
+SELECT pg_catalog.set_config(name, value, false)
+FROM (VALUES
+    ('client_encoding', 'UTF8'),
+    ('TimeZone', 'UTC'),
+    ('DateStyle', 'ISO, MDY'),
+    ('IntervalStyle', 'postgres'),
+    ('bytea_output', 'hex'),
+    ('extra_float_digits', '1'),
+    ('array_nulls', 'on'),
+    ('standard_conforming_strings', 'on'),
+    ('search_path', 'pg_catalog'),
+    ('plan_cache_mode', 'force_custom_plan'),
+    ('client_min_messages', 'notice'),
+    ('default_transaction_isolation', 'read committed'),
+    ('default_transaction_deferrable', 'off'),
+    ('default_transaction_read_only', 'off'),
+    ('statement_timeout', %(statement_timeout)s),
+    ('lock_timeout', %(lock_timeout)s),
+    ('idle_in_transaction_session_timeout', %(statement_timeout)s),
+    ('idle_session_timeout', '0'),
+    ('transaction_timeout', '0')
+) AS needed (name, value)
+WHERE pg_catalog.current_setting(name, true) IS NOT NULL
+    AND (name <> 'default_transaction_read_only' OR EXISTS (
+        SELECT FROM pg_catalog.pg_settings AS s
+        WHERE s.name = 'default_transaction_read_only' AND s.source IN ('global', 'database', 'user', 'database user')
+    ));
 
 -- PING: anything that Postgres answers.
 SELECT 1;

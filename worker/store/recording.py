@@ -10,7 +10,8 @@ from psycopg.types.json import Jsonb
 from schema.examination import Examination
 from worker.errors import TransientError
 from worker.store import queries
-from worker.store.database import Connection, Database, rows
+from worker.store.connection import Connection
+from worker.store.database import Database, rows
 from worker.store.scans import keep_scan
 from worker.store.types import Claim, RecordOutcome
 

@@ -17,7 +17,8 @@ from uuid_utils.compat import uuid7
 from schema.examination import Examination, StoredScan
 from schema.scan import ModelIdentity, Scan, SelectionGrid, Tiling
 from worker.store import queries
-from worker.store.database import Connection, scalars
+from worker.store.connection import Connection
+from worker.store.database import scalars
 
 _INT32, _FLOAT32, _FLOAT16, _BOOL = "<i4", "<f4", "<f2", "?"
 

@@ -1,0 +1,168 @@
+"""Connections to the database: where it is, what a session needs, and that the server is one that can be written to."""
+
+from __future__ import annotations
+
+import select
+import time
+from dataclasses import dataclass
+from typing import Any, Self
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import ExecStatus
+from psycopg.rows import TupleRow
+
+from worker.errors import ConfigurationError, ErrorCode
+from worker.store import queries
+
+Connection = psycopg.Connection[TupleRow]
+
+CONNECT_TIMEOUT = 5
+"""Seconds to wait for the server to accept a connection."""
+CONNECT_TIMEOUT_OF_SEVERAL = 2
+"""The same for each server, where the URL names several; libpq knows no shorter one."""
+ENCODING = "UTF8"
+_DEFAULTS: dict[str, str | int] = {
+    "fallback_application_name": "susy-worker",
+    # A host that disappears without closing its connections (power, network) is noticed in seconds, not in two hours.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 5000,
+}
+_READ_ONLY_SERVERS = ("read-only", "standby", "prefer-standby")
+
+
+@dataclass(frozen=True)
+class Dsn:
+    """A parsed database URL."""
+
+    url: str
+    server: str
+    """Hosts, ports and database, for messages. Never a user or a password."""
+    parameters: dict[str, Any]
+    """Connection parameters beside the URL: defaults for what it does not set, and what the store relies on."""
+
+    @classmethod
+    def parse(cls, database_url: str) -> Self:
+        """Raises `ConfigurationError` when libpq cannot read the URL, or when it asks for a server to read from."""
+        try:
+            parts = conninfo_to_dict(database_url)
+        except psycopg.Error:
+            # libpq's own text may repeat the URL.
+            raise ConfigurationError(ErrorCode.SETTINGS, "the database URL is not a valid Postgres URL") from None
+        hosts = str(parts.get("host") or parts.get("hostaddr") or "the local socket").split(",")
+        defaults = {**_DEFAULTS, "connect_timeout": CONNECT_TIMEOUT if len(hosts) == 1 else CONNECT_TIMEOUT_OF_SEVERAL}
+        return cls(
+            url=database_url,
+            server=_server(hosts, parts),
+            parameters={
+                **{name: value for name, value in defaults.items() if name not in parts},
+                "target_session_attrs": _target(parts.get("target_session_attrs")),
+                "autocommit": True,
+            },
+        )
+
+
+def _server(hosts: list[str], parts: dict[str, Any]) -> str:
+    ports = str(parts.get("port") or "").split(",")
+    ports = ports * len(hosts) if len(ports) == 1 else ports
+    servers = [f"{host}:{port}" if port else host for host, port in zip(hosts, ports, strict=False)]
+    return f"{','.join(servers)}/{parts.get('dbname') or parts.get('user') or 'the database of the user'}"
+
+
+def _target(requested: Any) -> str:
+    """The kind of server to connect to: never a standby, which would refuse every write.
+
+    `primary` by default and not `read-write`, because that one also refuses a primary on which a role or database has
+    `default_transaction_read_only`, and `configure` can undo this.
+    """
+    if requested in _READ_ONLY_SERVERS:
+        raise ConfigurationError(
+            ErrorCode.SETTINGS,
+            f"the database URL has target_session_attrs={requested}, but the ledger is written to; use read-write",
+        )
+    return "primary" if requested in (None, "any") else str(requested)
+
+
+class ReadOnlyServerError(psycopg.OperationalError):
+    """The server answers, but does not accept writes."""
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long the server lets a session wait, in seconds; 0 is for ever."""
+
+    statement: float
+    """For a statement to end; and for the next one inside a transaction, because it holds its row locks."""
+    lock: float
+    """For a lock, such as that of a table under maintenance."""
+
+
+def connect(dsn: Dsn, timeouts: Timeouts) -> Connection:
+    """A configured connection outside the pool, in autocommit mode."""
+    connection = psycopg.connect(dsn.url, **dsn.parameters)
+    configure(connection, dsn, timeouts)
+    return connection
+
+
+def configure(connection: Connection, dsn: Dsn, timeouts: Timeouts) -> None:
+    """Give a new connection the session settings that the store needs, or close it and raise.
+
+    Raises `ConfigurationError` for a database that is not UTF-8, and `ReadOnlyServerError`.
+    """
+    values = {
+        "statement_timeout": f"{timeouts.statement * 1000:.0f}",
+        "lock_timeout": f"{timeouts.lock * 1000:.0f}",
+    }
+    try:
+        _require_encoding(connection, dsn)
+        connection.execute(queries.CONFIGURE, values)
+        check(connection, timeout=CONNECT_TIMEOUT)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _require_encoding(connection: Connection, dsn: Dsn) -> None:
+    reported = connection.pgconn.parameter_status(b"server_encoding") or b""  # by Postgres, and by poolers
+    encoding = reported.decode("ascii", "replace")
+    if encoding != ENCODING:
+        raise ConfigurationError(
+            ErrorCode.SETTINGS,
+            f"the database at {dsn.server} has the encoding {encoding}, but the ledger needs {ENCODING}; create another"
+            f" one by CREATE DATABASE … ENCODING '{ENCODING}' TEMPLATE template0",
+        )
+
+
+def check(connection: Connection, *, timeout: float) -> None:
+    """Raise `psycopg.OperationalError` and close the connection unless the server answers and accepts writes.
+
+    After a failover a connection may lead to the former primary, which is a standby now. psycopg's own check would not
+    notice that, and would wait for a frozen server for ever.
+    """
+    try:
+        if _ask(connection, b"SHOW transaction_read_only", timeout) != b"off":
+            raise ReadOnlyServerError("the server is read-only: a standby, or a primary that is being replaced")
+    except psycopg.Error:
+        connection.close()
+        raise
+
+
+def _ask(connection: Connection, query: bytes, timeout: float) -> bytes | None:
+    """The value that a statement returns, within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    server = connection.pgconn
+    server.send_query(query)
+    poll = select.poll()
+    poll.register(server.socket, select.POLLIN)
+    while server.is_busy():
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise psycopg.OperationalError(f"no answer within {timeout:.1f} s")
+        server.consume_input()
+    value = None
+    while (result := server.get_result()) is not None:
+        if result.status != ExecStatus.TUPLES_OK:
+            raise psycopg.OperationalError(result.get_error_message())
+        value = result.get_value(0, 0)
+    return value
