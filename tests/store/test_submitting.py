@@ -9,7 +9,7 @@ import pytest
 
 from schema.states import CheckState, Lane
 from tests.support.databases import Sql
-from tests.support.ledger import submission, submit_all
+from tests.support.ledger import submission, submit_all, unchecked
 from worker.errors import ErrorCode, PermanentError
 from worker.store import Receipt, Store
 
@@ -80,7 +80,7 @@ def test_a_conflict_among_many_is_returned_in_its_place_and_the_others_are_accep
 
 def test_what_postgres_cannot_store_among_many_accepts_none(store: Store, run: Sql) -> None:
     with pytest.raises(PermanentError):
-        store.submit_each([submission(), submission(attributes={"share": float("nan")})])
+        store.submit_each([submission(), unchecked(attributes={"share": float("nan")})])
     assert run("SELECT count(*) FROM susy.checks") == [(0,)]
 
 
@@ -110,7 +110,7 @@ def test_hooks_that_submit_the_same_uploads_in_any_order_create_each_once(store:
 )
 def test_attributes_that_are_no_json_are_refused_as_such(store: Store, attributes: dict[str, object]) -> None:
     with pytest.raises(PermanentError) as caught:
-        store.submit(submission(attributes=attributes))
+        store.submit(unchecked(attributes=attributes))
     assert caught.value.code is ErrorCode.INVALID_MESSAGE
 
 

@@ -14,7 +14,7 @@ from schema.examination import Examination
 from schema.scan import Tiling
 from schema.states import CheckState, Decision
 from tests.support.databases import with_database
-from tests.support.ledger import VERDICT, claimed, done, examination, stored_scan, submission
+from tests.support.ledger import VERDICT, claimed, done, examination, stored_scan, submission, unchecked
 from worker.client import Client
 from worker.errors import ConfigurationError, ErrorCode, PermanentError
 from worker.settings import load_settings
@@ -56,11 +56,6 @@ CALLS: dict[str, Call] = {
     "code of a filter": lambda store, text: store.count(CheckState.QUARANTINED, CheckFilter(code=text)),
     "source of a filter": lambda store, text: store.cancel(CheckFilter(source=text)),
 }
-
-
-def unchecked(**changes: Any) -> Any:
-    """A submission that was not validated, as a caller may build one."""
-    return submission().model_copy(update=changes)
 
 
 @pytest.mark.parametrize("text", NOT_TEXT, ids=ascii)

@@ -38,6 +38,11 @@ def submission(**changes: Any) -> Submission:
     return Submission(**{"source": "avatars", "uri": "/images/1.jpg", **changes})
 
 
+def unchecked(**changes: Any) -> Submission:
+    """A submission that was not validated, as another producer's code may build one."""
+    return submission().model_copy(update=changes)
+
+
 def stored_scan(tiles: int = 4, scored: int = 3, content: str = CONTENT) -> Scan:
     """A scan of `tiles` tiles of which the first `scored` were scored."""
     is_scored = np.arange(tiles) < scored
