@@ -277,7 +277,7 @@ class Supervisor:
 
 @contextmanager
 def supervised(deployment: Deployment, count: int, **variables: str):  # type: ignore[no-untyped-def]
-    supervisor = Supervisor(deployment, count, **environment)
+    supervisor = Supervisor(deployment, count, **variables)
     try:
         yield supervisor
     finally:
