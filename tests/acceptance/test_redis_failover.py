@@ -127,7 +127,7 @@ def test_a_worker_that_celery_ends_by_an_error_exits_with_1(processes: Processes
         "tasks.Tasks.start = broken\n"
     )
     path = f"{processes.folder}:{CHECKOUT}"
-    worker = processes.start(*SUSY, "worker", PYTHONPATH=path)
+    worker = processes.spawn(*SUSY, "worker", PYTHONPATH=path)
     assert worker.wait(60) == 1, processes.output()
 
 

@@ -8,17 +8,18 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.chaos.deployment import Deployment, Images, Zygote
+from tests.chaos.deployment import Deployment, Images
 from tests.chaos.mutations import mutate_database
 from tests.chaos.report import OUTCOMES, table
 from tests.support.databases import new_database
+from tests.support.forks import ForkServer
 from tests.support.servers import Postgres, Valkey
 from worker.store.migrate import upgrade
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "chaos" in Path(str(item.fspath)).parts:
+        if item.path.parent == Path(__file__).parent and item.path.name != "test_mutations.py":
             item.add_marker(pytest.mark.chaos)
             item.add_marker(pytest.mark.timeout(900))
 
@@ -40,13 +41,6 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
-    zygote = Zygote()
-    yield zygote
-    zygote.close()
-
-
-@pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Images:
     return Images(tmp_path_factory.mktemp("pictures"))
 
@@ -62,11 +56,11 @@ def chaos_database(postgres: Postgres) -> Iterator[str]:
 
 @pytest.fixture
 def deployment(
-    chaos_database: str, zygote: Zygote, pictures: Images, tmp_path: Path, request: pytest.FixtureRequest
+    chaos_database: str, forks: ForkServer, pictures: Images, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Deployment]:
     """A deployment on the stand-in scorer, without workers yet."""
     case = request.node.name.removeprefix("test_").replace("_", " ")
-    deployment = Deployment(tmp_path, zygote, chaos_database, Valkey(tmp_path / "valkey"), pictures, case)
+    deployment = Deployment(tmp_path, forks, chaos_database, Valkey(tmp_path / "valkey"), pictures, case)
     yield deployment
     deployment.close()
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -25,8 +22,8 @@ from schema.scan import Tiling
 from schema.states import Lane
 from tests.chaos.report import OUTCOMES, Outcome
 from tests.chaos.stand_in import StandIn
-from tests.support.checkout import CHECKOUT
-from tests.support.commands import environment
+from tests.support.commands import Forked, Process, environment
+from tests.support.forks import ForkServer
 from tests.support.servers import Valkey
 from tests.support.waiting import eventually
 from worker.pipeline.examine import Examiner
@@ -39,92 +36,20 @@ from worker.store import Store
 SCALE = int(os.environ.get("CHAOS_SCALE", "1"))
 SETTLED_WITHIN = float(os.environ.get("CHAOS_SETTLED_WITHIN", "240"))
 
-Urls = dict[str, str]
-
-
-class Zygote:
-    """The process that forks workers (`tests.chaos.zygote`)."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.zygote"],
-            cwd=CHECKOUT,
-            env=inherited(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._lock = threading.Lock()
-        self._answer()
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        with self._lock:
-            assert self._process.stdin
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-            return self._answer()
-
-    def close(self) -> None:
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.close()
-        self._process.wait(30)
-        self._process.stdout.close()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        assert line, "the zygote is dead"
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-
-@dataclass
-class Process:
-    """A worker or a reconciler."""
-
-    pid: int
-    zygote: Zygote
-    log: Path
-
-    def poll(self) -> int | None:
-        code: int | None = self.zygote.ask(poll=self.pid)["code"]
-        return code
-
-    def signal(self, number: signal.Signals) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-        self.wait()
-
-    def wait(self, seconds: float = 60) -> int:
-        eventually(lambda: self.poll() is not None, seconds, lambda: f"{self.pid} goes on: {self.text()}")
-        code = self.poll()
-        assert code is not None
-        return code
-
-    def text(self) -> str:
-        return self.log.read_text() if self.log.exists() else ""
-
-    def ready(self) -> bool:
-        return "worker_ready" in self.text()
-
 
 @dataclass
 class Deployment:
     """Everything of one case. Times are short, so that a fault's consequences come soon."""
 
     folder: Path
-    zygote: Zygote
+    forks: ForkServer
     database_url: str
     valkey: Valkey
     images: Images
     case: str
     weights: Path | None = None
     """The real network's weights; the stand-in scores without."""
-    through: Urls = field(default_factory=dict)
+    through: dict[str, str] = field(default_factory=dict)
     """Variables that lead workers and reconcilers through a proxy."""
     expected: dict[UUID, float | None] = field(default_factory=dict)
     """The accepted checks, with the score they have without faults."""
@@ -138,15 +63,13 @@ class Deployment:
 
     def worker(self, **variables: str) -> Process:
         """A worker that has started; ready a moment later."""
-        return self._start("worker", variables)
+        return self._start("run_worker", variables)
 
     def ready_worker(self, **variables: str) -> Process:
-        worker = self.worker(**variables)
-        eventually(worker.ready, 60, worker.text)
-        return worker
+        return self.worker(**variables).ready()
 
     def reconciler(self, **variables: str) -> Process:
-        return self._start("reconciler", variables)
+        return self._start("run_reconciler", variables)
 
     def submit(self, count: int, *, publish: bool = True, lane: Lane = Lane.LIVE) -> list[UUID]:
         """Accept `count` checks, as an upload hook does."""
@@ -167,11 +90,14 @@ class Deployment:
         self.expected[receipt.check_id] = self.images.score(number, self.weights)
         return receipt.check_id
 
-    def _start(self, kind: str, variables: dict[str, str]) -> Process:
-        log = self.folder / f"{kind}-{len(self.started)}.log"
-        given = inherited(**self._settings() | self.through | variables)
-        pid = self.zygote.ask(start=kind, environment=given, log=str(log))["pid"]
-        process = Process(pid, self.zygote, log)
+    def _start(self, function: str, variables: dict[str, str]) -> Process:
+        process = Forked(
+            self.forks,
+            ("tests.chaos.worker", function),
+            folder=self.folder,
+            log=self.folder / f"{len(self.started)}-{function}.log",
+            environment=inherited(**self._settings() | self.through | variables),
+        )
         self.started.append(process)
         return process
 
@@ -201,7 +127,7 @@ class Deployment:
         return number
 
     def logs(self) -> str:
-        return "\n".join(f"--- {process.log.name}\n{process.text()[-3000:]}" for process in self.started)
+        return "\n".join(f"--- {process.log.name}\n{process.output()[-3000:]}" for process in self.started)
 
     def settle(self) -> None:
         """Wait until no check is queued or running any more."""
@@ -244,7 +170,7 @@ class Deployment:
 
     def close(self) -> None:
         for process in self.started:
-            process.signal(signal.SIGKILL)
+            process.send_signal(signal.SIGKILL)
         for process in self.started:
             process.wait()
         self.valkey.kill()

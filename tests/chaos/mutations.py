@@ -1,92 +1,127 @@
-"""Does the suite notice? Each guard is switched off in turn, and the cases that need it must fail.
+"""Does the suite notice? Each guard is switched off in turn, and the case that needs it must fail.
 
     python -m tests.chaos.mutations
 
-The guards are switched off from here: by changing a statement inside the chaos processes, or the test's database.
+A guard is switched off from here: by changing a statement or a function inside the chaos processes, or by changing
+the test's database. A mutation that no longer finds its guard is an error, not a case that fails:
+`tests/chaos/test_mutations.py` applies each one in `make test`.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 
-from tests.support.checkout import CHECKOUT
+from tests.support.commands import run
 
-MUTATIONS = {
-    "no unique verdict": "put_back_by_hand",
-    "no lease guard": "frozen_past_its_lease",
-    "no attempt cap": "segfault",
-    "no reconciler": "flushall",
-}
-"""What is switched off, and the case that must notice (`pytest -k`)."""
-_SETTLED_WITHIN = "40"
+Patch = Callable[[Any, str, Any], None]
+"""Replaces an attribute: `setattr`, or a monkeypatch's."""
 
 
-def apply_mutation() -> None:
-    """Switch off, inside a chaos process, what CHAOS_MUTATION names."""
+@dataclass(frozen=True)
+class Mutation:
+    """A guard to switch off, and the case that must notice."""
+
+    guard: str
+    case: str
+    """What `pytest -k` selects."""
+    process: Callable[[Patch], None] = lambda _: None
+    """Switches the guard off inside a chaos process."""
+    database: tuple[str, ...] = ()
+    """Statements that switch it off in the test's database."""
+
+
+def _no_lease_token(patch: Patch) -> None:
+    _edit(patch, "FINISH", "AND state = 'running' AND lease_token = %(lease_token)s", "")
+
+
+def _no_attempt_bound(patch: Patch) -> None:
+    _edit(patch, "CLAIM", "AND attempts < %(max_attempts)s", "")
+    _edit(patch, "RECLAIM_EXPIRED", "c.attempts >= %(max_attempts)s", "false")
+
+
+def _no_reconciler(patch: Patch) -> None:
     from worker.queue import reconciler
+
+    def idle(_store: object, _publisher: object, _settings: object, stopped: threading.Event) -> None:
+        stopped.wait()
+
+    patch(reconciler, reconciler.reconcile_forever.__name__, idle)
+
+
+def _edit(patch: Patch, statement: str, guard: str, instead: str) -> None:
     from worker.store import queries
 
-    match os.environ.get("CHAOS_MUTATION"):
-        case "no lease guard":
-            queries.FINISH = _without(queries.FINISH, "AND state = 'running' AND lease_token = %(lease_token)s")
-        case "no attempt cap":
-            queries.CLAIM = _without(queries.CLAIM, "AND attempts < %(max_attempts)s")
-            queries.RECLAIM_EXPIRED = _without(queries.RECLAIM_EXPIRED, "c.attempts >= %(max_attempts)s", "false")
-        case "no reconciler":
-            reconciler.reconcile_forever = _idle  # type: ignore[assignment]
-        case _:
-            pass
+    text: str = getattr(queries, statement)
+    if guard not in text:
+        raise ValueError(f"the statement {statement} does not contain {guard!r}; this mutation must follow it")
+    patch(queries, statement, text.replace(guard, instead))
+
+
+MUTATIONS = {
+    mutation.guard: mutation
+    for mutation in (
+        Mutation(
+            "unique verdict",
+            "put_back_by_hand",
+            database=(
+                "DROP INDEX susy.uq_verdicts_live",
+                "ALTER TABLE susy.verdicts DROP CONSTRAINT uq_verdicts_check_id_policy_name_policy_version",
+            ),
+        ),
+        Mutation("lease token", "frozen_past_its_lease", _no_lease_token),
+        Mutation("attempt bound", "segfault", _no_attempt_bound),
+        Mutation("reconciler", "flushall", _no_reconciler),
+    )
+}
+_SETTLED_WITHIN = "40"
+"""Seconds after which a case without its guard gives up."""
+
+
+def mutate_process() -> None:
+    """Switch off, inside a chaos process, the guard that CHAOS_MUTATION names."""
+    if guard := os.environ.get("CHAOS_MUTATION"):
+        MUTATIONS[guard].process(setattr)
 
 
 def mutate_database(connection: psycopg.Connection) -> None:
-    """Switch off, in the test's database, what CHAOS_MUTATION names."""
-    if os.environ.get("CHAOS_MUTATION") == "no unique verdict":
-        connection.execute("DROP INDEX susy.uq_verdicts_live")
-        connection.execute("ALTER TABLE susy.verdicts DROP CONSTRAINT uq_verdicts_check_id_policy_name_policy_version")
-
-
-def _without(query: str, guard: str, instead: str = "") -> str:
-    if guard not in query:
-        raise ValueError(f"the statement has no {guard!r}; this mutation must follow it")
-    return query.replace(guard, instead)
-
-
-def _idle(_store: object, _publisher: object, _settings: object, stopped: threading.Event) -> None:
-    stopped.wait()
+    """Switch off, in the test's database, the guard that CHAOS_MUTATION names."""
+    if guard := os.environ.get("CHAOS_MUTATION"):
+        for statement in MUTATIONS[guard].database:
+            connection.execute(statement)  # type: ignore[call-overload]
 
 
 def main() -> int:
-    """Run each guard's cases with and without it. Exit code 0: every missing guard was noticed."""
-    rows = []
-    for mutation, cases in MUTATIONS.items():
-        sound, mutated = _complaint(cases, None), _complaint(cases, mutation)
-        rows.append((mutation, cases, sound, mutated))
-        print(f"{mutation}: {mutated or 'nobody noticed'}", flush=True)
-    print(f"\n{'switched off':20} {'case':24} {'with it':8} {'without':8}")
-    for mutation, cases, sound, mutated in rows:
-        print(f"{mutation:20} {cases:24} {_colour(sound):8} {_colour(mutated):8}")
-    return 0 if all(mutated and not sound for _, _, sound, mutated in rows) else 1
+    """Run each guard's case with and without it. Exit code 0: every missing guard was noticed."""
+    with ThreadPoolExecutor(2) as pool:
+        sound = {guard: pool.submit(_complaint, mutation.case) for guard, mutation in MUTATIONS.items()}
+        mutated = {guard: pool.submit(_complaint, mutation.case, guard) for guard, mutation in MUTATIONS.items()}
+    print(f"{'switched off':16} {'case':24} {'with it':8} {'without':8} what gave it away")
+    for guard, mutation in MUTATIONS.items():
+        with_it, without = sound[guard].result(), mutated[guard].result()
+        print(f"{guard:16} {mutation.case:24} {_colour(with_it):8} {_colour(without):8} {without or with_it}")
+    return int(any(future.result() for future in sound.values()) or not all(f.result() for f in mutated.values()))
 
 
 def _colour(complaint: str) -> str:
     return "red" if complaint else "green"
 
 
-def _complaint(cases: str, mutation: str | None) -> str:
-    """What the cases have to say; nothing when they pass."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("CHAOS_")}
-    if mutation:
-        environment |= {"CHAOS_MUTATION": mutation, "CHAOS_SETTLED_WITHIN": _SETTLED_WITHIN}
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "chaos", "-k", cases, "tests/chaos"]
-    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 1):
+def _complaint(case: str, guard: str = "") -> str:
+    """The first line of what fails in the case; nothing when it passes."""
+    mutated = {"CHAOS_MUTATION": guard, "CHAOS_SETTLED_WITHIN": _SETTLED_WITHIN} if guard else {}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "chaos", "-k", case, "tests/chaos"]
+    done = run(*command, timeout=600, **mutated)
+    if done.code not in (0, 1):
         raise RuntimeError(f"pytest did not run: {done.stdout}{done.stderr}")
-    if done.returncode == 0:
+    if done.code == 0:
         return ""
     failures = (line for line in done.stdout.splitlines() if line.startswith("E  "))
     return next(failures, "E  an error").removeprefix("E").strip()[:160]

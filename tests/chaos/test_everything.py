@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import sys
 import time
 import tomllib
 from collections.abc import Iterator
@@ -20,6 +16,7 @@ import pytest
 
 from tests.chaos.deployment import Images, inherited
 from tests.chaos.report import OUTCOMES, Outcome
+from tests.support.commands import SUSY, Process, Spawned, run
 from tests.support.waiting import eventually
 
 
@@ -29,33 +26,27 @@ class Up:
 
     folder: Path
     environment: dict[str, str]
-    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    started: list[Process] = field(default_factory=list)
     family: list[psutil.Process] = field(default_factory=list)
 
     @property
     def services(self) -> Path:
         return self.folder / ".susy/services.toml"
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self) -> Process:
         self.services.unlink(missing_ok=True)
-        with (self.folder / "up.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "worker", "up"], cwd=self.folder, env=self.environment, stdout=log, stderr=log
-            )
+        process = Spawned(*SUSY, "up", folder=self.folder, log=self.folder / "up.log", environment=self.environment)
         self.started.append(process)
-        eventually(lambda: self.services.exists() and self.services.read_text() != "", 90, self.log)
+        process.eventually(lambda: self.services.exists() and self.services.read_text() != "", 90)
         self.family = psutil.Process(process.pid).children(recursive=True)
         postmaster = int((self.folder / ".susy/postgres/postmaster.pid").read_text().split()[0])
         self.family.append(psutil.Process(postmaster))
         return process
 
     def submit(self, *paths: Path) -> list[str]:
-        command = [sys.executable, "-m", "worker", "submit", "--json", *map(str, paths)]
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=100, check=False
-        )
-        assert done.returncode == 0, done.stderr + self.log()
-        return [json.loads(line)["check_id"] for line in done.stdout.splitlines()]
+        result = run(*SUSY, "submit", "--json", *paths, folder=self.folder, **self.environment)
+        assert result.code == 0, result.stderr + self.log()
+        return [document["check_id"] for document in result.documents]
 
     def states(self) -> list[tuple[Any, ...]]:
         url = tomllib.loads(self.services.read_text())["database_url"]
@@ -84,9 +75,8 @@ def up(tmp_path: Path, random_weights: Path) -> Iterator[Up]:
     up = Up(tmp_path, environment)
     yield up
     for process in up.started:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(60)
+        process.terminate()
+        process.wait()
 
 
 def test_after_kill_9_of_everything_the_next_start_recovers_by_itself(up: Up) -> None:
@@ -103,7 +93,7 @@ def test_after_kill_9_of_everything_the_next_start_recovers_by_itself(up: Up) ->
     states = up.states()
     assert [verdicts for _, verdicts, _ in states] == [1] * 12
     again.send_signal(signal.SIGINT)
-    assert again.wait(60) == 0
+    assert again.wait() == 0
     assert not [one for one in up.family if _lives(one)], "stopped in order, it leaves nothing running"
     attempts = max(attempts for _, _, attempts in states)
     OUTCOMES.append(Outcome("kill -9 of everything", 12, 12, 0, 0, 0, 0, 0, attempts, time.monotonic() - began))
@@ -113,8 +103,7 @@ def test_a_worker_whose_susy_up_was_killed_does_not_live_on(up: Up) -> None:
     process = up.start()
     eventually(lambda: "ready" in up.log(), 90, up.log)
     (worker,) = [one for one in up.family if "--attended" in one.cmdline()]
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
     eventually(lambda: not _lives(worker), 60, up.log)
     assert up.start().poll() is None
 

@@ -30,7 +30,7 @@ def test_workers_killed_at_random_under_load(deployment: Deployment) -> None:
         deployment.submit(enough(240))
         while deployment.count("state IN ('queued', 'running')") > 20:
             time.sleep(rng.uniform(0.4, 1.6))
-            rng.choice(supervisor.workers).signal(signal.SIGKILL)
+            rng.choice(supervisor.workers).send_signal(signal.SIGKILL)
         outcome = deployment.verify()
     killed = sum(code == -signal.SIGKILL for code in supervisor.ends)
     assert killed >= 0.3 * (len(supervisor.ends) + 3), "of the workers that ran, three in ten were killed"
@@ -46,9 +46,9 @@ def test_a_worker_frozen_past_its_lease_writes_nothing_when_it_thaws(deployment:
     deployment.settle()
     before = deployment.sql("SELECT finished_at, worker FROM susy.checks WHERE id = %s", check_id)
     verdict = deployment.sql("SELECT id, created_at FROM susy.verdicts WHERE check_id = %s", check_id)
-    frozen.signal(signal.SIGCONT)
-    eventually(lambda: "lease_lost" in frozen.text() or "check_done" in frozen.text(), 60, frozen.text)
-    assert "check_done" not in frozen.text()
+    frozen.send_signal(signal.SIGCONT)
+    eventually(lambda: "lease_lost" in frozen.output() or "check_done" in frozen.output(), 60, frozen.output)
+    assert "check_done" not in frozen.output()
     assert deployment.sql("SELECT finished_at, worker FROM susy.checks WHERE id = %s", check_id) == before
     assert deployment.sql("SELECT id, created_at FROM susy.verdicts WHERE check_id = %s", check_id) == verdict
     deployment.verify()
@@ -56,7 +56,8 @@ def test_a_worker_frozen_past_its_lease_writes_nothing_when_it_thaws(deployment:
 
 def test_one_check_published_a_hundred_times_at_once_is_looked_at_once(deployment: Deployment) -> None:
     workers = [deployment.worker(CHAOS_SECONDS="0.2") for _ in range(3)]
-    eventually(lambda: all(worker.ready() for worker in workers))
+    for worker in workers:
+        worker.ready()
     (check_id,) = deployment.submit(1, publish=False)
     with Publisher(deployment.settings) as publisher:
         publisher.publish([check_id] * 100, lane="live")  # type: ignore[arg-type]

@@ -63,7 +63,7 @@ def test_messages_for_an_unknown_task_and_without_a_form_are_kept_and_stop_nothi
         eventually(
             lambda: deployment.sql("SELECT count(*) FROM susy.rejected_messages") == [(len(INVALID),)],
             60,
-            lambda: str(deployment.sql("SELECT task, message, body FROM susy.rejected_messages")) + worker.text(),
+            lambda: str(deployment.sql("SELECT task, message, body FROM susy.rejected_messages")) + worker.output(),
         )
         deployment.verify()
         eventually(lambda: client.hlen("susy:unacked") == 0, 30)  # acknowledged

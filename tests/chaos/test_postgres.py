@@ -70,7 +70,7 @@ def test_postgres_away_for_a_while_is_waited_for_and_said_once(deployment: Deplo
     assert time.monotonic() - back < WITHOUT_RESTART
     deployment.verify()
     assert worker.poll() is None
-    assert worker.text().count("service_unavailable") == worker.text().count("service_available") == 1
+    assert worker.output().count("service_unavailable") == worker.output().count("service_available") == 1
 
 
 def test_a_worker_started_while_its_servers_are_away_begins_when_they_come(
@@ -81,10 +81,10 @@ def test_a_worker_started_while_its_servers_are_away_begins_when_they_come(
     deployment.valkey.kill()
     worker = deployment.worker(SUSY_DATABASE_URL=proxied.url, SUSY_ALIVE_FILE=str(alive))
     deployment.submit(enough(5))
-    eventually(lambda: "service_unavailable" in worker.text())
+    eventually(lambda: "service_unavailable" in worker.output())
     assert not alive.exists()
     proxied.refuse(False)
-    eventually(alive.exists, 60, worker.text)  # alive, and not ready: there is no Redis yet
+    eventually(alive.exists, 60, worker.output)  # alive, and not ready: there is no Redis yet
     deployment.valkey.start()
     deployment.reconciler()
     deployment.verify()

@@ -90,4 +90,4 @@ def test_submitting_while_redis_is_down(deployment: Deployment) -> None:
     assert time.monotonic() - back < WITHOUT_RESTART
     deployment.verify()
     assert worker.poll() is None
-    assert worker.text().count("Cannot connect to") <= 1, "said once, not at every try"
+    assert worker.output().count("Cannot connect to") <= 1, "said once, not at every try"

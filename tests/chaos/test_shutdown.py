@@ -23,7 +23,7 @@ def busy(deployment: Deployment, **environment: str) -> Process:
 def test_sigterm_finishes_what_runs_and_charges_nobody(deployment: Deployment) -> None:
     deployment.reconciler()
     worker = busy(deployment, CHAOS_SECONDS="0.5")
-    worker.signal(signal.SIGTERM)
+    worker.send_signal(signal.SIGTERM)
     assert worker.wait() == 0
     assert deployment.count("state = 'running'") == 0
     assert deployment.count("state = 'done'") >= 4, "what ran was finished"
@@ -34,7 +34,7 @@ def test_sigterm_finishes_what_runs_and_charges_nobody(deployment: Deployment) -
 def test_sigterm_gives_back_what_does_not_finish_within_the_grace_time(deployment: Deployment) -> None:
     deployment.reconciler()
     worker = busy(deployment, CHAOS_SECONDS="300", SUSY_SHUTDOWN_GRACE="1")
-    worker.signal(signal.SIGTERM)
+    worker.send_signal(signal.SIGTERM)
     assert worker.wait(30) == 0
     assert deployment.count("state = 'running'") == 0
     assert deployment.count("attempts > 0") == 0, "given back as if they had not been claimed"
@@ -48,7 +48,7 @@ def test_a_worker_told_to_end_at_once_leaves_no_half_verdict(deployment: Deploym
     worker = busy(deployment, CHAOS_SECONDS="300")
     began = time.monotonic()
     for name in signals:
-        worker.signal(signal.Signals[name])
+        worker.send_signal(signal.Signals[name])
         time.sleep(0.3)
     assert worker.wait(30) == 1
     assert time.monotonic() - began < 15
@@ -64,7 +64,7 @@ def test_a_worker_that_waits_for_postgres_can_still_be_stopped(deployment: Deplo
     worker = busy(deployment, CHAOS_SECONDS="1", SUSY_SHUTDOWN_GRACE="2", SUSY_DATABASE_URL=proxy.url)
     proxy.refuse(True)
     proxy.cut()
-    worker.signal(signal.SIGTERM)
+    worker.send_signal(signal.SIGTERM)
     assert worker.wait(30) == 0
     proxy.close()
     deployment.worker()

@@ -15,21 +15,24 @@ import itertools
 import os
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
+
+import typer
 
 POISON = (255, 0, 255)
 
 
 def run_worker() -> None:
     """`susy worker`, prepared."""
-    from tests.chaos.mutations import apply_mutation
+    from tests.chaos.mutations import mutate_process
     from tests.chaos.stand_in import StandIn
     from worker.queue import runtime as runtime_module
 
     if os.environ.get("CHAOS_STAND_IN"):
         runtime_module.Detector = StandIn  # type: ignore[assignment,misc]
-    apply_mutation()
-    from worker.queue.app import app, settings
+    mutate_process()
+    from worker.cli import work
     from worker.queue.runtime import current
 
     start = current.start
@@ -40,20 +43,25 @@ def run_worker() -> None:
         return runtime
 
     current.start = start_prepared  # type: ignore[method-assign]
-    name = f"{os.getpid()}@%h"
-    arguments = ["--quiet", "worker", "-n", name, "--loglevel", settings.log_level, "--without-gossip"]
-    raise SystemExit(app.worker_main([*arguments, "--without-mingle"]) or 0)
+    _run(work.worker)
 
 
 def run_reconciler() -> None:
     """`susy reconciler`, which takes a message for lost after two seconds instead of thirty."""
-    from tests.chaos.mutations import apply_mutation
+    from tests.chaos.mutations import mutate_process
     from worker.cli import work
     from worker.queue import dispatcher
 
     dispatcher.LOST_AFTER = 2.0
-    apply_mutation()
-    work.reconciler()
+    mutate_process()
+    _run(work.reconciler)
+
+
+def _run(command: Callable[[], None]) -> None:
+    try:
+        command()
+    except typer.Exit as end:
+        raise SystemExit(end.exit_code) from None
 
 
 def _prepare(runtime: Any) -> None:

@@ -1,7 +1,7 @@
 """The `susy` command and other programs, run by tests.
 
-`susy` (a fixture) runs a command inside the test's process, which takes milliseconds. `run` and `start` run a process
-of its own, for what only a process can show: signals, exit codes, a plain environment, memory.
+`susy` (a fixture) runs a command inside the test's process, where a test can inject a fault. `processes` (a fixture)
+starts workers and other commands as processes. `run` runs any program.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import pytest
 
 from tests.support.checkout import CHECKOUT
+from tests.support.forks import ForkServer
 from tests.support.waiting import eventually
 
 SUSY = (sys.executable, "-m", "worker")
@@ -71,25 +74,19 @@ def run(
     return Result(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
-def start(*command: str | Path, folder: Path = CHECKOUT, log: Path | None = None, **variables: str) -> Process:
-    """Start a program in `folder` and return at once. Its output is appended to `log` (`folder`/processes.log)."""
-    log = log or folder / "processes.log"
-    with log.open("ab") as output:
-        return Process(
-            list(map(str, command)), cwd=folder, env=environment(**variables), stdout=output, stderr=output, log=log
-        )
+class Process(ABC):
+    """A started process. Its standard output and error are appended to `log`."""
 
+    pid: int
+    log: Path
 
-class Process(subprocess.Popen[bytes]):
-    """A started program."""
-
-    def __init__(self, *arguments: Any, log: Path, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.log = log
+    @abstractmethod
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
 
     def output(self) -> str:
-        """What it and the other processes of the same log have printed so far."""
-        return self.log.read_text(errors="replace")
+        """What it has printed so far."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def eventually(self, condition: Callable[[], Any], seconds: float = 60.0) -> None:
         """Wait for `condition`; fails when the process ends first."""
@@ -97,68 +94,154 @@ class Process(subprocess.Popen[bytes]):
         def reached() -> Any:
             if value := condition():
                 return value
-            assert self.poll() is None, f"the process ended with {self.returncode}\n{self.output()}"
+            assert self.poll() is None, f"the process ended with {self.poll()}\n{self.output()}"
             return None
 
         eventually(reached, seconds, self.output)
 
-    def stop(self, seconds: float = 30.0) -> int:
-        """Terminate it if it runs, kill it if it does not end within `seconds`; its exit code."""
+    def ready(self, seconds: float = 60.0) -> Self:
+        """Wait until it, a worker, takes messages."""
+        self.eventually(lambda: "worker_ready" in self.output(), seconds)
+        return self
+
+    def wait(self, seconds: float = 60.0) -> int:
+        """Wait for its end; the exit code."""
+        eventually(lambda: self.poll() is not None, seconds, lambda: f"{self.pid} has not ended\n{self.output()}")
+        code = self.poll()
+        assert code is not None
+        return code
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless it has ended."""
         if self.poll() is None:
-            self.send_signal(signal.SIGCONT)
-            self.terminate()
-        try:
-            return self.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            return self.wait()
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for the end."""
+        self.send_signal(signal.SIGKILL)
+        self.wait()
+
+
+class Spawned(Process):
+    """A program in a new process."""
+
+    def __init__(self, *command: str | Path, folder: Path, log: Path, environment: dict[str, str]) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self._popen = subprocess.Popen(
+                list(map(str, command)), cwd=folder, env=environment, stdout=output, stderr=output
+            )
+        self.pid = self._popen.pid
+
+    def poll(self) -> int | None:
+        return self._popen.poll()
+
+
+class Forked(Process):
+    """A function of this checkout in a fork of the fork server."""
+
+    def __init__(
+        self,
+        forks: ForkServer,
+        target: tuple[str, str],
+        *arguments: str | Path,
+        folder: Path,
+        log: Path,
+        environment: dict[str, str],
+    ) -> None:
+        self._forks, self.log = forks, log
+        self.pid = forks.start(
+            target, *map(str, arguments), environment=environment, folder=folder, stdout=log, stderr=log
+        )
+
+    def poll(self) -> int | None:
+        return self._forks.poll(self.pid)
+
+
+SUSY_FUNCTION = ("worker.cli.main", "run")
+"""What the `susy` command calls."""
 
 
 @dataclass
 class Processes:
-    """Processes that share an environment, a folder and a log, and are stopped together."""
+    """Processes that share settings and a folder, and are stopped together. Each has a log of its own."""
 
     variables: dict[str, str]
     folder: Path
+    forks: ForkServer
     started: list[Process] = field(default_factory=list)
 
     def run(self, *arguments: str | Path, **variables: str) -> Result:
         """`susy ARGUMENTS`, to its end."""
-        return run(*SUSY, *arguments, folder=self.folder, **self.variables | variables)
+        number = len(list(self.folder.glob("run-*.stdout")))
+        stdout, stderr = (self.folder / f"run-{number}.{stream}" for stream in ("stdout", "stderr"))
+        pid = self.forks.start(
+            SUSY_FUNCTION,
+            *map(str, arguments),
+            environment=environment(**self.variables | variables),
+            folder=self.folder,
+            stdout=stdout,
+            stderr=stderr,
+        )
+        eventually(lambda: self.forks.poll(pid) is not None, 100, stderr.read_text)
+        code = self.forks.poll(pid)
+        assert code is not None
+        return Result(code, stdout.read_text(), stderr.read_text())
 
-    def start(self, *command: str | Path, **variables: str) -> Process:
-        process = start(*command, folder=self.folder, **self.variables | variables)
+    def start(self, *arguments: str | Path, **variables: str) -> Process:
+        """`susy ARGUMENTS`, in the background."""
+        given = environment(**self.variables | variables)
+        log = self._log(str(arguments[0]))
+        process = Forked(self.forks, SUSY_FUNCTION, *arguments, folder=self.folder, log=log, environment=given)
+        self.started.append(process)
+        return process
+
+    def spawn(self, *command: str | Path, **variables: str) -> Process:
+        """Another program, in the background."""
+        given = environment(**self.variables | variables)
+        process = Spawned(*command, folder=self.folder, log=self._log("spawned"), environment=given)
         self.started.append(process)
         return process
 
     def start_worker(self, **variables: str) -> Process:
         """A worker that is ready to take messages."""
-        return self.ready(*SUSY, "worker", **variables)
+        return self.start("worker", **variables).ready()
 
     def start_reconciler(self, **variables: str) -> Process:
-        return self.start(*SUSY, "reconciler", **variables)
-
-    def ready(self, *command: str, **variables: str) -> Process:
-        """The same of any command that starts a worker."""
-        before = self.output().count("worker_ready")
-        process = self.start(*command, **variables)
-        process.eventually(lambda: self.output().count("worker_ready") > before)
-        return process
+        return self.start("reconciler", **variables)
 
     def eventually(self, condition: Callable[[], Any], seconds: float = 60.0) -> None:
         eventually(condition, seconds, self.output)
 
     def output(self) -> str:
-        log = self.folder / "processes.log"
-        return log.read_text(errors="replace") if log.exists() else ""
+        """What all of them have printed so far."""
+        return "".join(process.output() for process in self.started)
 
-    def stop(self) -> None:
-        for process in self.started:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.terminate()
-        for process in self.started:
-            process.stop()
+    def stop(self, seconds: float = 30.0) -> None:
+        """Terminate all, and kill what does not end within `seconds`."""
+        running = [process for process in self.started if process.poll() is None]
+        for process in running:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        deadline = time.monotonic() + seconds
+        while any(process.poll() is None for process in running) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for process in running:
+            process.kill()
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{len(self.started)}-{name}.log"
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[ForkServer]:
+    """The process that forks `susy` commands."""
+    server = ForkServer(CHECKOUT, environment())
+    yield server
+    server.close()
 
 
 class Susy(Protocol):

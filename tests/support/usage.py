@@ -1,4 +1,4 @@
-"""Prints the CPU seconds of each test file, children included: `pytest --usage N` for the N costliest."""
+"""Prints the CPU seconds of each test file, its processes included: `pytest --usage N` for the N costliest."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ import pytest
 
 _PROPERTY = "cpu_seconds"
 _began = pytest.StashKey[float]()
+_elsewhere = 0.0
+
+
+def add(seconds: float) -> None:
+    """Count the CPU time of a process that is not a child of this one."""
+    global _elsewhere  # noqa: PLW0603
+    _elsewhere += seconds
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,6 +62,6 @@ class _Collector:
 
 
 def _cpu_seconds() -> float:
-    """User and system time of this process and of the children it has waited for."""
+    """User and system time of this process, of the children it has waited for, and of what was added."""
     usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return _elsewhere + sum(usage.ru_utime + usage.ru_stime for usage in usages)

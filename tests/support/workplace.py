@@ -13,6 +13,7 @@ import pytest
 
 from schema.states import CheckState
 from tests.support.commands import Processes
+from tests.support.forks import ForkServer
 from tests.support.released import random_susy
 from worker.detector.weights import save_weights
 from worker.settings import Settings, load_settings
@@ -56,7 +57,7 @@ def settings(database_url: str, redis_url: str, images: Path, random_weights: Pa
 
 
 @pytest.fixture
-def processes(settings: Settings, tmp_path: Path) -> Iterator[Processes]:
+def processes(settings: Settings, tmp_path: Path, forks: ForkServer) -> Iterator[Processes]:
     """Commands as processes, with `settings` in their environment, in a folder of the test's own."""
     variables = {
         "SUSY_DATABASE_URL": settings.require_database_url(),
@@ -70,7 +71,9 @@ def processes(settings: Settings, tmp_path: Path) -> Iterator[Processes]:
         "SUSY_RECONCILE_INTERVAL": "0.3",
         "SUSY_LOG_FORMAT": "json",
     }
-    processes = Processes(variables, tmp_path)
+    folder = tmp_path / "processes"
+    folder.mkdir()
+    processes = Processes(variables, folder, forks)
     yield processes
     processes.stop()
 

@@ -1,0 +1,175 @@
+"""Starts commands in a fraction of a second: one process imports everything slow, and each start is a fork of it.
+
+The process is `python -m tests.support.forks`. It reads one JSON object per line:
+
+    {"start": [module, function], "arguments": […], "environment": {…}, "folder": path,
+     "stdin": path, "stdout": path, "stderr": path}    is answered with {"pid": …}
+    {"poll": pid}                                      is answered with {"code": …, "cpu": seconds}; null while it runs
+
+When its input ends, it kills its children and ends.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+from tests.support import usage
+
+_PRELOADED = (
+    "celery.bin.celery",
+    "kombu.transport.redis",
+    "worker.cli.main",
+    "worker.queue.celery_app",
+    "worker.queue.runtime",
+    "worker.queue.tasks",
+)
+"""Modules that import what is slow, and read no settings."""
+
+
+class ForkServer:
+    """The process that forks commands, and the way to ask it."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.forks"],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._lock = threading.Lock()
+        self._codes: dict[int, int] = {}
+        self._counted = 0.0
+        self._answer()
+
+    def start(
+        self,
+        target: tuple[str, str],
+        *arguments: str,
+        environment: dict[str, str],
+        folder: Path,
+        stdin: Path = Path(os.devnull),
+        stdout: Path,
+        stderr: Path,
+    ) -> int:
+        """Fork a process that calls the function `target` (module, name) with `sys.argv` set; its pid."""
+        answer = self._ask(
+            start=target,
+            arguments=arguments,
+            environment=environment,
+            folder=str(folder),
+            stdin=str(stdin),
+            stdout=str(stdout),
+            stderr=str(stderr),
+        )
+        pid: int = answer["pid"]
+        return pid
+
+    def poll(self, pid: int) -> int | None:
+        """The exit code of a started process, negative for a signal; None while it runs."""
+        if pid not in self._codes:
+            answer = self._ask(poll=pid)
+            if answer["code"] is None:
+                return None
+            self._codes[pid] = answer["code"]
+            usage.add(answer["cpu"])
+            self._counted += answer["cpu"]
+        return self._codes[pid]
+
+    def close(self) -> None:
+        """End the process and all that it started."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(30)
+        usage.add(-self._counted)  # from now on counted with the server, a child of this process
+        self._process.stdout.close()
+
+    def _ask(self, **request: Any) -> dict[str, Any]:
+        with self._lock:
+            assert self._process.stdin
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        assert line, "the fork server has ended"
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+def main() -> None:
+    """Serve requests until standard input ends."""
+    for module in _PRELOADED:
+        importlib.import_module(module)
+    running: set[int] = set()
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        request: dict[str, Any] = json.loads(line)
+        if "start" in request:
+            pid = _fork(request)
+            running.add(pid)
+            answer: dict[str, Any] = {"pid": pid}
+        else:
+            answer = _poll(request["poll"])
+            if answer["code"] is not None:
+                running.discard(request["poll"])
+        print(json.dumps(answer), flush=True)
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _fork(request: dict[str, Any]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    code: Any = 1
+    try:
+        _redirect(0, request["stdin"], os.O_RDONLY)
+        _redirect(1, request["stdout"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        _redirect(2, request["stderr"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.setsid()
+        os.chdir(request["folder"])
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        module, function = request["start"]
+        sys.argv = [function, *request["arguments"]]
+        getattr(importlib.import_module(module), function)()
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    except BaseException:  # noqa: BLE001 (a fork must never return into the server)
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def _redirect(descriptor: int, path: str, flags: int) -> None:
+    opened = os.open(path, flags, 0o644)
+    os.dup2(opened, descriptor)
+    os.close(opened)
+
+
+def _poll(pid: int) -> dict[str, Any]:
+    ended, status, used = os.wait4(pid, os.WNOHANG)
+    if not ended:
+        return {"code": None, "cpu": None}
+    return {"code": os.waitstatus_to_exitcode(status), "cpu": used.ru_utime + used.ru_stime}
+
+
+if __name__ == "__main__":
+    main()
