@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from schema.scan import TILE
+from tests.support.commands import Susy
 
 PROMISED = {
     "decision", "score", "class_scores", "generator", "generator_confidence", "reasons", "needs_review",
@@ -18,27 +15,14 @@ PROMISED = {
 }  # fmt: skip
 
 
-def susy(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("SUSY_")}
-    return subprocess.run(
-        [sys.executable, "-m", "worker", *map(str, arguments)],
-        env=clean | {"SUSY_DEVICE": "cpu"} | environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-
-
 def test_check_prints_one_object_an_image_in_order_and_fails_for_the_broken_alone(
-    images: Path, random_weights: Path
+    susy: Susy, images: Path, random_weights: Path
 ) -> None:
     (images / "broken.png").write_bytes((images / "a.png").read_bytes()[:500])
     paths = [images / "a.png", images / "broken.png", images / "small.png", images / "absent.png"]
     result = susy("check", "--json", *paths, folder=images, SUSY_WEIGHTS=str(random_weights))
-    assert result.returncode == 1
-    documents = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.code == 1
+    documents = result.documents
     assert [document["path"] for document in documents] == [str(path) for path in paths]
     whole, broken, small, absent = documents
     assert whole.keys() >= PROMISED
@@ -51,30 +35,32 @@ def test_check_prints_one_object_an_image_in_order_and_fails_for_the_broken_alon
     assert absent["error"]["code"] == "not_found"
 
 
-def test_check_walks_folders_and_prints_a_table_for_people(images: Path, random_weights: Path) -> None:
+def test_check_walks_folders_and_prints_a_table_for_people(susy: Susy, images: Path, random_weights: Path) -> None:
     result = susy("check", images, folder=images, SUSY_WEIGHTS=str(random_weights))
-    assert result.returncode == 0, result.stderr
+    assert result.code == 0, result.stderr
     for name in ("a.png", "b.png", "small.png"):
         assert name in result.stdout
     assert "inconclusive" in result.stdout
 
 
-def test_the_tiling_and_the_policy_come_from_the_settings(images: Path, random_weights: Path) -> None:
+def test_the_tiling_and_the_policy_come_from_the_settings(susy: Susy, images: Path, random_weights: Path) -> None:
     policy = images / "policy.toml"
     policy.write_text('name = "lenient"\nsynthetic_at = 1.0\nauthentic_below = 1.0\nregion_at = 1.0\n')
     result = susy(
         "check", "--json", images / "b.png", folder=images,
         SUSY_WEIGHTS=str(random_weights), SUSY_POLICY_FILE=str(policy), SUSY_TILING="reference",
     )  # fmt: skip
-    document = json.loads(result.stdout)
+    document = result.document
     assert document["policy"]["name"] == "lenient"
     assert document["tiles"]["mode"] == "reference"
     assert document["decision"] == "authentic"
 
 
-def test_weights_info_prints_name_classes_parameters_digest_and_provenance(random_weights: Path, images: Path) -> None:
+def test_weights_info_prints_name_classes_parameters_digest_and_provenance(
+    susy: Susy, random_weights: Path, images: Path
+) -> None:
     result = susy("weights", "info", random_weights, "--json", folder=images)
-    facts = json.loads(result.stdout)
+    facts = result.document
     assert facts["name"] == "random"
     assert facts["classes"][0] == "authentic"
     assert facts["parameters"] == 12_145_974
@@ -96,24 +82,26 @@ def test_weights_info_prints_name_classes_parameters_digest_and_provenance(rando
         (("stability", "a.png", "--weights", "nowhere.safetensors"), "nowhere.safetensors"),
     ],
 )
-def test_a_wrong_setup_is_one_line_on_stderr_and_exit_2(images: Path, arguments: tuple[str, ...], word: str) -> None:
+def test_a_wrong_setup_is_one_line_on_stderr_and_exit_2(
+    susy: Susy, images: Path, arguments: tuple[str, ...], word: str
+) -> None:
     result = susy(*arguments, folder=images)
-    assert result.returncode == 2, result.stderr
+    assert result.code == 2, result.stderr
     assert result.stdout == ""
     assert word in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
 
 
-def test_doctor_names_everything_that_is_missing(images: Path) -> None:
+def test_doctor_names_everything_that_is_missing(susy: Susy, images: Path) -> None:
     result = susy("doctor", folder=images, SUSY_WEIGHTS="nowhere.safetensors", COLUMNS="200")
-    assert result.returncode == 2
+    assert result.code == 2
     for part in ("database", "redis", "roots", "weights"):
         (line,) = (line for line in result.stdout.splitlines() if line.startswith(part))
         assert "fails" in line
 
 
-def test_the_policy_is_printed_with_every_default_and_its_version(images: Path) -> None:
-    document = json.loads(susy("policy", "show", folder=images).stdout)
+def test_the_policy_is_printed_with_every_default_and_its_version(susy: Susy, images: Path) -> None:
+    document = susy("policy", "show", folder=images).document
     assert document["name"] == "default"
     assert document["rule"] == "sum"
     assert len(document["version"]) == 12

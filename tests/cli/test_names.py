@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from tests.cli.test_commands import susy
+from tests.support.commands import Susy
 from worker.cli.output import PlainConsole
 from worker.errors import ErrorCode, PermanentError
 
@@ -31,12 +31,14 @@ def odd(images: Path) -> Path:
     return folder
 
 
-def test_every_file_of_a_call_is_judged_whatever_its_neighbours_are(odd: Path, random_weights: Path) -> None:
+def test_every_file_of_a_call_is_judged_whatever_its_neighbours_are(
+    susy: Susy, odd: Path, random_weights: Path
+) -> None:
     too_long, cut = "x" * 5000, "y" * 300
     result = susy("check", "--json", too_long, odd, cut, f"{cut}/a.png", folder=odd, SUSY_WEIGHTS=str(random_weights))
-    assert result.returncode == 1
+    assert result.code == 1
     assert "Traceback" not in result.stderr
-    documents = [json.loads(line) for line in result.stdout.splitlines()]
+    documents = result.documents
     codes = {document["path"].rpartition("/")[2]: document.get("error", {}).get("code") for document in documents}
     assert codes == {
         too_long: "not_found",
@@ -52,7 +54,7 @@ def test_every_file_of_a_call_is_judged_whatever_its_neighbours_are(odd: Path, r
     }
 
 
-def test_json_is_valid_in_any_reader_and_moves_no_cursor(odd: Path, random_weights: Path) -> None:
+def test_json_is_valid_in_any_reader_and_moves_no_cursor(susy: Susy, odd: Path, random_weights: Path) -> None:
     result = susy("check", "--json", odd, folder=odd, SUSY_WEIGHTS=str(random_weights))
     result.stdout.encode("utf-8")
     assert all(character == "\n" or character.isprintable() for character in result.stdout)
@@ -60,7 +62,9 @@ def test_json_is_valid_in_any_reader_and_moves_no_cursor(odd: Path, random_weigh
     assert uri == f"file://{odd}/caf%E9.png"
 
 
-def test_the_table_shows_names_as_they_are_and_control_characters_escaped(odd: Path, random_weights: Path) -> None:
+def test_the_table_shows_names_as_they_are_and_control_characters_escaped(
+    susy: Susy, odd: Path, random_weights: Path
+) -> None:
     result = susy("check", ".", folder=odd, SUSY_WEIGHTS=str(random_weights))
     assert "\x1b" not in result.stdout
     assert "\u202e" not in result.stdout
@@ -81,17 +85,19 @@ def test_an_error_is_one_printable_line() -> None:
     assert error.message == r"a b \x1b[2J \udcff \u202e c"
 
 
-def test_submitted_names_come_back_as_they_were_judged(odd: Path, database_url: str, redis_url: str) -> None:
+def test_submitted_names_come_back_as_they_were_judged(
+    susy: Susy, odd: Path, database_url: str, redis_url: str
+) -> None:
     services = {"SUSY_DATABASE_URL": database_url, "SUSY_REDIS_URL": redis_url, "SUSY_IMAGE_ROOTS": str(odd)}
     result = susy("submit", "--json", *sorted(odd.glob("*.png")), odd / "loop", folder=odd, **services)
     assert "Traceback" not in result.stderr
-    documents = [json.loads(line) for line in result.stdout.splitlines()]
+    documents = result.documents
     accepted = {document["path"]: document["check_id"] for document in documents if "check_id" in document}
     assert len(accepted) == 4
     assert [document["error"]["code"] for document in documents if "error" in document] == ["not_a_file"]
     uri = f"file://{odd}/caf%E9.png"
     shown = susy("show", accepted[uri], "--json", folder=odd, **services)
-    assert json.loads(shown.stdout)["uri"] == uri
+    assert shown.document["uri"] == uri
     table = susy("show", accepted[str(odd / MARKUP)], folder=odd, **services)
     assert "\x1b" not in table.stdout
     assert "[red]bold" in table.stdout
