@@ -10,10 +10,9 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageCms, ImageOps
 
-from tests.support.corpus import encoded, png, png_chunk, rotated_jpeg, texture
-from worker.intake import rgb
-from worker.intake.decode import decode
-from worker.intake.orientation import read_orientation
+from tests.support.corpus import encoded, exif_block, png, png_chunk, rotated_jpeg, texture
+from worker.intake.container import read_orientation
+from worker.intake.decode import STRIP_PIXELS, decode
 
 MAX_PIXELS = 100_000_000
 
@@ -35,7 +34,7 @@ def test_rgb_comes_out_exactly_as_the_decoder_gives_it(format: str, options: dic
 
 def test_an_image_of_several_strips_has_no_seams() -> None:
     picture = texture(1025, 2500)
-    assert picture.width * picture.height > 2 * rgb.STRIP_PIXELS
+    assert picture.width * picture.height > 2 * STRIP_PIXELS
     assert np.array_equal(pixels(encoded(picture, "PNG", compress_level=1)), np.asarray(picture))
 
 
@@ -68,20 +67,21 @@ def test_orientation_is_read_wherever_a_format_keeps_it(format: str) -> None:
     ],
 )
 def test_a_broken_exif_means_upright(exif: bytes) -> None:
-    assert read_orientation(exif) == 1
+    assert read_orientation(exif.removeprefix(b"Exif\x00\x00")) == 1
     segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 8) + b"Exif\x00\x00" + exif
     content = encoded(texture(64, 48), "JPEG")
     assert np.array_equal(pixels(content[:2] + segment + content[2:]), pixels(content))
 
 
-@pytest.mark.parametrize(("order", "mark"), [("<", b"II*\x00"), (">", b"MM\x00*")])
-@pytest.mark.parametrize(("kind", "letter"), [(3, "H"), (4, "I")])
-def test_orientation_is_read_in_both_byte_orders_and_widths(order: str, mark: bytes, kind: int, letter: str) -> None:
-    other = struct.pack(f"{order}HHII", 0x0110, 2, 1, 0)
-    entry = struct.pack(f"{order}HHI", 0x0112, kind, 1) + struct.pack(f"{order}{letter}", 8).ljust(4, b"\x00")
-    exif = mark + struct.pack(f"{order}IH", 8, 2) + other + entry
-    assert read_orientation(exif) == 8
-    assert read_orientation(b"Exif\x00\x00" + exif) == 8
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("kind", "expected"), [(1, 1), (3, 8), (4, 1), (9, 1)])
+def test_orientation_counts_in_both_byte_orders_and_only_as_a_short(order: str, kind: int, expected: int) -> None:
+    assert read_orientation(exif_block(8, order, kind)[6:]) == expected
+
+
+def test_orientation_is_found_after_another_entry() -> None:
+    other, entry = struct.pack(">HHII", 0x0110, 2, 1, 0), struct.pack(">HHIHH", 0x0112, 3, 1, 8, 0)
+    assert read_orientation(b"MM\x00*" + struct.pack(">IH", 8, 2) + other + entry) == 8
 
 
 def test_gray_is_the_same_in_all_three_channels() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 from PIL import Image
 
 from worker.errors import ErrorCode
@@ -56,16 +57,33 @@ def encoded(image: Image.Image, format: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def heif(image: Image.Image, **options: Any) -> bytes:
+    """The bytes of `image` as HEIC: HEVC in HEIF."""
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(image).save(buffer, **options)
+    return buffer.getvalue()
+
+
 def png_chunk(name: bytes, body: bytes) -> bytes:
     """One chunk of a PNG, with its checksum."""
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
-def png(width: int, height: int, depth: int, color: int, rows: bytes, *others: bytes) -> bytes:
+def png(
+    width: int, height: int, depth: int, color: int, rows: bytes, *others: bytes, interlaced: bool = False
+) -> bytes:
     """A PNG of the given header, filtered rows, and `others`: whole chunks to put before the pixels."""
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, interlaced))
     pixels = png_chunk(b"IDAT", zlib.compress(rows))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(others) + pixels + png_chunk(b"IEND", b"")
+
+
+def exif_block(orientation: int, order: str = ">", kind: int = 3) -> bytes:
+    """An EXIF block, with its prefix, whose one entry is the orientation, of the given byte order and TIFF type."""
+    mark = b"II*\x00" if order == "<" else b"MM\x00*"
+    value = struct.pack(f"{order}{'B' if kind == 1 else 'H' if kind == 3 else 'I'}", orientation).ljust(4, b"\x00")
+    entry = struct.pack(f"{order}HHI", 0x0112, kind, 1) + value
+    return b"Exif\x00\x00" + mark + struct.pack(f"{order}IH", 8, 1) + entry + bytes(4)
 
 
 def rotated_jpeg(orientation: int, width: int = 320, height: int = 240) -> bytes:
@@ -169,6 +187,7 @@ _GOOD: list[_Sized] = [
     ("lossless.webp", (300, 260), lambda: encoded(texture(300, 260), "WEBP", lossless=True)),
     ("animated.webp", (256, 240), _animated_webp),
     ("photo.avif", (300, 260), lambda: encoded(texture(300, 260), "AVIF", speed=10)),
+    ("photo.heic", (300, 260), lambda: heif(texture(300, 260))),
     ("1x1.png", (1, 1), lambda: encoded(texture(1, 1), "PNG")),
     ("224x224.jpg", (224, 224), lambda: encoded(texture(224, 224), "JPEG")),
     ("223x500.jpg", (223, 500), lambda: encoded(texture(223, 500), "JPEG")),
@@ -182,6 +201,7 @@ _BAD: list[_Coded] = [
     ("truncated.webp", ErrorCode.TRUNCATED, lambda: _half(encoded(texture(300, 260), "WEBP"))),
     ("truncated.gif", ErrorCode.TRUNCATED, lambda: _half(encoded(texture(300, 260).quantize(32), "GIF"))),
     ("truncated.avif", ErrorCode.TRUNCATED, lambda: _half(encoded(texture(300, 260), "AVIF", speed=10))),
+    ("truncated.heic", ErrorCode.TRUNCATED, lambda: _half(heif(texture(300, 260)))),
     ("signature-only.jpg", ErrorCode.TRUNCATED, lambda: b"\xff\xd8\xff"),
     ("text.jpg", ErrorCode.UNSUPPORTED_FORMAT, lambda: b"This is no image, whatever its name says.\n"),
     ("drawing.svg", ErrorCode.UNSUPPORTED_FORMAT, lambda: _SVG),

@@ -1,9 +1,4 @@
-"""What a file announces before anything is decoded: its format, its size, and the part that holds the pixels.
-
-Each format has a reader of its container here. It looks at no pixel, but it answers three questions reliably that a
-decoder answers late or not at all: is the image too large, is it cut off, and what of it is needed. Comments,
-profiles, thumbnails, text and further frames are left behind, so no decoder ever sees them.
-"""
+"""What the container of an encoded image declares, and the limits that are checked on it before decoding."""
 
 from __future__ import annotations
 
@@ -11,63 +6,106 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker.errors import ErrorCode, PermanentError
-from worker.intake import avif, gif, jpeg, png, webp
-from worker.intake.announced import Announced
+from PIL import Image as Pillow
 
-_Inspect = Callable[[bytes, int], Announced]
+from worker.errors import ErrorCode, PermanentError
+
+UPRIGHT = 1
+"""The EXIF orientation of an image that declares none."""
+FIXED_BYTES = 16_000_000
+"""What decoding allocates whatever the size of the image: tables, buffers and one strip of pixels."""
 
 
 @dataclass(frozen=True)
-class _Signature:
-    """How a format's files begin: words at fixed places."""
+class Container:
+    """An encoded image that has been inspected, but not decoded."""
 
-    words: tuple[tuple[int, bytes], ...]
-    inspect: _Inspect
+    format: str
+    """`JPEG`, `MPO`, `PNG`, `GIF`, `WEBP`, `AVIF` or `HEIF`."""
+    canvas: tuple[int, int]
+    """Width and height of the image in pixels as stored, before `orientation` is applied."""
+    picture: tuple[int, int, int, int]
+    """Left, top, width and height of the picture that `load` returns, on the canvas. What lies outside of the canvas
+    is not shown; what the picture does not cover is transparent."""
+    loading_bytes: int
+    """Upper bound of the bytes that `load` allocates at once, its result included."""
+    loaded_bytes: int
+    """Upper bound of the bytes that stay allocated with the picture that `load` returns."""
+    load: Callable[[], Pillow.Image]
+    """Decode the picture. Raises any exception for data that cannot be decoded, or where pixels are missing."""
+    orientation: int = UPRIGHT
+    """EXIF orientation, 1 to 8."""
+    complete: bool = True
+    """The file continues after the image's data: missing pixels are then a contradiction, not a cut."""
 
     @property
-    def length(self) -> int:
-        return max(offset + len(word) for offset, word in self.words)
+    def is_turned(self) -> bool:
+        """Whether the orientation exchanges width and height."""
+        return self.orientation >= 5
 
-    def agrees(self, head: bytes) -> bool:
-        """Whether `head` begins so, as far as it reaches."""
-        return all(word.startswith(head[offset : offset + len(word)]) for offset, word in self.words)
+    @property
+    def width(self) -> int:
+        """Width of the upright image in pixels."""
+        return self.canvas[self.is_turned]
+
+    @property
+    def height(self) -> int:
+        """Height of the upright image in pixels."""
+        return self.canvas[not self.is_turned]
+
+    @property
+    def decoding_bytes(self) -> int:
+        """Upper bound of the bytes that decoding allocates at once, the result (3 per pixel) included and the encoded
+        image not."""
+        return max(self.loading_bytes, self.loaded_bytes + 3 * self.width * self.height) + FIXED_BYTES
 
 
-_SIGNATURES = (
-    _Signature(((0, b"\xff\xd8\xff"),), jpeg.inspect),
-    _Signature(((0, b"\x89PNG\r\n\x1a\n"),), png.inspect),
-    _Signature(((0, b"GIF87a"),), gif.inspect),
-    _Signature(((0, b"GIF89a"),), gif.inspect),
-    _Signature(((0, b"RIFF"), (8, b"WEBP")), webp.inspect),
-    _Signature(((0, b"\x00\x00"), (4, b"ftyp")), avif.inspect),
-)
-_LONGEST = max(signature.length for signature in _SIGNATURES)
-_NEIGHBOURS = ((b"BM", "BMP"), (b"II*\x00", "TIFF"), (b"MM\x00*", "TIFF"), (b"<", "SVG, XML or HTML"), (b"%PDF", "PDF"))
+def require_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise `PermanentError` unless an image of the declared size may be decoded."""
+    if width <= 0 or height <= 0:
+        raise corrupt("the header declares an image without pixels")
+    if width * height > max_pixels:
+        raise too_many_pixels(f"the image has {width} × {height} pixels", max_pixels)
 
 
-def inspect(content: bytes, max_pixels: int) -> Announced:
-    """Find out what `content` is, without decoding it.
-
-    Raises `PermanentError`: `unsupported_format`, `truncated`, `corrupt`, or `too_many_pixels` once a header says so.
-    """
-    if not content:
-        raise PermanentError(ErrorCode.TRUNCATED, "the file is empty; upload the image again")
-    for signature in _SIGNATURES:
-        if signature.agrees(content[:_LONGEST]):
-            if len(content) < signature.length:
-                raise PermanentError(
-                    ErrorCode.TRUNCATED, "the file ends within its first bytes; upload the image again"
-                )
-            try:
-                return signature.inspect(content, max_pixels)
-            except (struct.error, IndexError):
-                # The readers check the lengths that matter; what remains is a header that the file's end cuts.
-                raise PermanentError(
-                    ErrorCode.TRUNCATED, "the file ends within its header; upload the image again"
-                ) from None
-    looks_like = next((f" ({name}, it seems)" for magic, name in _NEIGHBOURS if content.startswith(magic)), "")
-    raise PermanentError(
-        ErrorCode.UNSUPPORTED_FORMAT,
-        f"the bytes are no JPEG, PNG, WebP, GIF or AVIF image{looks_like}; convert the image to one of these",
+def too_many_pixels(what: str, max_pixels: int) -> PermanentError:
+    """The image is larger than permitted."""
+    return PermanentError(
+        ErrorCode.TOO_MANY_PIXELS,
+        f"{what}, more than SUSY_MAX_PIXELS ({max_pixels}); make it smaller, or raise the limit",
     )
+
+
+def truncated(what: str) -> PermanentError:
+    """The file ends before the image does."""
+    return PermanentError(ErrorCode.TRUNCATED, f"{what}; upload the image again")
+
+
+def corrupt(what: str) -> PermanentError:
+    """The file contradicts itself."""
+    return PermanentError(ErrorCode.CORRUPT, f"{what}; export the image again")
+
+
+def unsupported(what: str, remedy: str) -> PermanentError:
+    """The file is of an allowed format, but of a variant that is not decoded."""
+    return PermanentError(ErrorCode.UNSUPPORTED_FORMAT, f"{what}; {remedy}")
+
+
+def read_orientation(tiff: bytes) -> int:
+    """The orientation, 1 to 8, in an EXIF block (without its prefix); `UPRIGHT` where there is no valid one.
+
+    As in browsers, only a value of type SHORT in the first directory counts.
+    """
+    order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(tiff[:4])
+    if order is None:
+        return UPRIGHT
+    try:
+        (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (count,) = struct.unpack_from(f"{order}H", tiff, directory)
+        for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", tiff, entry)
+            if tag == 0x0112:
+                return int(value) if kind == 3 and UPRIGHT <= value <= 8 else UPRIGHT
+    except struct.error:
+        pass
+    return UPRIGHT

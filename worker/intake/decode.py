@@ -1,33 +1,26 @@
-"""From encoded bytes to RGB pixels, safely: the bytes come from strangers."""
+"""From encoded bytes to RGB pixels, safely: the bytes come from strangers. `docs/intake.md` describes it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import AvifImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 from PIL import Image as Pillow
-from PIL.ImageFile import ImageFile
 
 from worker.errors import ErrorCode, PermanentError, SusyError, TransientError
-from worker.intake.announced import Announced, corrupt, require_size, truncated
-from worker.intake.container import inspect
-from worker.intake.orientation import as_stored, read_orientation, turns_sideways
-from worker.intake.rgb import write_rgb
+from worker.intake.container import Container, corrupt, truncated
+from worker.intake.gif import read_gif
+from worker.intake.heif import read_heif
+from worker.intake.jpeg import read_jpeg
+from worker.intake.png import read_png
+from worker.intake.webp import read_webp
 
-# The decoders are called by name. `Image.open` would try others, warn about sizes (warnings cannot be silenced for one
-# thread alone), and swallow the reasons of failures.
-_DECODERS: dict[str, Callable[[BytesIO], ImageFile]] = {
-    "JPEG": JpegImagePlugin.JpegImageFile,
-    "MPO": JpegImagePlugin.JpegImageFile,
-    "PNG": PngImagePlugin.PngImageFile,
-    "GIF": GifImagePlugin.GifImageFile,
-    "WEBP": WebPImagePlugin.WebPImageFile,
-    "AVIF": AvifImagePlugin.AvifImageFile,
-}
+STRIP_PIXELS = 1 << 18
+"""Pixels converted at a time: what conversion allocates beside the image stays at a few megabytes."""
+WHITE = 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,50 +32,157 @@ class Image:
     width: int
     height: int
     format: str
-    """Format of the encoded bytes: `JPEG`, `MPO`, `PNG`, `GIF`, `WEBP` or `AVIF`."""
+    """Format of the encoded bytes: `JPEG`, `MPO`, `PNG`, `GIF`, `WEBP`, `AVIF` or `HEIF`."""
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """How a format's files begin: words at fixed places."""
+
+    words: tuple[tuple[int, bytes], ...]
+    read: Callable[[bytes, int], Container]
+
+    @property
+    def length(self) -> int:
+        return max(offset + len(word) for offset, word in self.words)
+
+    def agrees(self, head: bytes) -> bool:
+        """Whether `head` begins so, as far as it reaches."""
+        return all(word.startswith(head[offset : offset + len(word)]) for offset, word in self.words)
+
+
+_SIGNATURES = (
+    _Signature(((0, b"\xff\xd8\xff"),), read_jpeg),
+    _Signature(((0, b"\x89PNG\r\n\x1a\n"),), read_png),
+    _Signature(((0, b"GIF87a"),), read_gif),
+    _Signature(((0, b"GIF89a"),), read_gif),
+    _Signature(((0, b"RIFF"), (8, b"WEBP")), read_webp),
+    _Signature(((0, b"\x00\x00"), (4, b"ftyp")), read_heif),
+)
+_LONGEST = max(signature.length for signature in _SIGNATURES)
+_NEIGHBOURS = ((b"BM", "BMP"), (b"II*\x00", "TIFF"), (b"MM\x00*", "TIFF"), (b"<", "SVG, XML or HTML"), (b"%PDF", "PDF"))
 
 
 def decode(content: bytes, max_pixels: int) -> Image:
     """Decode the first image in `content` to upright RGB, if it has at most `max_pixels` pixels.
 
-    Peak memory beside `content` is 7 to 8 bytes a pixel for JPEG and PNG (4 inside the decoder, 3 in the result), 10
-    for AVIF and 17 for WebP.
-
     Raises `PermanentError` (`unsupported_format`, `truncated`, `too_many_pixels`, `corrupt`), or
     `TransientError(out_of_memory)`. Safe to call from any number of threads: no global state is changed.
     """
+    return decode_container(inspect(content, max_pixels))
+
+
+def inspect(content: bytes, max_pixels: int) -> Container:
+    """What the container of `content` declares: format, size, and the memory that decoding takes. Decodes nothing.
+
+    Raises `PermanentError`: `unsupported_format`, `truncated`, `corrupt`, or `too_many_pixels`.
+    """
+    if not content:
+        raise truncated("the file is empty")
+    for signature in _SIGNATURES:
+        if signature.agrees(content[:_LONGEST]):
+            if len(content) < signature.length:
+                raise truncated("the file ends within its first bytes")
+            try:
+                return signature.read(content, max_pixels)
+            except (struct.error, IndexError):
+                # The readers check the lengths that matter; what remains is a header that the file's end cuts.
+                raise truncated("the file ends within its header") from None
+    looks_like = next((f" (it looks like {name})" for magic, name in _NEIGHBOURS if content.startswith(magic)), "")
+    raise PermanentError(
+        ErrorCode.UNSUPPORTED_FORMAT,
+        f"the file is not a JPEG, PNG, WebP, GIF, AVIF or HEIF image{looks_like}; convert it to one of these",
+    )
+
+
+def decode_container(container: Container) -> Image:
+    """Decode an image that has been inspected. Allocates up to `container.decoding_bytes`. Raises as `decode` does."""
     try:
-        return _decoded(inspect(content, max_pixels), max_pixels)
+        picture = container.load()
+        pixels = np.empty((container.height, container.width, 3), np.uint8)
+        _write_rgb(picture, container, _as_stored(pixels, container.orientation))
+        return Image(pixels, container.width, container.height, container.format)
     except MemoryError:
         raise TransientError(
             ErrorCode.OUT_OF_MEMORY,
-            "no memory to decode the image at this moment; lower SUSY_CONCURRENCY or SUSY_MAX_PIXELS if this repeats",
+            "there is not enough memory to decode the image at this moment; "
+            "lower SUSY_CONCURRENCY or SUSY_MAX_PIXELS if this repeats",
         ) from None
-
-
-def _decoded(announced: Announced, max_pixels: int) -> Image:
-    try:
-        with _DECODERS[announced.format](BytesIO(announced.essence)) as image:
-            require_size(*image.size, max_pixels)
-            image.load()
-            orientation = announced.orientation
-            if announced.format == "AVIF":
-                orientation = read_orientation(image.info.get("exif", b""))
-            return _upright(image, announced, orientation)
-    except (MemoryError, SusyError):
+    except SusyError:
         raise
     except Pillow.DecompressionBombError as error:
         raise PermanentError(
             ErrorCode.TOO_MANY_PIXELS, "the image has more pixels than the WebP decoder accepts; make it smaller"
         ) from error
     except Exception as error:  # decoders of hostile bytes raise all kinds, and each means the same
-        if announced.complete:
-            raise corrupt(f"the {announced.format} data cannot be decoded") from error
-        raise truncated(f"the {announced.format} data ends before the image does") from error
+        if container.complete:
+            raise corrupt(f"the {container.format} data cannot be decoded") from error
+        raise truncated(f"the {container.format} data ends before the image does") from error
 
 
-def _upright(image: ImageFile, announced: Announced, orientation: int) -> Image:
-    width, height = reversed(image.size) if turns_sideways(orientation) else image.size
-    pixels = np.empty((height, width, 3), np.uint8)
-    write_rgb(image, as_stored(pixels, orientation), announced.key)
-    return Image(pixels, width, height, announced.format)
+def _as_stored(upright: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """A view of `upright` [H, W, 3] in which the pixels lie as the file stores them, [W, H, 3] if it is turned.
+
+    Writing the stored pixels into the view turns them without a second copy of the image.
+    """
+    if orientation in (2, 3, 6, 7):
+        upright = upright[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        upright = upright[::-1]
+    return upright.swapaxes(0, 1) if orientation >= 5 else upright
+
+
+def _write_rgb(picture: Pillow.Image, container: Container, canvas: NDArray[np.uint8]) -> None:
+    """Convert `picture` into its place on `canvas`, uint8 [H, W, 3] of any strides. The rest becomes white."""
+    left, top, width, height = container.picture
+    if picture.size != (width, height):
+        raise corrupt("the image does not have the size that its container declares")
+    first, last = max(0, left), min(left + width, canvas.shape[1])
+    upper, lower = max(0, top), min(top + height, canvas.shape[0])
+    if (first, upper, last, lower) != (0, 0, canvas.shape[1], canvas.shape[0]):
+        canvas[...] = WHITE
+    for start, end in _strips(upper, lower, width):
+        strip = picture.crop((first - left, start - top, last - left, end - top))
+        canvas[start:end, first:last] = _colors(strip)
+
+
+def _strips(upper: int, lower: int, width: int) -> Iterator[tuple[int, int]]:
+    rows = max(1, STRIP_PIXELS // width)
+    return ((start, min(start + rows, lower)) for start in range(upper, lower, rows))
+
+
+def _colors(strip: Pillow.Image) -> NDArray[np.uint8]:
+    """uint8 [h, w, 3], or [h, w, 1] where it is gray."""
+    key = strip.info.get("transparency")
+    match strip.mode:
+        case "RGB":
+            samples = colors = np.asarray(strip)
+        case "1":
+            samples = colors = np.asarray(strip.convert("L"))[..., None]
+        case "L":
+            samples = colors = np.asarray(strip)[..., None]
+        case "I;16":
+            samples = np.asarray(strip)[..., None]
+            colors = ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        case "CMYK":
+            samples = colors = np.asarray(strip.convert("RGB"))
+        case "P" | "LA" | "RGBA":
+            return _over_white(np.asarray(strip.convert("RGBA")))
+        case mode:
+            raise PermanentError(
+                ErrorCode.UNSUPPORTED_FORMAT, f"pixels of Pillow's mode {mode} are not supported; convert the image"
+            )
+    return colors if key is None else _keyed(colors, samples, key)
+
+
+def _over_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Composite uint8 [h, w, 4], straight alpha, over white; rounded to nearest."""
+    alpha = rgba[..., 3:].astype(np.uint16)
+    # At most 255 × 255 + 127, which still fits into 16 bits.
+    return ((rgba[..., :3] * alpha + WHITE * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _keyed(colors: NDArray[np.uint8], samples: NDArray[np.generic], key: tuple[int, ...]) -> NDArray[np.uint8]:
+    """`colors`, but white where `samples` equal the transparent color `key`."""
+    transparent = (samples == np.array(key)).all(axis=-1, keepdims=True)
+    return np.where(transparent, np.uint8(WHITE), colors)

@@ -1,74 +1,104 @@
-"""The container of GIF, of which the first frame is the image."""
+"""GIF. The first frame is the image."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from functools import partial
 
-from worker.intake.announced import Announced, corrupt, require_size, truncated
+from PIL import Image as Pillow
+
+from worker.intake.container import Container, corrupt, require_size
 
 MAX_BLOCKS = 1_000_000
-"""Blocks and stray bytes before the end of the first frame. A block holds up to 255 bytes, and encoders fill them;
-millions of short ones serve only to keep a worker busy."""
+"""Blocks up to the end of the first frame. A block has up to 255 bytes, and encoders fill them; millions of short ones
+serve only to occupy a worker."""
 
 _EXTENSION, _FRAME, _TRAILER = 0x21, 0x2C, 0x3B
 _GRAPHIC_CONTROL = 0xF9
 _HEADER = 13
+_CODE_SIZES = range(1, 9)
 
 
-def inspect(content: bytes, max_pixels: int) -> Announced:
-    """Walk the blocks up to the end of the first frame. `essence` is a GIF of that frame alone."""
+def read_gif(content: bytes, max_pixels: int) -> Container:
+    """Walk the blocks up to the end of the first frame.
+
+    As in browsers, a frame that exceeds the screen widens it, and the rest of a screen that the frame does not cover
+    is transparent: the background color is ignored, and so is how the frame is disposed of.
+    """
     screen_width, screen_height, flags = struct.unpack_from("<HHB", content, 6)
     position = _HEADER + _palette_bytes(flags)
     palette = content[_HEADER:position]
-    control = b""
-    budget = iter(range(MAX_BLOCKS))
-    while True:
-        _spend(budget)
-        if position >= len(content):
-            raise truncated("the file ends before its first frame")
-        kind = content[position]
-        if kind == _TRAILER:
-            raise corrupt("the image has no frame")
-        if kind == _EXTENSION:
-            end = _end_of_blocks(content, position + 2, budget)
-            if content[position + 1] == _GRAPHIC_CONTROL and content[position + 2] == 4:
-                control = content[position : position + 8]
-            position = end
-        elif kind == _FRAME:
-            break
-        else:
-            position += 1  # Stray bytes between blocks are common enough that viewers skip them.
-    x, y, width, height, frame_flags = struct.unpack_from("<HHHHB", content, position + 1)
+    transparent: int | None = None
+    blocks = MAX_BLOCKS
+    while (kind := content[position]) == _EXTENSION:
+        end, _, blocks = _end_of_blocks(content, position + 2, blocks)
+        if content[position + 1] == _GRAPHIC_CONTROL:
+            size, control, index = content[position + 2], content[position + 3], content[position + 6]
+            if size != 4:
+                raise corrupt("a graphic control is not of its length")
+            transparent = index if control & 1 else None
+        position = end
+    if kind != _FRAME:
+        raise corrupt("the image has no frame" if kind == _TRAILER else "there are stray bytes before the first frame")
+    left, top, width, height, frame_flags = struct.unpack_from("<HHHHB", content, position + 1)
     require_size(width, height, max_pixels)
-    # A first frame that juts out of the screen widens it, as in browsers.
-    screen_width, screen_height = max(screen_width, x + width), max(screen_height, y + height)
-    require_size(screen_width, screen_height, max_pixels)
-    if max(screen_width, screen_height) > 0xFFFF:
-        raise corrupt("the first frame lies outside of what a GIF can hold")
-    end = _end_of_blocks(content, position + 10 + _palette_bytes(frame_flags) + 1, budget)
-    if control:
-        # How the frame makes way for the next one (disposal) does not matter; whether it has a transparent color does.
-        control = bytes((_EXTENSION, _GRAPHIC_CONTROL, 4, control[3] & 1, 0, 0, control[6], 0))
-    header = content[:6] + struct.pack("<HHB", screen_width, screen_height, flags) + content[11:_HEADER]
-    return Announced("GIF", b"".join((header, palette, control, content[position:end], b";")))
+    canvas = max(screen_width, left + width), max(screen_height, top + height)
+    require_size(*canvas, max_pixels)
+    start = position + 10
+    code_size_at = start + _palette_bytes(frame_flags)
+    if frame_flags & 0x80:
+        palette = content[start:code_size_at]
+    code_size = content[code_size_at]
+    if code_size not in _CODE_SIZES:
+        raise corrupt(f"the pixels have {code_size} bits")
+    data, complete = _frame_data(content, code_size_at + 1, blocks)
+    return Container(
+        format="GIF",
+        canvas=canvas,
+        picture=(left, top, width, height),
+        loading_bytes=width * height,
+        loaded_bytes=width * height,
+        load=partial(_load, (width, height), data, code_size, bool(frame_flags & 0x40), palette, transparent),
+        complete=complete,
+    )
 
 
 def _palette_bytes(flags: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _spend(budget: Iterator[int]) -> None:
-    if next(budget, None) is None:
-        raise corrupt(f"the image has more than {MAX_BLOCKS} blocks")
-
-
-def _end_of_blocks(content: bytes, position: int, budget: Iterator[int]) -> int:
-    """The place after the sub-blocks that begin at `position`: a length and as many bytes each, until a length of 0."""
+def _end_of_blocks(content: bytes, position: int, blocks: int) -> tuple[int, int, int]:
+    """Where a chain of blocks (a length and as many bytes each, until a length of 0) ends, where its last block begins,
+    and how many of `blocks` are left. Without the length of 0, it ends beyond the file."""
+    last = position
     while position < len(content):
-        _spend(budget)
+        blocks -= 1
+        if blocks < 0:
+            raise corrupt(f"the image has more than {MAX_BLOCKS} blocks")
         length = content[position]
-        position += 1 + length
         if length == 0:
-            return position
-    raise truncated("the file ends within its first frame")
+            return position + 1, last, blocks
+        last = position
+        position += 1 + length
+    return max(position, len(content) + 1), last, blocks
+
+
+def _frame_data(content: bytes, start: int, blocks: int) -> tuple[bytes, bool]:
+    """The blocks of the frame, and whether they are all there. One that the file cuts is shortened to what is left."""
+    end, last, _ = _end_of_blocks(content, start, blocks)
+    if end <= len(content):
+        return content[start:end], True
+    rest = content[last + 1 :]
+    return content[start:last] + bytes((min(255, len(rest)),)) + rest, False
+
+
+def _load(
+    size: tuple[int, int], data: bytes, code_size: int, interlaced: bool, palette: bytes, transparent: int | None
+) -> Pillow.Image:
+    image = Pillow.frombytes("P", size, data, "gif", code_size, interlaced)
+    colors = palette.ljust(768, b"\x00")
+    entries = (
+        colors[3 * index : 3 * index + 3] + (b"\x00" if index == transparent else b"\xff") for index in range(256)
+    )
+    image.putpalette(b"".join(entries), "RGBA")
+    return image

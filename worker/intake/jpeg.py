@@ -1,90 +1,184 @@
-"""The container of JPEG, and of MPO, which is a JPEG with further ones behind it."""
+"""JPEG, and MPO: a JPEG with further ones after it."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
-from worker.intake.announced import Announced, corrupt, require_size, truncated, unsupported
-from worker.intake.orientation import UPRIGHT, read_orientation
+from PIL import Image as Pillow
+
+from worker.intake.container import (
+    UPRIGHT,
+    Container,
+    corrupt,
+    read_orientation,
+    require_size,
+    truncated,
+    unsupported,
+)
 
 MAX_SCANS = 100
-"""Scans of one image. Cameras and encoders write up to about twenty; each one costs the decoder a pass over all
-blocks, however few bytes it has, so without a bound a small file could hold a worker for hours."""
+"""Scans of one image. Cameras and encoders write up to about 20; each costs a pass over all blocks, however few bytes
+it has, so without a bound a small file could occupy a worker for hours."""
 MAX_SEGMENTS = 10_000
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _APP0, _APP1, _APP2, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
-_DECODABLE = (0xC0, 0xC1, 0xC2)
+_PROGRESSIVE = 0xC2
+_DECODABLE = (0xC0, 0xC1, _PROGRESSIVE)
 _OTHER_PROCESSES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 _WITHOUT_BODY = (0x01, *range(0xD0, 0xD8))
-
 _MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
 # Within a scan, FF is followed by 00 where it is data, and by D0..D7 where decoding may restart.
 _AFTER_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)
+_MODES = {1: ("L", "L"), 3: ("RGB", "RGB"), 4: ("CMYK", "CMYK;I")}
+
+_FILLERS = tuple(
+    b"".join(
+        bytes((first + 167 * index) % 255 for index in range(512)) + bytes((0xFF, 0xD0 + (marker + interval) % 8))
+        for interval in range(16)
+    )
+    for first, marker in ((0x5B, 0), (0xB6, 4), (0xED, 0))
+)
+"""Entropy-coded data that is put where a scan ends. They begin with different bits, and with different markers for the
+intervals after which decoding may restart."""
+_MISSING_LEVELS = (127, 128)
+"""What libjpeg shows where data is missing: half of the range in every component."""
 
 
-def inspect(content: bytes, max_pixels: int) -> Announced:  # noqa: PLR0912 (one walk over the markers)
-    """Walk the markers of the first image up to its end mark. `essence` has no metadata."""
+@dataclass
+class _Frame:
+    """The frame of a JPEG and what of it the scans have brought."""
+
+    process: int
+    height: int
+    width: int
+    bit_positions: dict[int, list[int]]
+    """Component → for each of its 64 coefficients, the lowest bit that a scan has brought; `_ABSENT` before any."""
+
+    def add_scan(self, header: bytes) -> None:
+        count = header[0]
+        start, end, position = 0, 63, 0
+        if self.process == _PROGRESSIVE:
+            start, end, position = header[1 + 2 * count], header[2 + 2 * count], header[3 + 2 * count] & 15
+        for component in header[1 : 1 + 2 * count : 2]:
+            positions = self.bit_positions.get(component, [])
+            for index in range(start, min(end + 1, len(positions))):
+                positions[index] = position
+
+    @property
+    def is_started(self) -> bool:
+        """Whether every component has been brought, in its coarsest form at least."""
+        return all(positions[0] != _ABSENT for positions in self.bit_positions.values())
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every bit of every coefficient has been brought."""
+        return not any(map(any, self.bit_positions.values()))
+
+
+_ABSENT = 99
+
+
+@dataclass(frozen=True)
+class _Segment:
+    code: int
+    start: int
+    """Where its body begins, after the two bytes of its length."""
+    end: int
+    data_end: int
+    """Where the entropy-coded data of a scan ends; `end` in other segments."""
+
+
+def read_jpeg(content: bytes, max_pixels: int) -> Container:
+    """Walk the markers of the first image as libjpeg does, up to its end marker or where that is missing."""
     view = memoryview(content)
-    parts: list[bytes | memoryview] = [b"\xff\xd8"]
-    orientation, is_mpo, has_frame, complete = UPRIGHT, False, False, False
-    position, scans, segments = 2, 0, 0
-    while match := _MARKER.search(content, position):
-        code, position = match[1][0], match.end()
-        segments += 1
-        if segments > MAX_SEGMENTS:
-            raise corrupt(f"the image has more than {MAX_SEGMENTS} segments")
-        if code == _EOI:
-            parts.append(b"\xff\xd9")
-            complete = True
-            break
-        if code in _WITHOUT_BODY:
-            continue
-        if code == _SOI:
-            raise corrupt("a second image begins within the first")
-        if position + 2 > len(content):
-            break
-        (length,) = struct.unpack_from(">H", content, position)
-        if length < 2:
-            raise corrupt("a segment has a length below its own header's")
-        after = position + length
-        if after > len(content):
+    pieces: list[bytes | memoryview] = [b"\xff\xd8"]
+    scan_ends: list[int] = []
+    orientation: int | None = None
+    frame: _Frame | None = None
+    is_mpo = ended = False
+    for segment in _segments(content):
+        code, start, end = segment.code, segment.start, segment.end
+        if code in (_EOI, _SOI):
+            ended = code == _EOI  # A second image that begins within the first stands for a missing end marker.
             break
         if code in _OTHER_PROCESSES:
             raise unsupported("the image is a JPEG of a kind that is not decoded here", "save it as a baseline JPEG")
         if code in _DECODABLE:
-            has_frame = True
-            _need_frame(content[position + 2 : after], max_pixels)
-        name = content[position + 2 : min(position + 8, after)]
-        if code == _APP1 and name == b"Exif\x00\x00" and orientation == UPRIGHT:
-            orientation = read_orientation(content[position + 2 : after])
+            frame = _read_frame(code, content[start:end], max_pixels)
+        name = content[start : min(start + 6, end)]
+        if code == _APP1 and name.startswith(b"Exif\x00") and orientation is None and not scan_ends:
+            orientation = read_orientation(content[start + 6 : end])
         is_mpo = is_mpo or (code == _APP2 and name.startswith(b"MPF\x00"))
         if _is_needed(code, name):
-            parts += (bytes((0xFF, code)), view[position:after])
-        position = after
+            pieces += (bytes((0xFF, code)), view[start - 2 : segment.data_end])
         if code == _SOS:
-            scans += 1
-            if scans > MAX_SCANS:
+            if frame is None:
+                raise corrupt("a scan comes before the frame header")
+            frame.add_scan(content[start:end].ljust(12, b"\x00"))
+            scan_ends.append(len(pieces))
+            if len(scan_ends) > MAX_SCANS:
                 raise corrupt(f"the image has more than {MAX_SCANS} scans")
-            end = _AFTER_SCAN.search(content, position)
-            parts.append(view[position : end.start() if end else len(content)])
-            position = end.start() if end else len(content)
-    if not scans:
-        raise corrupt("the image has no scan") if complete else truncated("the file ends before its first scan")
-    if not has_frame:
-        raise corrupt("the image has no frame header")
-    return Announced("MPO" if is_mpo else "JPEG", b"".join(parts), orientation, complete=complete)
+    if frame is None or not scan_ends:
+        raise corrupt("the image has no scan") if ended else truncated("the file ends before its first scan")
+    if not (frame.is_started if ended else frame.is_finished):
+        raise truncated("the image lacks scans")
+    mode = _MODES[len(frame.bit_positions)]
+    pixels = frame.width * frame.height
+    has_coefficients = frame.process == _PROGRESSIVE or len(scan_ends) > 1  # libjpeg keeps all of them until the end
+    return Container(
+        format="MPO" if is_mpo else "JPEG",
+        canvas=(frame.width, frame.height),
+        picture=(0, 0, frame.width, frame.height),
+        loading_bytes=(4 + 2 * len(frame.bit_positions) * has_coefficients) * pixels,
+        loaded_bytes=4 * pixels,
+        load=partial(_load, (frame.width, frame.height), mode, pieces, scan_ends, ended),
+        orientation=orientation or UPRIGHT,
+        complete=ended,
+    )
 
 
-def _need_frame(frame: bytes, max_pixels: int) -> None:
-    bits, height, width, components = struct.unpack_from(">BHHB", frame)
+def _segments(content: bytes) -> Iterator[_Segment]:
+    """The marker segments up to the end marker, or up to the one that the file's end cuts."""
+    position = 2
+    for _ in range(MAX_SEGMENTS):
+        match = _MARKER.search(content, position)
+        if not match:
+            return
+        code, position = match[1][0], match.end()
+        if code in _WITHOUT_BODY:
+            continue
+        start = position + 2
+        if code in (_EOI, _SOI):
+            yield _Segment(code, start, start, start)
+            return
+        # A length below 2, which is that of its own two bytes, stands for an empty body.
+        end = position + max(2, int.from_bytes(content[position:start], "big"))
+        if end > len(content):
+            return
+        position = end
+        if code == _SOS:
+            following = _AFTER_SCAN.search(content, end)
+            position = following.start() if following else max(end, len(content.rstrip(b"\xff")))
+        yield _Segment(code, start, end, position)
+    raise corrupt(f"the image has more than {MAX_SEGMENTS} segments")
+
+
+def _read_frame(process: int, header: bytes, max_pixels: int) -> _Frame:
+    bits, height, width, count = struct.unpack_from(">BHHB", header.ljust(6, b"\x00"))
     require_size(width, height, max_pixels)
-    if bits != 8 or components not in (1, 3, 4):
+    if bits != 8 or count not in _MODES:
         raise unsupported(
-            f"the image is a JPEG of {components} components of {bits} bits, which is not decoded here",
+            f"the image is a JPEG of {count} components of {bits} bits, which is not decoded here",
             "save it with 8 bits, as RGB or gray",
         )
+    components = header[6 : 6 + 3 * count : 3]
+    return _Frame(process, height, width, {component: [_ABSENT] * 64 for component in components})
 
 
 def _is_needed(code: int, name: bytes) -> bool:
@@ -94,3 +188,44 @@ def _is_needed(code: int, name: bytes) -> bool:
     if code == _APP14:
         return name.startswith(b"Adobe")
     return not (_APP1 <= code <= _APP15 or code == _COMMENT)
+
+
+def _load(
+    size: tuple[int, int],
+    mode: tuple[str, str],
+    pieces: Sequence[bytes | memoryview],
+    scan_ends: Sequence[int],
+    ended: bool,
+) -> Pillow.Image:
+    """Decode, and make sure that no pixel is missing: libjpeg fills in what is, and only counts a warning.
+
+    Data that is put where a scan ends changes nothing if the scan is whole, since libjpeg has stopped reading. The
+    decodings that this takes are spared where the end marker is there and the last pixel does not have the level that
+    libjpeg fills in.
+    """
+    image = _decoded(size, mode, pieces)
+    corner = image.getpixel((size[0] - 1, size[1] - 1))
+    levels = corner if isinstance(corner, tuple) else (corner,)
+    if not ended or all(level in _MISSING_LEVELS for level in levels):
+        digest = _digest(image)
+        for filler in _FILLERS:
+            filled = list(pieces)
+            for end in reversed(scan_ends):
+                filled.insert(end, filler)
+            del image  # so that there is never more than one picture in memory
+            image = _decoded(size, mode, filled)
+            if _digest(image) != digest:
+                raise truncated("the JPEG data ends before the image does")
+    return image
+
+
+def _decoded(size: tuple[int, int], mode: tuple[str, str], pieces: Sequence[bytes | memoryview]) -> Pillow.Image:
+    return Pillow.frombytes(mode[0], size, b"".join((*pieces, b"\xff\xd9")), "jpeg", mode[1], "")
+
+
+def _digest(image: Pillow.Image) -> bytes:
+    digest = hashlib.blake2b()
+    rows = max(1, 1_000_000 // image.width)
+    for top in range(0, image.height, rows):
+        digest.update(image.crop((0, top, image.width, min(top + rows, image.height))).tobytes())
+    return digest.digest()

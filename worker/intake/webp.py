@@ -1,36 +1,57 @@
-"""The container of WebP. Of an animation, the first frame on its canvas is the image."""
+"""WebP. Of an animation, the first frame on its canvas is the image."""
 
 from __future__ import annotations
 
 import struct
+from functools import partial
+from io import BytesIO
 
-from worker.intake.announced import Announced, corrupt, require_size, truncated
-from worker.intake.orientation import UPRIGHT, read_orientation
+from PIL import Image as Pillow
+from PIL import WebPImagePlugin
+
+from worker.intake.container import UPRIGHT, Container, corrupt, read_orientation, require_size, truncated
 
 MAX_CHUNKS = 100_000
-"""Chunks looked at in search of EXIF."""
+"""Chunks that are searched for EXIF."""
+
+BYTES_PER_PIXEL = 15
+"""What libwebp's decoder of animations, which Pillow uses for all files, and Pillow's copies take."""
 
 _HEADER = 12
-_EXTENDED = b"VP8X"
+_FLAGS = 20
+_EXIF, _ALPHA, _ANIMATION = 0x08, 0x10, 0x02
 
 
-def inspect(content: bytes, max_pixels: int) -> Announced:
-    """Read the size from the first chunk and the orientation from the EXIF chunk, if there is one."""
+def read_webp(content: bytes, max_pixels: int) -> Container:
+    """Read the size from the first chunk, and the orientation from the EXIF chunk if there is one."""
     (length,) = struct.unpack_from("<I", content, 4)
     if len(content) >= _HEADER + 18:
         require_size(*_size(content), max_pixels)
     total = 8 + length
     if total > len(content):
-        raise truncated("the file ends before the length that it announces")
+        raise truncated("the file ends before the length that it declares")
     if total < _HEADER + 18:
         raise corrupt("the file is shorter than its header")
-    return Announced("WEBP", content, _orientation(content, total))
+    canvas = _size(content)
+    flags = content[_FLAGS] if content[12:16] == b"VP8X" else 0
+    if flags & _ANIMATION:
+        # With this flag, what the frame does not cover comes out as transparent instead of black.
+        content = b"".join((content[:_FLAGS], bytes((flags | _ALPHA,)), content[_FLAGS + 1 :]))
+    return Container(
+        format="WEBP",
+        canvas=canvas,
+        picture=(0, 0, *canvas),
+        loading_bytes=BYTES_PER_PIXEL * canvas[0] * canvas[1],
+        loaded_bytes=BYTES_PER_PIXEL * canvas[0] * canvas[1],
+        load=partial(_load, content),
+        orientation=_orientation(content, total) if flags & _EXIF else UPRIGHT,
+    )
 
 
 def _size(content: bytes) -> tuple[int, int]:
-    """The size of the canvas, from the first 30 bytes."""
+    """Width and height of the canvas, from the first 30 bytes."""
     name = content[12:16]
-    if name == _EXTENDED:
+    if name == b"VP8X":
         return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
     if name == b"VP8 " and content[23:26] == b"\x9d\x01\x2a":
         width, height = struct.unpack_from("<HH", content, 26)
@@ -42,14 +63,19 @@ def _size(content: bytes) -> tuple[int, int]:
 
 
 def _orientation(content: bytes, total: int) -> int:
-    if content[12:16] != _EXTENDED:
-        return UPRIGHT
     position = _HEADER
     for _ in range(MAX_CHUNKS):
         if position + 8 > total:
             break
         name, length = struct.unpack_from("<4sI", content, position)
         if name == b"EXIF":
-            return read_orientation(content[position + 8 : min(position + 8 + length, total)])
+            block = content[position + 8 : min(position + 8 + length, total)]
+            return read_orientation(block.removeprefix(b"Exif\x00\x00"))
         position += 8 + length + (length & 1)
     return UPRIGHT
+
+
+def _load(content: bytes) -> Pillow.Image:
+    with WebPImagePlugin.WebPImageFile(BytesIO(content)) as image:
+        image.load()
+        return image
