@@ -1,6 +1,6 @@
-"""Runs migrations on the connection that `worker.store.migrate` hands over, inside its transaction.
+"""Runs migrations on the connection of `worker.store.migrate`, inside its transaction.
 
-There is no alembic.ini: the caller has the URL, the lock and the transaction, and logging is the program's own matter.
+There is no alembic.ini: the caller has the URL, the lock and the transaction, and the program configures logging.
 """
 
 from __future__ import annotations

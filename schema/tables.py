@@ -1,7 +1,7 @@
-"""The ledger's tables, as they are now. Private: dashboards read the views of `schema/dashboard.sql`.
+"""The ledger's tables in their present form. Private: dashboards read the views of `schema/dashboard.sql`.
 
-`migrations/` holds the way here; a test keeps the two equal. Words are text with a CHECK rather than enum types,
-because a CHECK can be replaced inside a transaction and a value can be taken away again.
+`migrations/` leads to this schema; a test compares the two. Enumerations are text with a CHECK rather than enum types,
+because a CHECK can be replaced inside a transaction, and a value can be removed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from schema.states import CheckState, Decision, Lane, VerdictMode
 SCHEMA = "susy"
 """The Postgres schema of the tables."""
 DASHBOARD_SCHEMA = "dashboard"
-"""The Postgres schema of the views that are promised to dashboards."""
+"""The Postgres schema of the views that dashboards may rely on."""
 
 metadata = MetaData(
     schema=SCHEMA,
@@ -115,8 +115,8 @@ checks = Table(
     CheckConstraint("error_message IS NULL OR error_code IS NOT NULL", name="message_has_code"),
 )
 
-# What waits for its turn, a queue for each source, so that the reconciler serves sources in turn however many rows one
-# of them has. One index a lane: its row count, which Postgres keeps for its planner, says about how long the lane is.
+# What waits to be published, ordered by source, so that the reconciler can serve sources in turn however many rows one
+# of them has. One index per lane: the lane's length is estimated from its size and Postgres' statistics.
 for _lane in Lane:
     Index(
         f"ix_checks_waiting_{_lane}",
@@ -124,16 +124,16 @@ for _lane in Lane:
         checks.c.next_attempt_at,
         postgresql_where=text(f"state = 'queued' AND dispatched_at IS NULL AND lane = '{_lane}'"),
     )
-# What is on its way through Redis: a bounded number, so that finding lost messages is cheap.
+# What was sent to Redis: a bounded number, so that finding lost messages is cheap.
 Index(
     "ix_checks_dispatched",
     checks.c.lane,
     checks.c.dispatched_at,
     postgresql_where=text("state = 'queued' AND dispatched_at IS NOT NULL"),
 )
-# Few rows at any time; lease_until stays out of every index, so that renewing a lease is a heap-only update.
+# Few rows at any time. lease_until is in no index, so that renewing a lease is a heap-only update.
 Index("ix_checks_running", checks.c.lane, checks.c.created_at, postgresql_where=text("state = 'running'"))
-# Finds what has used up its attempts while waiting, after an operator lowered the bound.
+# Finds queued checks that have used up their attempts, after an operator has lowered SUSY_MAX_ATTEMPTS.
 Index("ix_checks_retrying", checks.c.attempts, postgresql_where=text("state = 'queued' AND attempts > 0"))
 Index(
     "ix_checks_quarantined",
@@ -141,9 +141,9 @@ Index(
     checks.c.finished_at,
     postgresql_where=text("state = 'quarantined'"),
 )
-# For finding those that were cancelled by mistake.
+# Finds checks to requeue that were cancelled by mistake.
 Index("ix_checks_cancelled", checks.c.finished_at, postgresql_where=text("state = 'cancelled'"))
-# How many were done in the last minutes.
+# Counts the checks that were done in the last minutes.
 Index("ix_checks_done", checks.c.lane, checks.c.finished_at, postgresql_where=text("state = 'done'"))
 Index("ix_checks_created_at", checks.c.created_at)
 
@@ -178,7 +178,7 @@ scans = Table(
     CheckConstraint("width > 0 AND height > 0", name="size"),
     CheckConstraint("cardinality(classes) > 0", name="classes"),
     CheckConstraint("tiles_scored BETWEEN 0 AND tiles_total", name="tiles"),
-    # The bytes have the length that their shape asks for, or no reader can trust them.
+    # The length of the bytes matches the shape.
     CheckConstraint("octet_length(corners) = 8 * tiles_total", name="corners"),
     CheckConstraint("octet_length(contrast) = 4 * tiles_total", name="contrast"),
     CheckConstraint("octet_length(selected) = tiles_total", name="selected"),
@@ -208,7 +208,7 @@ verdicts = Table(
     Column("policy_version", Text, nullable=False),
     Column("mode", Text, nullable=False),
     Column("decision", Text, nullable=False),
-    # Double, so that `susy show` repeats to the last digit what `susy check` printed.
+    # Double, so that `susy show` prints the same digits as `susy check`.
     Column("score", Double),
     Column("class_scores", JSONB, nullable=False),
     Column("generator", Text),
@@ -217,7 +217,7 @@ verdicts = Table(
     Column("needs_review", Boolean, nullable=False),
     Column("regions", JSONB, nullable=False),
     _since_now("created_at"),
-    # Set by a trigger on `reviews`; it only keeps the review queue's index small, `reviews` is the truth.
+    # Set by a trigger on `reviews`, to keep the review queue's index small; `reviews` is authoritative.
     _moment("reviewed_at"),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("check_id", "policy_name", "policy_version"),
@@ -271,12 +271,12 @@ rejected_messages = Table(
 Index(None, rejected_messages.c.received_at)
 
 _STORAGE = (
-    # A check is written about five times in its life. Room on the page keeps its versions together and lets renewals
-    # stay heap-only; vacuum comes after 2 % of the rows, not after 20 %, which of a million would be 200,000 dead ones.
-    # The same after an import, so that counting its rows need not visit each of them.
+    # A check is updated about five times. Free space on its page keeps these updates heap-only. Vacuum runs after 2 %
+    # of the rows have changed, not after 20 %, which would be 200,000 dead rows of a million. The same holds for
+    # inserts, so that counts after an import can use the visibility map.
     "ALTER TABLE susy.checks SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02,"
     " autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02)",
-    # A PNG does not compress again.
+    # A PNG is compressed already.
     "ALTER TABLE susy.scans ALTER COLUMN map_png SET STORAGE EXTERNAL",
 )
 

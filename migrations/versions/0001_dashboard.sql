@@ -40,14 +40,14 @@ FROM susy.checks AS c
 LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
 LEFT JOIN susy.scans AS s ON s.id = v.scan_id;
 
-COMMENT ON VIEW dashboard.checks IS 'One row a check, with its live verdict once it is done.';
+COMMENT ON VIEW dashboard.checks IS 'One row per check, with its live verdict once it is done.';
 COMMENT ON COLUMN dashboard.checks.id IS 'The check; what `susy submit` printed as check_id.';
-COMMENT ON COLUMN dashboard.checks.source IS 'Who asked: the surface or service.';
-COMMENT ON COLUMN dashboard.checks.external_id IS 'The platform''s own id of the upload; the check''s id when none was given.';
-COMMENT ON COLUMN dashboard.checks.uri IS 'Where the image was when it was submitted.';
+COMMENT ON COLUMN dashboard.checks.source IS 'The surface or service that submitted it.';
+COMMENT ON COLUMN dashboard.checks.external_id IS 'The platform''s own id of the upload; the check''s id when none was submitted.';
+COMMENT ON COLUMN dashboard.checks.uri IS 'The location of the image at submission.';
 COMMENT ON COLUMN dashboard.checks.lane IS 'live or backfill.';
 COMMENT ON COLUMN dashboard.checks.state IS 'queued, running, done, quarantined or cancelled.';
-COMMENT ON COLUMN dashboard.checks.attempts IS 'How often a worker has begun it.';
+COMMENT ON COLUMN dashboard.checks.attempts IS 'How many attempts workers have begun.';
 COMMENT ON COLUMN dashboard.checks.created_at IS 'When it was accepted.';
 COMMENT ON COLUMN dashboard.checks.started_at IS 'When the latest attempt began.';
 COMMENT ON COLUMN dashboard.checks.finished_at IS 'When it became done, quarantined or cancelled; null before.';
@@ -55,23 +55,23 @@ COMMENT ON COLUMN dashboard.checks.decision IS 'authentic, synthetic or inconclu
 COMMENT ON COLUMN dashboard.checks.score IS 'Probability that the image is synthetic, 0 to 1; null when no tile could be scored.';
 COMMENT ON COLUMN dashboard.checks.class_scores IS 'Probability of each class, as an object of name to number.';
 COMMENT ON COLUMN dashboard.checks.generator IS 'The most probable generator, when one leads clearly.';
-COMMENT ON COLUMN dashboard.checks.reasons IS 'Why the decision is what it is, as words.';
-COMMENT ON COLUMN dashboard.checks.needs_review IS 'Whether the policy asks for a person''s look.';
-COMMENT ON COLUMN dashboard.checks.regions IS 'Synthetic-looking rectangles: an array of {x, y, width, height, score} in pixels.';
-COMMENT ON COLUMN dashboard.checks.policy IS 'Name of the policy that decided, or, before, of the one asked for; null for the default one.';
+COMMENT ON COLUMN dashboard.checks.reasons IS 'The reasons for the decision, as words.';
+COMMENT ON COLUMN dashboard.checks.needs_review IS 'Whether the policy asks for a review.';
+COMMENT ON COLUMN dashboard.checks.regions IS 'Rectangles that look synthetic: an array of {x, y, width, height, score} in pixels.';
+COMMENT ON COLUMN dashboard.checks.policy IS 'Name of the policy that decided, or of the requested one while there is no verdict; null for the default one.';
 COMMENT ON COLUMN dashboard.checks.policy_version IS 'Version of the policy that decided.';
 COMMENT ON COLUMN dashboard.checks.model IS 'Name of the detector.';
 COMMENT ON COLUMN dashboard.checks.model_sha256 IS 'Digest of the detector''s weights.';
-COMMENT ON COLUMN dashboard.checks.is_demo IS 'True when scored by the demonstration weights, which are no basis for a decision.';
+COMMENT ON COLUMN dashboard.checks.is_demo IS 'True when scored by the demonstration weights, which must not be used for decisions.';
 COMMENT ON COLUMN dashboard.checks.width IS 'Width of the image in pixels, upright.';
 COMMENT ON COLUMN dashboard.checks.height IS 'Height of the image in pixels, upright.';
 COMMENT ON COLUMN dashboard.checks.tiles_total IS 'How many tiles the image has.';
-COMMENT ON COLUMN dashboard.checks.tiles_scored IS 'How many of them the detector looked at.';
+COMMENT ON COLUMN dashboard.checks.tiles_scored IS 'How many of them the detector scored.';
 COMMENT ON COLUMN dashboard.checks.content_sha256 IS 'Digest of the encoded image; equal for re-uploads.';
-COMMENT ON COLUMN dashboard.checks.attributes IS 'The facts that were submitted with the check.';
+COMMENT ON COLUMN dashboard.checks.attributes IS 'The attributes that were submitted with the check.';
 COMMENT ON COLUMN dashboard.checks.error_code IS 'Stable name of the latest failure; null once done.';
 COMMENT ON COLUMN dashboard.checks.error_message IS 'One line about the latest failure.';
-COMMENT ON COLUMN dashboard.checks.review_decision IS 'What the latest review decided; null without one.';
+COMMENT ON COLUMN dashboard.checks.review_decision IS 'The decision of the latest review; null without one.';
 
 CREATE VIEW dashboard.review_queue AS
 SELECT
@@ -98,22 +98,22 @@ WHERE v.mode = 'live'
     AND NOT EXISTS (SELECT FROM susy.reviews AS r WHERE r.check_id = v.check_id)
 ORDER BY v.created_at;
 
-COMMENT ON VIEW dashboard.review_queue IS 'Checks that a person should look at and nobody has reviewed, the oldest verdict first.';
+COMMENT ON VIEW dashboard.review_queue IS 'Checks that need a review and have none, the oldest verdict first.';
 COMMENT ON COLUMN dashboard.review_queue.id IS 'The check.';
-COMMENT ON COLUMN dashboard.review_queue.source IS 'Who asked: the surface or service.';
+COMMENT ON COLUMN dashboard.review_queue.source IS 'The surface or service that submitted it.';
 COMMENT ON COLUMN dashboard.review_queue.external_id IS 'The platform''s own id of the upload.';
-COMMENT ON COLUMN dashboard.review_queue.uri IS 'Where the image was when it was submitted.';
+COMMENT ON COLUMN dashboard.review_queue.uri IS 'The location of the image at submission.';
 COMMENT ON COLUMN dashboard.review_queue.lane IS 'live or backfill.';
 COMMENT ON COLUMN dashboard.review_queue.created_at IS 'When the check was accepted.';
-COMMENT ON COLUMN dashboard.review_queue.decided_at IS 'When the verdict was recorded; the queue''s order.';
+COMMENT ON COLUMN dashboard.review_queue.decided_at IS 'When the verdict was recorded; the order of the queue.';
 COMMENT ON COLUMN dashboard.review_queue.decision IS 'authentic, synthetic or inconclusive.';
 COMMENT ON COLUMN dashboard.review_queue.score IS 'Probability that the image is synthetic, 0 to 1; null when no tile could be scored.';
 COMMENT ON COLUMN dashboard.review_queue.generator IS 'The most probable generator, when one leads clearly.';
-COMMENT ON COLUMN dashboard.review_queue.reasons IS 'Why the decision is what it is, as words.';
-COMMENT ON COLUMN dashboard.review_queue.regions IS 'Synthetic-looking rectangles: an array of {x, y, width, height, score} in pixels.';
+COMMENT ON COLUMN dashboard.review_queue.reasons IS 'The reasons for the decision, as words.';
+COMMENT ON COLUMN dashboard.review_queue.regions IS 'Rectangles that look synthetic: an array of {x, y, width, height, score} in pixels.';
 COMMENT ON COLUMN dashboard.review_queue.policy IS 'Name of the policy that decided.';
 COMMENT ON COLUMN dashboard.review_queue.policy_version IS 'Version of the policy that decided.';
-COMMENT ON COLUMN dashboard.review_queue.attributes IS 'The facts that were submitted with the check.';
+COMMENT ON COLUMN dashboard.review_queue.attributes IS 'The attributes that were submitted with the check.';
 
 CREATE VIEW dashboard.maps AS
 SELECT v.check_id, s.width, s.height, s.map_png
@@ -121,9 +121,9 @@ FROM susy.verdicts AS v
 JOIN susy.scans AS s ON s.id = v.scan_id
 WHERE v.mode = 'live' AND s.map_png IS NOT NULL;
 
-COMMENT ON VIEW dashboard.maps IS 'The localization map of each check that has one. Ask for one check_id at a time.';
+COMMENT ON VIEW dashboard.maps IS 'The localization map of each check that has one. Select one check_id at a time.';
 COMMENT ON COLUMN dashboard.maps.check_id IS 'The check.';
-COMMENT ON COLUMN dashboard.maps.width IS 'Width of the image in pixels, upright; the map is to be stretched to it.';
+COMMENT ON COLUMN dashboard.maps.width IS 'Width of the image in pixels, upright; stretch the map to it.';
 COMMENT ON COLUMN dashboard.maps.height IS 'Height of the image in pixels, upright.';
 COMMENT ON COLUMN dashboard.maps.map_png IS 'The map as the bytes of a PNG file.';
 
@@ -144,19 +144,19 @@ SELECT
 FROM susy.checks
 WHERE state = 'quarantined';
 
-COMMENT ON VIEW dashboard.quarantine IS 'Checks that failed for good and wait for an operator.';
+COMMENT ON VIEW dashboard.quarantine IS 'Checks that have failed permanently, for an operator to resolve.';
 COMMENT ON COLUMN dashboard.quarantine.id IS 'The check.';
-COMMENT ON COLUMN dashboard.quarantine.source IS 'Who asked: the surface or service.';
+COMMENT ON COLUMN dashboard.quarantine.source IS 'The surface or service that submitted it.';
 COMMENT ON COLUMN dashboard.quarantine.external_id IS 'The platform''s own id of the upload.';
-COMMENT ON COLUMN dashboard.quarantine.uri IS 'Where the image was when it was submitted.';
+COMMENT ON COLUMN dashboard.quarantine.uri IS 'The location of the image at submission.';
 COMMENT ON COLUMN dashboard.quarantine.lane IS 'live or backfill.';
-COMMENT ON COLUMN dashboard.quarantine.attempts IS 'How often a worker has begun it.';
+COMMENT ON COLUMN dashboard.quarantine.attempts IS 'How many attempts workers have begun.';
 COMMENT ON COLUMN dashboard.quarantine.created_at IS 'When the check was accepted.';
 COMMENT ON COLUMN dashboard.quarantine.finished_at IS 'When it was quarantined.';
 COMMENT ON COLUMN dashboard.quarantine.error_code IS 'Stable name of the failure.';
-COMMENT ON COLUMN dashboard.quarantine.error_message IS 'One line that names what is wrong and what to do.';
-COMMENT ON COLUMN dashboard.quarantine.worker IS 'Which worker held it last.';
-COMMENT ON COLUMN dashboard.quarantine.attributes IS 'The facts that were submitted with the check.';
+COMMENT ON COLUMN dashboard.quarantine.error_message IS 'One line that names the fault and the remedy.';
+COMMENT ON COLUMN dashboard.quarantine.worker IS 'The worker that held it last.';
+COMMENT ON COLUMN dashboard.quarantine.attributes IS 'The attributes that were submitted with the check.';
 
 CREATE VIEW dashboard.backlog AS
 SELECT
@@ -178,30 +178,30 @@ LEFT JOIN (
     SELECT lane, count(*) AS running FROM susy.checks WHERE state = 'running' GROUP BY lane
 ) AS held ON held.lane = lanes.lane;
 
-COMMENT ON VIEW dashboard.backlog IS 'What waits in each lane now.';
+COMMENT ON VIEW dashboard.backlog IS 'What waits in each lane at the moment.';
 COMMENT ON COLUMN dashboard.backlog.lane IS 'live or backfill.';
-COMMENT ON COLUMN dashboard.backlog.queued IS 'Checks that wait, those that wait for their next attempt''s time included.';
+COMMENT ON COLUMN dashboard.backlog.queued IS 'Checks that wait, including those whose next attempt is not due yet.';
 COMMENT ON COLUMN dashboard.backlog.due IS 'Checks that a worker could begin now.';
 COMMENT ON COLUMN dashboard.backlog.running IS 'Checks that a worker holds.';
-COMMENT ON COLUMN dashboard.backlog.oldest_age_seconds IS 'How long the longest-waiting check has been due; null when none is.';
+COMMENT ON COLUMN dashboard.backlog.oldest_age_seconds IS 'Seconds for which the longest-waiting check has been due; null when none is.';
 
 CREATE VIEW dashboard.reviews AS
 SELECT check_id, reviewer, decision, note, created_at FROM susy.reviews;
 
-COMMENT ON VIEW dashboard.reviews IS 'What people decided; rows are only ever added.';
+COMMENT ON VIEW dashboard.reviews IS 'Decisions by people; rows are only added.';
 COMMENT ON COLUMN dashboard.reviews.check_id IS 'The check.';
 COMMENT ON COLUMN dashboard.reviews.reviewer IS 'Who decided.';
 COMMENT ON COLUMN dashboard.reviews.decision IS 'authentic, synthetic or inconclusive.';
-COMMENT ON COLUMN dashboard.reviews.note IS 'What the reviewer had to say.';
-COMMENT ON COLUMN dashboard.reviews.created_at IS 'When.';
+COMMENT ON COLUMN dashboard.reviews.note IS 'The reviewer''s note.';
+COMMENT ON COLUMN dashboard.reviews.created_at IS 'When it was added.';
 
 CREATE VIEW dashboard.rejected_messages AS
 SELECT id, received_at, task, code, message, body FROM susy.rejected_messages;
 
-COMMENT ON VIEW dashboard.rejected_messages IS 'Messages from the queue that no check could be made of.';
-COMMENT ON COLUMN dashboard.rejected_messages.id IS 'Counts up.';
-COMMENT ON COLUMN dashboard.rejected_messages.received_at IS 'When the message came.';
+COMMENT ON VIEW dashboard.rejected_messages IS 'Messages from the queue from which no check could be made.';
+COMMENT ON COLUMN dashboard.rejected_messages.id IS 'A number that increases.';
+COMMENT ON COLUMN dashboard.rejected_messages.received_at IS 'When the message was received.';
 COMMENT ON COLUMN dashboard.rejected_messages.task IS 'Name of the Celery task it was sent to.';
-COMMENT ON COLUMN dashboard.rejected_messages.code IS 'Stable name of what is wrong.';
-COMMENT ON COLUMN dashboard.rejected_messages.message IS 'One line about what is wrong.';
-COMMENT ON COLUMN dashboard.rejected_messages.body IS 'The message''s beginning, at most 4096 bytes. Written by whoever sent it: show it as text only.';
+COMMENT ON COLUMN dashboard.rejected_messages.code IS 'Stable name of the fault.';
+COMMENT ON COLUMN dashboard.rejected_messages.message IS 'One line about the fault.';
+COMMENT ON COLUMN dashboard.rejected_messages.body IS 'The first bytes of the message, at most 4096. Its sender wrote it: show it as text only.';

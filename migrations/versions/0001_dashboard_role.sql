@@ -1,5 +1,5 @@
--- The role that dashboards log in through: `GRANT susy_dashboard TO metabase`. Roles belong to the whole cluster, so it
--- may exist already, another database may be making it right now, or we may not be allowed to.
+-- The role that dashboards' users are members of: `GRANT susy_dashboard TO metabase`. Roles belong to the whole cluster:
+-- it may exist already, another database's migration may be creating it, or this user may lack the privilege.
 
 DO $$
 BEGIN

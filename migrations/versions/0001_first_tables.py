@@ -1,6 +1,6 @@
 """The first tables, the dashboards' views and their role.
 
-Written as SQL: it says what it does, and it stays as it is while `schema.tables` moves on.
+Written as SQL, which does not change when `schema.tables` does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ depends_on = None
 
 def upgrade() -> None:
     _run("0001_tables.sql")
-    # An administrator may have made the schema for a user who may not.
+    # An administrator may have created the schema for a user who may not.
     if op.get_bind().exec_driver_sql("SELECT to_regnamespace('dashboard')").scalar() is None:
         op.execute("CREATE SCHEMA dashboard")
     _run("0001_dashboard.sql")

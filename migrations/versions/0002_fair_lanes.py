@@ -1,4 +1,4 @@
-"""Waiting checks in one queue a source, so that none starves another; indexes for working a backlog."""
+"""Indexes that order waiting checks by source, so that none starves another; indexes for the backlog commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
--- How sure the recognition of a generator is, beside the generator. Replacing a view keeps its grants and its comments.
+-- The confidence in a generator, beside the generator. Replacing a view keeps its grants and its comments.
 
 CREATE OR REPLACE VIEW dashboard.checks AS
 SELECT
@@ -74,7 +74,7 @@ WHERE v.mode = 'live'
     AND NOT EXISTS (SELECT FROM susy.reviews AS r WHERE r.check_id = v.check_id)
 ORDER BY v.created_at;
 
-COMMENT ON COLUMN dashboard.checks.generator IS 'The most probable generator when one leads clearly, else unknown_generator; null when authentic or not scored.';
+COMMENT ON COLUMN dashboard.checks.generator IS 'The most probable generator when one leads clearly, otherwise unknown_generator; null when authentic or not scored.';
 COMMENT ON COLUMN dashboard.checks.generator_confidence IS 'Share of the synthetic probability that its most probable generator holds, 0 to 1; null without a generator.';
-COMMENT ON COLUMN dashboard.review_queue.generator IS 'The most probable generator when one leads clearly, else unknown_generator; null when authentic or not scored.';
+COMMENT ON COLUMN dashboard.review_queue.generator IS 'The most probable generator when one leads clearly, otherwise unknown_generator; null when authentic or not scored.';
 COMMENT ON COLUMN dashboard.review_queue.generator_confidence IS 'Share of the synthetic probability that its most probable generator holds, 0 to 1; null without a generator.';

@@ -1,4 +1,4 @@
-"""The dashboards' views say how sure the recognition of a generator is, and when it is unknown."""
+"""The dashboards' views show the confidence in a generator, and that it is unknown."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_on_a_terminal_the_count_comes_before_the_question(
     os.close(ours)
     os.close(theirs)
     assert process.returncode == (1 if expected is CheckState.QUEUED else 0), errors
-    assert errors.index("1 queued check matches") < errors.index("Go on?")
+    assert errors.index("1 queued check matches") < errors.index("Continue?")
     assert states(store, check_id) == [expected]
 
 

@@ -19,10 +19,8 @@ from schema.messages import Submission
 from schema.states import Lane
 from tests.backlog.conftest import Sql, Susy
 from tests.support.checkout import CHECKOUT
-from worker.importing import manifest
 from worker.importing.load import BATCH, load
-from worker.importing.manifest import read_manifest
-from worker.importing.records import Defaults, Record, Reject
+from worker.importing.records import MAX_LINE, Defaults, Record, Reject, read_manifest
 from worker.store import Store
 
 CHECKS = "SELECT source, external_id, uri, lane, policy, attributes FROM susy.checks ORDER BY external_id"
@@ -111,7 +109,7 @@ def test_every_bad_line_is_told_with_its_number_and_reason_and_the_good_ones_go_
         b"https://example.org/a.jpg,9,",
         b",10,",
         f"{a},{'x' * 501},".encode(),
-        b"a" * (manifest.MAX_LINE * 3),
+        b"a" * (MAX_LINE * 3),
         f"{b},11,backfill".encode(),
     ]
     (tmp_path / "m.csv").write_bytes(b"\n".join(lines))
@@ -297,7 +295,7 @@ def test_a_folder_that_cannot_be_listed_is_told_and_the_others_go_in(
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    monkeypatch.setattr("worker.importing.folder.os.scandir", scan)
+    monkeypatch.setattr("worker.importing.records.os.scandir", scan)
     assert susy("import", roots).code == 1
     (told,) = rejected(tmp_path / "images.rejects.jsonl")
     assert (told["code"], told["text"]) == ("unreadable", str(roots / "locked"))

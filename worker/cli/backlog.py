@@ -1,4 +1,4 @@
-"""`susy backlog`: what waits, how fast it drains, and what was set aside."""
+"""`susy backlog`: what waits, how fast it drains, and what was quarantined or rejected."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from worker.settings import load_settings
 from worker.store import BacklogStatus, Store
 
 WATCH_EVERY = 2.0
-"""Seconds between two looks."""
+"""Seconds between two updates."""
 
-app = typer.Typer(help="What waits: look at it, work it, add to it.", no_args_is_help=True)
+app = typer.Typer(help="The backlog: inspect it, retry or cancel checks, import images.", no_args_is_help=True)
 app.command("retry")(retry)
 app.command("cancel")(cancel)
 app.command("import")(import_)
@@ -28,27 +28,27 @@ app.command("import")(import_)
 
 @app.command()
 def status(
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every 2 s, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Update every 2 s, until Ctrl-C.")] = False,
     exact: Annotated[bool, typer.Option("--exact", help="Count long lanes too, instead of estimating them.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object; with --watch, one a line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object; with --watch, one per line.")] = False,
 ) -> None:
-    """Print what waits in each lane, what was done lately, and what was quarantined by which code."""
+    """Print what waits in each lane, the rate of finished checks, and what was quarantined, by code."""
     if watch:
-        # Waited for rather than raised: an exception may come at a moment when something swallows it.
+        # Waited for rather than raised: an exception could be raised where it is caught and ignored.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     with Store(load_settings().require_database_url(), pool_size=1) as store:
         if watch and out.is_terminal and not json:
-            with Live(_shown(_look(store, exact)), console=out, auto_refresh=False) as live:
+            with Live(_rendered(_read(store, exact)), console=out, auto_refresh=False) as live:
                 while not _interrupted():
-                    live.update(_shown(_look(store, exact)), refresh=True)
+                    live.update(_rendered(_read(store, exact)), refresh=True)
             return
-        _print(_look(store, exact), as_json=json)
+        _print(_read(store, exact), as_json=json)
         while watch and not _interrupted():
-            _print(_look(store, exact), as_json=json)
+            _print(_read(store, exact), as_json=json)
 
 
 def _interrupted() -> bool:
-    """Wait for the next look; whether Ctrl-C came instead."""
+    """Wait for the next update; whether Ctrl-C came first."""
     return signal.sigtimedwait({signal.SIGINT}, WATCH_EVERY) is not None
 
 
@@ -56,16 +56,16 @@ def _print(status: BacklogStatus, *, as_json: bool) -> None:
     if as_json:
         print_json(status_document(status))
     else:
-        out.print(_shown(status))
+        out.print(_rendered(status))
 
 
-def _look(store: Store, exact: bool) -> BacklogStatus:
-    found = store.status()
+def _read(store: Store, exact: bool) -> BacklogStatus:
+    status = store.status()
     if not exact:
-        return found
+        return status
     counted = {lane.lane: lane.queued for lane in store.backlog()}
-    lanes = tuple(replace(lane, queued=counted[lane.lane], queued_is_exact=True) for lane in found.lanes)
-    return replace(found, lanes=lanes)
+    lanes = tuple(replace(lane, queued=counted[lane.lane], queued_is_exact=True) for lane in status.lanes)
+    return replace(status, lanes=lanes)
 
 
 def status_document(status: BacklogStatus) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def status_document(status: BacklogStatus) -> dict[str, Any]:
     }
 
 
-def _shown(status: BacklogStatus) -> Group:
+def _rendered(status: BacklogStatus) -> Group:
     lanes = Table("lane", box=None, pad_edge=False)
     for heading in ("queued", "running", "done/min", "oldest", "drained in"):
         lanes.add_column(heading, justify="right")
@@ -111,7 +111,7 @@ def _shown(status: BacklogStatus) -> Group:
 
 
 def duration(seconds: float | None) -> str:
-    """A time span as people read it; a dash when there is none."""
+    """A duration for people; a dash when there is none."""
     if seconds is None:
         return "–"
     if seconds < 60:

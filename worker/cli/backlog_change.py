@@ -1,4 +1,4 @@
-"""`susy backlog retry` and `susy backlog cancel`: put chosen checks back, or take them out."""
+"""`susy backlog retry` and `susy backlog cancel`: requeue matching checks, or cancel them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ STEP = 1000
 
 Ids = Annotated[list[UUID] | None, typer.Argument(help="Ids of checks.", metavar="[CHECK_ID]...", show_default=False)]
 Code = Annotated[str | None, typer.Option(help="Only those whose latest failure has this code.")]
-Source = Annotated[str | None, typer.Option(help="Only this source's.")]
-OfLane = Annotated[Lane | None, typer.Option(help="Only this lane's.")]
+Source = Annotated[str | None, typer.Option(help="Only those of this source.")]
+OfLane = Annotated[Lane | None, typer.Option(help="Only those of this lane.")]
 Since = Annotated[
-    str | None, typer.Option(help="Not before this time: 2026-01-31T08:00, or 2h ago as 2h (s, m, h, d).")
+    str | None, typer.Option(help="Not before this time: 2026-01-31T08:00, or 2h for two hours ago (s, m, h, d).")
 ]
-Until = Annotated[str | None, typer.Option(help="Not after this time, written in the same way.")]
-All = Annotated[bool, typer.Option("--all", help="All of them, where nothing else is given.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say how many.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Until = Annotated[str | None, typer.Option(help="Not after this time, in the same form.")]
+All = Annotated[bool, typer.Option("--all", help="All of them; required when there is no other filter.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print how many match.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 
@@ -49,17 +49,17 @@ def retry(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Queue quarantined checks again, with all their attempts. Times are when they were quarantined."""
+    """Queue quarantined checks again, with all their attempts. Times are those of quarantine."""
     state = CheckState.CANCELLED if cancelled else CheckState.QUARANTINED
     with Store(load_settings().require_database_url(), pool_size=1) as store:
         now = store.now()
-        choice = CheckFilter(_ids(check_ids), code, source, lane, _moment(since, now), _moment(until, now))
+        where = CheckFilter(_ids(check_ids), code, source, lane, _moment(since, now), _moment(until, now))
         _change(
             store,
             state,
-            choice,
+            where,
             now,
-            lambda choice: store.requeue(state, choice, limit=STEP),
+            lambda where: store.requeue(state, where, limit=STEP),
             everything=everything,
             dry_run=dry_run,
             yes=yes,
@@ -79,16 +79,16 @@ def cancel(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Take queued checks out, so that they are never looked at. Times are when they were accepted."""
+    """Cancel queued checks, so that they are never examined. Times are those of acceptance."""
     with Store(load_settings().require_database_url(), pool_size=1) as store:
         now = store.now()
-        choice = CheckFilter(_ids(check_ids), code, source, lane, _moment(since, now), _moment(until, now))
+        where = CheckFilter(_ids(check_ids), code, source, lane, _moment(since, now), _moment(until, now))
         _change(
             store,
             CheckState.QUEUED,
-            choice,
+            where,
             now,
-            lambda choice: store.cancel(choice, limit=STEP),
+            lambda where: store.cancel(where, limit=STEP),
             everything=everything,
             dry_run=dry_run,
             yes=yes,
@@ -99,7 +99,7 @@ def cancel(
 def _change(
     store: Store,
     state: CheckState,
-    choice: CheckFilter,
+    where: CheckFilter,
     now: datetime,
     step: Callable[[CheckFilter], int],
     *,
@@ -108,26 +108,26 @@ def _change(
     yes: bool,
     as_json: bool,
 ) -> None:
-    if choice == CheckFilter() and not everything:
-        raise typer.BadParameter(f"say which, by id or filter, or add --all for every {state} check")
-    # What comes to this state from now on was not meant: a check that fails again at once is not tried for ever.
-    choice = replace(choice, until=min(choice.until or now, now))
-    matched = store.count(state, choice)
+    if where == CheckFilter() and not everything:
+        raise typer.BadParameter(f"name checks by id or filter, or add --all for every {state} check")
+    # Checks that reach this state later are left out, or one that fails again at once would be retried for ever.
+    where = replace(where, until=min(where.until or now, now))
+    matched = store.count(state, where)
     notes.print(f"{matched:,} {state} check{'' if matched == 1 else 's'} match{'es' if matched == 1 else ''}.")
     changed = 0
     if matched and not dry_run:
         _ask(yes)
         with progress_bar() as bar:
             task = bar.add_task("working", total=matched)
-            while done := step(choice):
+            while done := step(where):
                 changed += done
                 bar.update(task, completed=changed)
     if as_json:
         print_json({"matched": matched, "changed": changed, "dry_run": dry_run})
     else:
-        out.print(f"{matched} found, {changed} changed")
-    if choice.check_ids is not None and matched < len(choice.check_ids):
-        notes.print(f"{len(choice.check_ids) - matched} of the ids name no {state} check that matches.")
+        out.print(f"{matched} matched, {changed} changed")
+    if where.check_ids is not None and matched < len(where.check_ids):
+        notes.print(f"{len(where.check_ids) - matched} of the ids name no matching {state} check.")
         raise typer.Exit(1)
 
 
@@ -135,8 +135,8 @@ def _ask(yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise typer.BadParameter("there is no terminal to ask on; add --yes to go on, or --dry-run to only count")
-    if not typer.confirm("Go on?", err=True):
+        raise typer.BadParameter("there is no terminal for the confirmation; add --yes, or --dry-run to only count")
+    if not typer.confirm("Continue?", err=True):
         notes.print("Nothing was changed.")
         raise typer.Exit(1)
 
@@ -145,13 +145,13 @@ def _ids(check_ids: list[UUID] | None) -> list[UUID] | None:
     return sorted(set(check_ids)) if check_ids else None
 
 
-def _moment(given: str | None, now: datetime) -> datetime | None:
-    """A point in time as an operator writes it; without a zone, in that of this machine."""
-    if given is None:
+def _moment(text: str | None, now: datetime) -> datetime | None:
+    """A point in time as an operator writes it; in this machine's time zone when it names none."""
+    if text is None:
         return None
     try:
-        if given.strip().endswith(("s", "m", "h", "d")):
-            return now - timedelta(seconds=parse_duration(given))
-        return datetime.fromisoformat(given.strip()).astimezone()
+        if text.strip().endswith(("s", "m", "h", "d")):
+            return now - timedelta(seconds=parse_duration(text))
+        return datetime.fromisoformat(text.strip()).astimezone()
     except (ValueError, OverflowError):
-        raise typer.BadParameter(f"{given!r} is not a time; write 2026-01-31T08:00, or 2h for two hours ago") from None
+        raise typer.BadParameter(f"{text!r} is not a time; write 2026-01-31T08:00, or 2h for two hours ago") from None

@@ -17,10 +17,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from schema.states import Lane
 from worker.cli.output import notes, out, print_json
 from worker.errors import ConfigurationError, ErrorCode, InputDataError
-from worker.importing.folder import walk_folder
 from worker.importing.load import Located, Summary, load
-from worker.importing.manifest import ManifestFormat, read_manifest
-from worker.importing.records import Defaults, Reject
+from worker.importing.records import Defaults, ManifestFormat, Reject, read_manifest, walk_folder
 from worker.settings import Settings, load_settings
 from worker.store import Store
 from worker.store.migrate import require_current
@@ -33,23 +31,23 @@ def import_(
     origin: Annotated[
         str, typer.Argument(help="A manifest (CSV or JSON lines), a folder, or - for standard input.", metavar="SOURCE")
     ],
-    source: Annotated[str, typer.Option(help="Who asks, where a line does not say.")] = "import",
-    lane: Annotated[Lane, typer.Option(help="Where a line does not say.")] = Lane.BACKFILL,
+    source: Annotated[str, typer.Option(help="The source of lines that name none.")] = "import",
+    lane: Annotated[Lane, typer.Option(help="The lane of lines that name none.")] = Lane.BACKFILL,
     manifest_format: Annotated[
-        ManifestFormat | None, typer.Option("--format", help="By default told from the name or the first line.")
+        ManifestFormat | None, typer.Option("--format", help="By default recognized by the name or the first line.")
     ] = None,
     match: Annotated[
-        list[str] | None, typer.Option(help="Of a folder, only files whose name matches, like '*.jpg'; repeatable.")
+        list[str] | None, typer.Option(help="In a folder, only files whose name matches, as '*.jpg'; repeatable.")
     ] = None,
     check_files: Annotated[
-        bool, typer.Option(help="Reject what SUSY_IMAGE_ROOTS do not hold. Turn it off where the images are elsewhere.")
+        bool, typer.Option(help="Reject what is not under SUSY_IMAGE_ROOTS. Turn it off on a machine without them.")
     ] = True,
     rejects: Annotated[
-        Path | None, typer.Option(help="Where rejected lines go; by default SOURCE.rejects.jsonl in this folder.")
+        Path | None, typer.Option(help="The file for rejected lines; by default SOURCE.rejects.jsonl in this folder.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Queue every image of a manifest or a folder, of any size; started again, it goes on where it was."""
+    """Queue every image of a manifest or a folder, of any size. It can be repeated after an interruption."""
     settings = load_settings()
     url = settings.require_database_url()
     require_current(url)
@@ -63,7 +61,7 @@ def import_(
         Store(url, pool_size=1) as store,
     ):
         items = (
-            walk_folder(Path(origin), defaults, patterns=match or (), besides=rejects)
+            walk_folder(Path(origin), defaults, patterns=match or (), exclude=rejects)
             if stream is None
             else read_manifest(stream, defaults, manifest_format or _BY_SUFFIX.get(Path(origin).suffix.lower()))
         )
@@ -122,7 +120,7 @@ def _opened(origin: str) -> Iterator[BinaryIO | None]:
 
 @contextmanager
 def _reject_file(path: Path) -> Iterator[Callable[[Reject], None]]:
-    """Writes one JSON object a reject; a file without any is taken away again."""
+    """Writes one JSON object per reject; the file is deleted when there is none."""
     try:
         file = path.open("w", encoding="utf-8")
     except OSError as error:
@@ -130,7 +128,7 @@ def _reject_file(path: Path) -> Iterator[Callable[[Reject], None]]:
             ErrorCode.SETTINGS, f"{str(path)!r} cannot be written ({error.strerror}); name another by --rejects"
         ) from error
     with file:
-        # ASCII, because a rejected line may hold what is no text.
+        # ASCII, because a rejected line may contain what is not valid Unicode.
         yield lambda reject: print(json_module.dumps(asdict(reject)), file=file, flush=True)
         is_empty = file.tell() == 0
     if is_empty:
@@ -139,7 +137,7 @@ def _reject_file(path: Path) -> Iterator[Callable[[Reject], None]]:
 
 @contextmanager
 def _progress(origin: str, stream: BinaryIO | None) -> Iterator[Callable[[Summary], None]]:
-    """A bar on stderr over the manifest's bytes; counts alone where its size is unknown."""
+    """A bar on stderr over the manifest's bytes; only counts where its size is unknown."""
     size = Path(origin).stat().st_size if stream is not None and origin != STDIN else None
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=notes, disable=not notes.is_terminal) as bar:

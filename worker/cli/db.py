@@ -1,4 +1,4 @@
-"""`susy db`: the ledger's schema."""
+"""`susy db`: the schema of the database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _group() -> None:
 
 @app.command()
 def upgrade() -> None:
-    """Migrate the database to this version's schema; safe to run from several places at once."""
+    """Migrate the database to this version's schema; several may run at the same time."""
     from worker.store.migrate import current, upgrade
 
     url = load_settings().require_database_url()

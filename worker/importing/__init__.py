@@ -1,1 +1,1 @@
-"""Bringing many images in at once: manifests and folders of any size, in constant memory."""
+"""Bulk import of manifests and folders of any size, in constant memory. Read `records`, then `load`."""

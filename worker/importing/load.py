@@ -1,4 +1,4 @@
-"""Submitting records to the ledger in batches. Redis is fed from there, so its memory stays as it is."""
+"""Submitting records to the ledger in batches. The reconciler publishes them, so Redis holds no more than usual."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from worker.queue.retry import retry_while_unavailable
 from worker.store import Receipt, Store
 
 BATCH = 1000
-"""Most records in one transaction."""
+"""Most records in one statement."""
 BATCH_TEXT = 4_000_000
-"""Most characters of records in one transaction, so that long lines need no more memory than short ones."""
+"""Most characters of records in one statement, so that long lines need no more memory than short ones."""
 CHECKERS = 8
-"""Threads that look whether files exist; a network disk takes its time for each."""
+"""Threads that look whether files exist, because a network disk is slow to answer."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of the lines so far."""
+    """The result of the lines or files so far."""
 
     lines: int = 0
     accepted: int = 0
     repeated: int = 0
-    """Accepted before, by an earlier run or an earlier line."""
+    """Accepted before, from an earlier run or an earlier line."""
     rejected: int = 0
 
 
@@ -41,10 +41,10 @@ def load(
     reject: Callable[[Reject], None],
     progress: Callable[[Summary], None] = lambda _: None,
 ) -> Summary:
-    """Submit every record that `locate` finds (all, without it), hand the others to `reject`.
+    """Submit every record that `locate` finds (all, without it); pass the others to `reject`.
 
-    Each batch is one transaction, and a record that was accepted before is a repeat. So after a kill the same import
-    goes on where it was. Waits while Postgres is away.
+    A record that was accepted before counts as repeated, so an import that was interrupted can be run again. Waits
+    while Postgres is unavailable.
     """
     summary = Summary()
     with ThreadPoolExecutor(CHECKERS, thread_name_prefix="locate") as pool:
@@ -110,7 +110,7 @@ def _submit(records: list[Record], store: Store) -> list[Receipt | Reject]:
         submissions = [record.submission for record in records]
         outcomes = retry_while_unavailable(store.submit_each, submissions)
     except PermanentError as error:
-        # A value that Postgres cannot hold spoils its batch; halving finds whose it is.
+        # One value that Postgres cannot store fails its whole batch; halving the batch finds it.
         if len(records) == 1:
             return [_rejected(records[0], error)]
         middle = len(records) // 2

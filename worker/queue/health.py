@@ -1,7 +1,8 @@
 """Health checks for containers: `python -m worker.queue.health alive|worker|reconciler`; exit code 0 is healthy.
 
 `alive` (liveness) asks no server whether the worker's process runs and nothing in it is stuck: restart it if not.
-`worker` (readiness) asks through Redis whether the worker answers; a restart does not help while Redis is unavailable.
+`worker` (readiness) asks through Redis whether the worker answers, and the ledger whether it takes the work that waits
+for it. A restart helps a worker that takes none, and does not help while Redis or Postgres is unavailable.
 
 Separate from `susy doctor`, which loads the weights: these checks run every half minute beside a busy worker.
 """
@@ -12,6 +13,7 @@ import socket
 import sys
 import time
 
+from schema.states import Lane
 from worker.errors import ErrorCode, SusyError, UnhealthyError
 from worker.queue.celery_app import make_app
 from worker.settings import Settings, load_settings
@@ -19,6 +21,11 @@ from worker.store import Store
 
 ANSWER_WITHIN = 5.0
 """Seconds. A worker's main thread answers between two messages; images are examined in other threads."""
+
+IDLE_AFTER = 60.0
+"""Seconds for which checks are due and a worker with free slots begins none before it counts as unhealthy."""
+LOOK_AGAIN_AFTER = 3.0
+"""Seconds between the two looks that it takes."""
 
 MISSED_BEATS = 4
 """Heartbeats without a touch of the file after which a worker counts as dead."""
@@ -38,11 +45,47 @@ def check_alive(settings: Settings) -> None:
 
 
 def check_worker(settings: Settings) -> None:
-    """Return when the worker of this host answers through Redis."""
+    """Return when the worker of this host answers through Redis, and takes the checks that wait for it."""
+    lanes = _served_lanes(settings)
+    with Store(settings.require_database_url(), pool_size=1) as store:
+        if _idle_while_work_waits(store, lanes, settings):
+            # A worker that has just started may not have begun its first check.
+            time.sleep(LOOK_AGAIN_AFTER)
+            if why := _idle_while_work_waits(store, lanes, settings):
+                raise UnhealthyError(ErrorCode.UNEXPECTED, why)
+
+
+def _served_lanes(settings: Settings) -> list[Lane]:
+    """The lanes that the worker of this host serves, by its own answer through Redis.
+
+    `live` always counts: a worker that has lost its queues does not know it any more. `backfill` can be paused.
+    """
     name = f"celery@{socket.gethostname()}"
     with make_app(settings) as app:
-        if not app.control.ping(destination=[name], timeout=ANSWER_WITHIN):
-            raise UnhealthyError(ErrorCode.QUEUE_UNAVAILABLE, f"{name} does not answer; see its log")
+        answers = app.control.broadcast("active_queues", destination=[name], reply=True, timeout=ANSWER_WITHIN)
+    if not answers:
+        raise UnhealthyError(ErrorCode.QUEUE_UNAVAILABLE, f"{name} does not answer; see its log")
+    consumed = {queue["name"] for queue in answers[0][name]}
+    return [lane for lane in Lane if lane is Lane.LIVE or lane in consumed]
+
+
+def _idle_while_work_waits(store: Store, lanes: list[Lane], settings: Settings) -> str | None:
+    """Why the worker seems to take no work: checks have been due, it has free slots, and it begins none.
+
+    While it holds a check, it may be waiting for that one to end: a suspect is attempted alone. No attempt takes longer
+    than SUSY_HARD_DEADLINE.
+    """
+    window = max(IDLE_AFTER, settings.hard_deadline)
+    activity = store.worker_activity(socket.gethostname(), lanes, window=window)
+    idle_after = window if activity.running else IDLE_AFTER
+    free = settings.concurrency - activity.running
+    is_idle = activity.last_claim_age is None or activity.last_claim_age > idle_after
+    if free > 0 and is_idle and activity.oldest_due_age is not None and activity.oldest_due_age > IDLE_AFTER:
+        return (
+            f"the worker has begun no check for more than {idle_after:.0f} s with {free} of {settings.concurrency}"
+            f" slots free, although one has been due for {activity.oldest_due_age:.0f} s; restart the worker"
+        )
+    return None
 
 
 def check_reconciler(settings: Settings) -> None:

@@ -13,6 +13,7 @@ from worker.store.types import (
     Receipt,
     ReclaimResult,
     RecordOutcome,
+    WorkerActivity,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "ReclaimResult",
     "RecordOutcome",
     "Store",
+    "WorkerActivity",
 ]

@@ -48,7 +48,7 @@ class Dsn:
         """Raises `ConfigurationError` when libpq cannot read the URL, or when it asks for a server to read from."""
         try:
             parts = conninfo_to_dict(database_url)
-        except psycopg.Error:
+        except (psycopg.Error, UnicodeError):
             # libpq's own text may repeat the URL.
             raise ConfigurationError(ErrorCode.SETTINGS, "the database URL is not a valid Postgres URL") from None
         hosts = str(parts.get("host") or parts.get("hostaddr") or "the local socket").split(",")

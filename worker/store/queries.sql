@@ -420,6 +420,38 @@ UPDATE susy.checks SET state = 'cancelled', finished_at = clock_timestamp() WHER
     LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
 ));
 
+-- WORKER_ACTIVITY: how many checks the workers of a host hold, how many seconds ago they last began one, null for longer
+-- than the window, and for how long the longest-waiting check that was sent to a lane's queue has been due. What a worker
+-- began in the window is still running, ended in the window, or waits for its next attempt: each has its index. (These
+-- serve conditions on now(), which is stable, and not on clock_timestamp().)
+WITH begun (started_at) AS (
+    SELECT started_at FROM susy.checks WHERE state = 'running' AND starts_with(worker, %(host)s || ':')
+    UNION ALL
+    SELECT started_at FROM susy.checks
+    WHERE state = 'done' AND lane IN ('live', 'backfill') AND starts_with(worker, %(host)s || ':')
+        AND finished_at > now() - make_interval(secs => %(window)s)
+    UNION ALL
+    SELECT started_at FROM susy.checks
+    WHERE state = 'quarantined' AND starts_with(worker, %(host)s || ':')
+        AND finished_at > now() - make_interval(secs => %(window)s)
+    UNION ALL
+    SELECT started_at FROM susy.checks
+    WHERE state = 'queued' AND attempts > 0 AND starts_with(worker, %(host)s || ':')
+)
+SELECT
+    (
+        SELECT count(*) FROM susy.checks WHERE state = 'running' AND starts_with(worker, %(host)s || ':')
+    ) AS running,
+    (
+        SELECT extract(epoch FROM now() - max(started_at)) FROM begun
+        WHERE started_at > now() - make_interval(secs => %(window)s)
+    )::float8 AS last_claim_age,
+    (
+        SELECT extract(epoch FROM now() - min(next_attempt_at)) FROM susy.checks
+        WHERE state = 'queued' AND dispatched_at IS NOT NULL AND lane = ANY (%(lanes)s)
+            AND next_attempt_at <= now()
+    )::float8 AS oldest_due_age;
+
 -- ANALYZE: refresh the planner's statistics, which LANE_STATUS estimates from, after an import.
 ANALYZE susy.checks;
 

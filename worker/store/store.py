@@ -35,6 +35,7 @@ from worker.store.types import (
     Receipt,
     ReclaimResult,
     RecordOutcome,
+    WorkerActivity,
 )
 
 DEADLY = [str(code) for code in (ErrorCode.LEASE_EXPIRED, ErrorCode.DEADLINE_EXCEEDED)]
@@ -280,6 +281,12 @@ class Store:
             if cancelled:
                 return cancelled
         return 0
+
+    def worker_activity(self, host: str, lanes: Sequence[Lane], *, window: float) -> WorkerActivity:
+        """What the workers of a host have begun in the last `window` seconds, and what waits in these lanes."""
+        values = {"host": host, "lanes": [str(lane) for lane in lanes], "window": window}
+        [activity] = self._database.rows(queries.WORKER_ACTIVITY, values, WorkerActivity)
+        return activity
 
     def analyze(self) -> None:
         """Refresh Postgres' statistics of the checks, after many were added at once."""

@@ -16,7 +16,7 @@ from schema.verdict import Verdict
 
 @dataclass(frozen=True)
 class Receipt:
-    """A submission was accepted, now or before."""
+    """The result of a submission: its check."""
 
     check_id: UUID
     created: bool
@@ -25,7 +25,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Claim:
-    """One attempt's right to a check, good as long as its lease is."""
+    """The right of one attempt to write to a check, valid for as long as its lease."""
 
     check_id: UUID
     lease_token: UUID
@@ -36,21 +36,21 @@ class Claim:
     uri: str
     lane: Lane
     policy: str | None
-    """Name of the policy asked for; None for the worker's default."""
+    """Name of the requested policy; None for the worker's default."""
 
 
 class RecordOutcome(StrEnum):
-    """What became of a verdict."""
+    """The result of recording a verdict."""
 
     RECORDED = "recorded"
     """The check is done, with this attempt's verdict."""
     LEASE_LOST = "lease_lost"
-    """The check is another's by now; nothing was written."""
+    """The check belongs to another attempt by now; nothing was written."""
 
 
 @dataclass(frozen=True)
 class ReclaimResult:
-    """What became of checks whose workers went silent."""
+    """The result of reclaiming checks whose leases have expired."""
 
     requeued: int
     quarantined: int
@@ -83,7 +83,7 @@ class CheckDetails:
     started_at: datetime | None
     finished_at: datetime | None
     worker: str | None
-    """Who holds it, or held it last."""
+    """The worker that holds it, or held it last."""
     error: Failure | None
     scan: Scan | None = None
     """With `verdict`, once the check is done."""
@@ -98,10 +98,10 @@ class LaneBacklog:
     lane: Lane
     queued: int
     due: int
-    """Of the queued, what a worker could begin now."""
+    """How many of the queued checks a worker could begin now."""
     running: int
     oldest_age: float | None
-    """Seconds the longest-waiting check has been due; None when none is."""
+    """Seconds for which the longest-waiting check has been due; None when none is."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class QuarantineCount:
 
 @dataclass(frozen=True)
 class CheckFilter:
-    """Which checks an operator means: those that match all that is given."""
+    """Selects the checks that match everything that is set."""
 
     check_ids: list[UUID] | None = None
     code: str | None = None
@@ -122,13 +122,13 @@ class CheckFilter:
     source: str | None = None
     lane: Lane | None = None
     since: datetime | None = None
-    """With `until`, inclusive: when a queued check was accepted, or another one ended."""
+    """With `until`, inclusive: the time of acceptance of a queued check, of the end of any other."""
     until: datetime | None = None
 
 
 @dataclass(frozen=True)
 class LaneStatus:
-    """A lane as an operator looks at it."""
+    """The backlog of one lane, as `susy backlog status` shows it."""
 
     lane: Lane
     queued: int
@@ -136,16 +136,28 @@ class LaneStatus:
     """False for a long lane, whose length is estimated from its index."""
     running: int
     done_per_minute: float
-    """Over the last five minutes, or since the first check in them was done."""
+    """Over the last five minutes, or since the first check that was done in them."""
     oldest_age: float | None
-    """Seconds the longest-waiting check has been due; None when none is."""
+    """Seconds for which the longest-waiting check has been due; None when none is."""
     drained_in: float | None
-    """Seconds until the lane is empty at that rate if nothing is added; None while nothing gets done."""
+    """Seconds until the lane is empty at that rate if nothing is added; None at a rate of 0."""
+
+
+@dataclass(frozen=True)
+class WorkerActivity:
+    """What the workers of one host do, and what waits for them."""
+
+    running: int
+    """Checks that they hold."""
+    last_claim_age: float | None
+    """Seconds since they last began an attempt; None when that is longer ago than the time that was looked at."""
+    oldest_due_age: float | None
+    """Seconds for which the longest-waiting check that was sent to their lanes' queues has been due; None without."""
 
 
 @dataclass(frozen=True)
 class BacklogStatus:
-    """Everything that waits or was set aside."""
+    """What waits, and what was quarantined or rejected."""
 
     lanes: tuple[LaneStatus, ...]
     """`live` first."""
