@@ -1,4 +1,4 @@
-"""Labelled images whose answers are known in advance: tinted crops of photographs, and a network that sees tints."""
+"""Labelled images whose classes are known in advance: tinted crops of photographs, and a network that detects tints."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from PIL import Image
 from skimage.data import astronaut
 from torch import Tensor, nn
 
+from schema.scan import Tiling
 from tests.support.released import save_script
 from worker.lab.dataset.entries import Entry
 from worker.lab.evaluation.scorer import Scorer, open_scorer
+from worker.lab.evaluation.scoring import Treatment
 
+TREATMENT = Treatment(Tiling(), max_pixels=10**8)
 TINTS = ("authentic", "green", "blue")
 """The classes of the tint network: a red image is authentic."""
 
@@ -74,6 +77,6 @@ def entry(
     dataset: str | None = None,
     picture: str | None = None,
 ) -> Entry:
-    """A labelled image in memory; bytes are taken as they are."""
+    """A labelled image in memory; bytes are its encoded form."""
     content = pixels if isinstance(pixels, bytes) else encoded(pixels)
     return Entry(name, label, split, dataset or label, picture or name, Encoded(content))

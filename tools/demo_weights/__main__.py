@@ -55,16 +55,16 @@ def weights(
     from tools.demo_weights import finish
     from tools.demo_weights.figures_table import compared, insert
     from worker.demo import DEMO_WEIGHTS
-    from worker.lab.evaluation.evaluate import watching
     from worker.lab.evaluation.report import report
+    from worker.lab.evaluation.scoring import tasks_of
 
     finished = out / "demo-weights.safetensors"
     finish.halve(trained, finished)
     images = finish.open_rebuilt(data)
     with Progress() as bar:
-        watch = watching(bar)
-        finish.fit_temperature(finished, images, watch)
-        known, held_out = finish.evaluations(finished, images, watch)
+        start_task = tasks_of(bar)
+        finish.fit_temperature(finished, images, start_task)
+        known, held_out = finish.evaluations(finished, images, start_task)
     (out / "evaluation.html").write_text(report(known), encoding="utf-8")
     found = finish.figures(known, held_out, finish.mapped(finished, data))
     if bundle:

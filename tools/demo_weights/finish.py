@@ -16,14 +16,13 @@ from worker.detector.detector import Detector
 from worker.detector.weights import load_weights, rewrite_weights
 from worker.lab.dataset.entries import Dataset
 from worker.lab.dataset.layouts import open_dataset
+from worker.lab.evaluation.alterations import Variant
 from worker.lab.evaluation.bootstrap import Bootstrap, Estimate, estimate
-from worker.lab.evaluation.calibrate import calibrate, write_calibrated
-from worker.lab.evaluation.evaluate import Watch, evaluate, unwatched
-from worker.lab.evaluation.items import Level
-from worker.lab.evaluation.results import Evaluation, Options
+from worker.lab.evaluation.calibration import calibrate, write_calibrated
+from worker.lab.evaluation.evaluate import Evaluation, evaluate
+from worker.lab.evaluation.items import Declarations, Level, Options
 from worker.lab.evaluation.scorer import open_scorer
-from worker.lab.evaluation.scoring import Treatment
-from worker.lab.evaluation.variants import Variant
+from worker.lab.evaluation.scoring import StartTask, Treatment, no_progress
 from worker.settings import Settings
 
 DATA_NAME = "photographs rebuilt by networks"
@@ -46,22 +45,26 @@ def halve(trained: Path, target: Path) -> None:
     rewrite_weights(trained, target, {"demo": True}, dtype=torch.float16)
 
 
-def fit_temperature(weights: Path, data: Dataset, watch: Watch = unwatched) -> None:
+def fit_temperature(weights: Path, data: Dataset, start_task: StartTask = no_progress) -> None:
     """Fit the temperature of `weights` on the validation photographs, and write it into the file."""
     scorer = open_scorer(weights, "cpu")
-    fitted = calibrate(_known(data, scorer.classes), scorer, Options(split="val"), watch)
+    fitted = calibrate(_known(data, scorer.classes), scorer, Options(_treatment(), "val"), start_task)
     write_calibrated(weights, weights, fitted, DATA_NAME)
 
 
-def evaluations(weights: Path, data: Dataset, watch: Watch = unwatched) -> tuple[Evaluation, Evaluation]:
+def evaluations(weights: Path, data: Dataset, start_task: StartTask = no_progress) -> tuple[Evaluation, Evaluation]:
     """On the test photographs: the networks that are classes in all variants, and the held-out ones as they are."""
     scorer = open_scorer(weights, "cpu")
     known, others = _known(data, scorer.classes), _held_out(data)
-    variants = Treatment(tuple(Variant))
     return (
-        evaluate(known, scorer, Options(treatment=variants), watch),
-        evaluate(others, scorer, Options(synthetic=others.labels), watch),
+        evaluate(known, scorer, Options(_treatment(*Variant)), start_task),
+        evaluate(others, scorer, Options(_treatment(), declared=Declarations(synthetic=others.labels)), start_task),
     )
+
+
+def _treatment(*variants: Variant) -> Treatment:
+    settings = Settings()
+    return Treatment(settings.grid, settings.max_pixels, variants or (Variant.ORIGINAL,))
 
 
 def figures(known: Evaluation, held_out: Evaluation, found: list[Overlap]) -> list[Figure]:

@@ -15,17 +15,17 @@ from worker.cli.evaluate import (
     RuleOption,
     SkipUnreadable,
     Synthetic,
+    decision_of,
+    declarations_of,
     limit_threads,
-    print_sheet,
-    read_alias,
+    print_table,
 )
 from worker.cli.output import notes, out, print_json, progress_bar
-from worker.policy.policy import Aggregation, Rule
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
     from worker.detector.weights import WeightsInfo
-    from worker.lab.evaluation.calibrate import Fitted
+    from worker.lab.evaluation.calibration import Fitted
 
 
 def calibrate(
@@ -33,8 +33,8 @@ def calibrate(
     weights: Annotated[Path, typer.Option(help="The weights file to calibrate (.safetensors).")],
     to: Annotated[Path, typer.Option(help="The calibrated weights file to write.")],
     split: Annotated[str, typer.Option(help="The split to fit on: images that were not trained on.")] = "val",
-    rule: RuleOption = Rule.SUM,
-    aggregate: AggregateOption = Aggregation.MEAN,
+    rule: RuleOption = None,
+    aggregate: AggregateOption = None,
     authentic: Authentic = None,
     synthetic: Synthetic = None,
     alias: Alias = None,
@@ -43,29 +43,29 @@ def calibrate(
 ) -> None:
     """Fit a temperature on validation images, write it into a weights file, and suggest score thresholds."""
     from worker.lab.dataset.layouts import open_dataset
-    from worker.lab.evaluation.calibrate import calibrate as run
-    from worker.lab.evaluation.calibrate import require_weights_file, write_calibrated
-    from worker.lab.evaluation.evaluate import watching
+    from worker.lab.evaluation.calibration import calibrate as run
+    from worker.lab.evaluation.calibration import require_weights_file, write_calibrated
     from worker.lab.evaluation.html import require_extra
-    from worker.lab.evaluation.results import Options
+    from worker.lab.evaluation.items import Options
     from worker.lab.evaluation.scorer import open_scorer
+    from worker.lab.evaluation.scoring import Treatment, tasks_of
 
     require_extra()
     require_weights_file(weights)
+    settings = load_settings()
+    chosen_rule, chosen_aggregate = decision_of(settings, rule, aggregate)
     options = Options(
-        split=split,
-        rule=rule,
-        aggregate=aggregate,
-        authentic=tuple(authentic or ()),
-        synthetic=tuple(synthetic or ()),
-        alias=read_alias(alias or []),
+        Treatment(settings.grid, settings.max_pixels),
+        split,
+        chosen_rule,
+        chosen_aggregate,
+        declarations_of(authentic, synthetic, alias),
         skip_unreadable=skip_unreadable,
     )
-    settings = load_settings()
     limit_threads(settings)
-    scorer = open_scorer(weights, settings.device)
+    scorer = open_scorer(weights, settings.device, batch=settings.batch_size)
     with progress_bar() as bar:
-        fitted = run(open_dataset(data), scorer, options, watching(bar))
+        fitted = run(open_dataset(data), scorer, options, tasks_of(bar))
     info = write_calibrated(weights, to, fitted, data=data.name)
     if json:
         print_json(_document(fitted, info, to))
@@ -75,7 +75,7 @@ def calibrate(
 
 
 def _print(fitted: Fitted) -> None:
-    from worker.lab.evaluation.tables import Sheet
+    from worker.lab.evaluation.tables import Table
 
     out.print(f"temperature {fitted.temperature:.4f}")
     calibration = tuple(
@@ -89,8 +89,8 @@ def _print(fitted: Fitted) -> None:
         )
         for of in fitted.splits
     )
-    print_sheet(
-        Sheet(
+    print_table(
+        Table(
             "Calibration, before → after",
             (
                 "split",
@@ -101,7 +101,7 @@ def _print(fitted: Fitted) -> None:
                 "unreadable",
             ),
             calibration,
-            f"Fitted on {fitted.splits[0].split}; what it is worth shows on images it was not fitted on.",
+            f"Fitted on {fitted.splits[0].split}; only images it was not fitted on show its effect.",
         )
     )
 
@@ -115,13 +115,13 @@ def _print(fitted: Fitted) -> None:
         )
         for of in fitted.suggestions
     )
-    print_sheet(
-        Sheet(
+    print_table(
+        Table(
             f"Thresholds suggested by {fitted.splits[0].split}",
             ("false positives at most", "synthetic from", "here", "authentic images", "pictures"),
             suggestions,
-            "Scores of images at the new temperature. A suggestion, not a decision: thresholds live in policy files "
-            "(synthetic_at), and hold for images like these alone.",
+            "Scores of images at the new temperature. A suggestion, not a decision: thresholds are set in policy files "
+            "(synthetic_at), and are valid only for images like these.",
         )
     )
 

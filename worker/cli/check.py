@@ -20,11 +20,11 @@ from worker.cli.output import (
     out,
     print_json,
     progress_bar,
-    shown_path,
     shown_score,
     table,
 )
 from worker.errors import ErrorCode, PermanentError, SusyError, printable
+from worker.intake.sources import display_path
 from worker.settings import Settings, load_settings
 
 
@@ -84,10 +84,10 @@ def read_local(path: Path, max_bytes: int) -> bytes:
     if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises for a name that is too long)
         is_link = os.path.islink(path)  # noqa: PTH114 (likewise)
         what = "is a symbolic link that leads nowhere" if is_link else "does not exist"
-        raise PermanentError(ErrorCode.NOT_FOUND, f"{shown_path(path)} {what}")
+        raise PermanentError(ErrorCode.NOT_FOUND, f"{display_path(path)} {what}")
     real = Path(os.path.realpath(path))
     if real.is_dir():
-        raise PermanentError(ErrorCode.UNREADABLE, f"{shown_path(path)} is a folder that may not be listed")
+        raise PermanentError(ErrorCode.UNREADABLE, f"{display_path(path)} is a folder that may not be listed")
     return read(uri_of(real), (real.parent,), max_bytes)
 
 
@@ -100,7 +100,7 @@ def _examined(files: list[Path], settings: Settings) -> Iterator[dict[str, Any]]
     policy = load_policies(settings.policy_file, settings.policy_dir).default
 
     def examined(file: Path) -> dict[str, Any]:
-        path = shown_path(file)
+        path = display_path(file)
         try:
             examination = examiner.examine(read_local(file, settings.max_bytes), policy)
         except SusyError as error:

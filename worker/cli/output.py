@@ -6,7 +6,6 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +14,6 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from worker.errors import SusyError, printable
-from worker.intake.sources import uri_of
 
 _PIPED_WIDTH = 200  # a pipe has no edge to fold tables at
 
@@ -49,13 +47,6 @@ def print_json(document: Mapping[str, Any]) -> None:
 def error_document(error: SusyError) -> dict[str, str]:
     """The `error` member of a failed item."""
     return {"code": str(error.code), "message": error.message}
-
-
-def shown_path(path: str | Path) -> str:
-    """A path as given, or, where its name is not UTF-8, as the `file://` URI that stands for it everywhere."""
-    absolute = Path(path).absolute()
-    uri = uri_of(absolute)
-    return uri if uri != str(absolute) else str(path)
 
 
 def progress_bar() -> Progress:

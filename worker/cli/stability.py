@@ -1,22 +1,24 @@
-"""`susy stability`: how far scores move when images are saved again, resized or cropped."""
+"""`susy stability`: how far scores move when images are re-encoded, resized or cropped."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.check import files_in, with_some_weights
+from worker.cli.check import files_in, read_local, with_some_weights
 from worker.cli.evaluate import split_names
 from worker.cli.output import notes, out, print_json, progress_bar, table
 from worker.errors import ErrorCode, InputDataError
+from worker.intake.sources import display_path
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from worker.lab.evaluation.stability_summary import Summary
+    from worker.lab.evaluation.stability import Summary
 
 
 def stability(
@@ -33,39 +35,37 @@ def stability(
     ] = Path("stability"),
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
-    """Judge each image as it is and altered, and report how much the verdict depends on it."""
-    from worker.lab.evaluation.files import require_folder
-    from worker.lab.evaluation.html import require_extra
-    from worker.lab.evaluation.stability import Judge, Trace, open_network, trace_all
+    """Examine each image as it is and altered, and report how much the verdict depends on the alteration."""
+    from worker.lab.evaluation.html import require_extra, require_folder
+    from worker.lab.evaluation.stability import ImageOutcomes, examine_all, open_network, summarize
     from worker.lab.evaluation.stability_report import stability_document, write_report
-    from worker.lab.evaluation.stability_summary import summarize
+    from worker.pipeline.examine import Examiner
     from worker.policy.policy import load_policies
 
     require_extra()
-    overrides = {"weights": weights, "policy": policy}
+    overrides = {"weights": weights, "policy_file": policy}
     settings = with_some_weights(load_settings(**{key: value for key, value in overrides.items() if value is not None}))
     files = [file for path in images for file in files_in(path)]
     if not files:
-        raise InputDataError(
-            ErrorCode.DATA_INVALID, f"{', '.join(map(str, images))} holds no image; name another folder"
-        )
+        raise InputDataError(ErrorCode.DATA_INVALID, f"{', '.join(map(str, images))} has no image; name another folder")
     require_folder(folder)
     chosen = load_policies(settings.policy_file, settings.policy_dir).default
-    traces, unreadable = [], 0
+    read = partial(read_local, max_bytes=settings.max_bytes)
+    outcomes, unreadable = [], 0
     with open_network(settings, None if classes is None else split_names(classes)) as scorer:
-        judge = Judge(scorer, chosen, settings.grid, settings.max_bytes, settings.max_pixels)
+        examiner = Examiner(scorer, settings.grid, settings.max_pixels, renders_maps=False)
         with progress_bar() as bar:
-            found = trace_all(files, judge, settings.concurrency)
-            for trace in bar.track(found, total=len(files), description="altering and judging"):
-                if isinstance(trace, Trace):
-                    traces.append(trace)
+            found = examine_all(files, read, examiner, chosen, threads=settings.concurrency)
+            for of in bar.track(found, total=len(files), description="examining altered images"):
+                if isinstance(of, ImageOutcomes):
+                    outcomes.append(of)
                 else:
                     unreadable += 1
-                    notes.print(f"skipped {trace.path}: {trace.error}")
-        summary = summarize(traces, unreadable)
-        page = write_report(folder, summary, traces, judge)
+                    notes.print(f"skipped {display_path(of.path)}: {of.error}")
+        summary = summarize(outcomes, unreadable)
+        page = write_report(folder, summary, outcomes, examiner, chosen)
         if json:
-            print_json(stability_document(summary, judge))
+            print_json(stability_document(summary, examiner, chosen))
     if not json:
         out.print(_table(summary))
         out.print(_in_words(summary))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from schema.states import Lane
-from worker.cli.output import error_document, notes, out, print_json, shown_path
+from worker.cli.output import error_document, notes, out, print_json
 from worker.errors import SusyError, printable
 from worker.settings import load_settings
 
@@ -27,7 +27,7 @@ def submit(
 ) -> None:
     """Accept images for checking, and print their check ids."""
     from worker.client import Client
-    from worker.intake.sources import locate, uri_of
+    from worker.intake.sources import display_path, locate, uri_of
 
     if external_id is not None and len(images) > 1:
         raise typer.BadParameter("names one upload; submit one image with it", param_hint="--external-id")
@@ -35,7 +35,7 @@ def submit(
     failed = False
     with Client(settings) as client:
         for image in images:
-            document: dict[str, Any] = {"path": shown_path(image)}
+            document: dict[str, Any] = {"path": display_path(image)}
             try:
                 # Refused here rather than in quarantine: whoever typed the path is still looking.
                 located = locate(image if "://" in image else str(Path(image).absolute()), settings.image_roots)

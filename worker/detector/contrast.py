@@ -75,6 +75,6 @@ def _squared_differences(rows: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return sums
 
 
-def highest(contrasts: NDArray[np.float64], count: int = SELECTED_TILES) -> NDArray[np.intp]:
+def highest(contrasts: NDArray[np.float64], count: int | None = SELECTED_TILES) -> NDArray[np.intp]:
     """Indices [≤ count] of the tiles of highest contrast, highest first; of equal ones, the earlier first."""
     return np.argsort(-contrasts, kind="stable")[:count]

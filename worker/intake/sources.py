@@ -51,6 +51,13 @@ def uri_of(path: str | Path) -> str:
     return name
 
 
+def display_path(path: str | Path) -> str:
+    """A path as given, or, where its name is not UTF-8, as its URI."""
+    absolute = Path(path).absolute()
+    uri = uri_of(absolute)
+    return uri if uri != str(absolute) else str(path)
+
+
 def locate(uri: str, roots: Sequence[Path]) -> Path:
     """The regular file that `uri` names, free of links, under one of `roots`. Opens nothing.
 

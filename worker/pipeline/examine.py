@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from schema.examination import Examination, StoredScan
-from schema.scan import Tiling
-from worker.intake.decode import decode
+from schema.scan import Scan, Tiling
+from schema.verdict import Verdict
+from worker.intake.decode import Image, decode
 from worker.localization import find_regions, heatmap, map_png
 from worker.pipeline.measure import Scorer, complete, measure
-from worker.policy.decide import decide, wants_map
+from worker.policy.decide import MAP_REASONS, decide, wants_map
 from worker.policy.policy import Policy
 
 FindScan = Callable[[str, str, Tiling], StoredScan | None]
@@ -59,3 +60,18 @@ class Examiner:
         regions = find_regions(heat, policy.region_at)
         verdict = decide(scan, policy, regions)
         return Examination(scan, scan_id, picture, verdict, policy.document)
+
+    def decide_image(self, image: Image, policy: Policy) -> Verdict:
+        """The verdict of `examine` on an image that is already decoded.
+
+        The map is completed only where that can change the decision, so the verdict's regions may be fewer.
+        """
+        scan = measure(image, "", self.tiling, self.scorer)
+        verdict = self._verdict(scan, policy)
+        if verdict.reasons[0] in MAP_REASONS and wants_map(scan, policy):
+            return self._verdict(complete(scan, image, self.scorer), policy)
+        return verdict
+
+    @staticmethod
+    def _verdict(scan: Scan, policy: Policy) -> Verdict:
+        return decide(scan, policy, find_regions(heatmap(scan), policy.region_at))

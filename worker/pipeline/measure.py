@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schema.scan import ModelIdentity, Scan, SelectionGrid, Tiling
-from worker.detector.contrast import highest, luma, tile_contrasts
+from worker.detector.contrast import SELECTED_TILES, highest, luma, tile_contrasts
 from worker.detector.tiles import Grid, coverage_grid, cut, reference_grid
 from worker.intake.decode import Image
 
@@ -27,11 +27,7 @@ class Scorer(Protocol):
 
 def measure(image: Image, content_sha256: str, tiling: Tiling, scorer: Scorer) -> Scan:
     """A scan of `image` whose selected tiles are scored. An image smaller than a tile has no tiles."""
-    corners, candidates = lay_tiles(image.width, image.height, tiling)
-    contrast = tile_contrasts(luma(image.pixels), corners) if len(corners) else np.empty(0)
-    selected = np.zeros(len(corners), np.bool_)
-    selected[candidates[highest(contrast[candidates])]] = True
-
+    layout = lay_out(image.pixels, tiling)
     unscored = Scan(
         content_sha256=content_sha256,
         model=scorer.identity,
@@ -39,18 +35,43 @@ def measure(image: Image, content_sha256: str, tiling: Tiling, scorer: Scorer) -
         width=image.width,
         height=image.height,
         format=image.format,
-        corners=corners,
-        contrast=contrast.astype(np.float32),
-        selected=selected,
-        scored=np.zeros(len(corners), np.bool_),
-        probabilities=np.full((len(corners), len(scorer.identity.classes)), np.nan, np.float16),
+        corners=layout.corners,
+        contrast=layout.contrast.astype(np.float32),
+        selected=layout.selected,
+        scored=np.zeros(len(layout.corners), np.bool_),
+        probabilities=np.full((len(layout.corners), len(scorer.identity.classes)), np.nan, np.float16),
     )
-    return _score(unscored, selected, image, scorer)
+    return _score(unscored, layout.selected, image, scorer)
 
 
 def complete(scan: Scan, image: Image, scorer: Scorer) -> Scan:
     """`scan` of `image` with the remaining tiles scored too."""
     return _score(scan, ~scan.scored, image, scorer)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The T tiles of an image, row by row."""
+
+    corners: Grid
+    """int32 [T, 2], in pixels."""
+    contrast: NDArray[np.float64]
+    """[T]."""
+    selected: NDArray[np.bool_]
+    """[T]: the tiles of highest contrast among the candidates."""
+
+
+def lay_out(pixels: NDArray[np.uint8], tiling: Tiling, count: int | None = SELECTED_TILES) -> Layout:
+    """The tiles of pixels uint8 [H, W, 3], of which at most `count` are selected; None selects all candidates.
+
+    Every part of the project that selects tiles of an image calls this function.
+    """
+    height, width = pixels.shape[:2]
+    corners, candidates = lay_tiles(width, height, tiling)
+    contrast = tile_contrasts(luma(pixels), corners) if len(corners) else np.empty(0)
+    selected = np.zeros(len(corners), np.bool_)
+    selected[candidates[highest(contrast[candidates], count)]] = True
+    return Layout(corners, contrast, selected)
 
 
 def lay_tiles(width: int, height: int, tiling: Tiling) -> tuple[Grid, NDArray[np.intp]]:

@@ -10,6 +10,9 @@ from schema.states import Decision, Reason
 from schema.verdict import UNKNOWN_GENERATOR, Region, Verdict
 from worker.policy.policy import Aggregation, Localize, Policy, Rule
 
+MAP_REASONS = (Reason.BELOW_AUTHENTIC_BELOW, Reason.SYNTHETIC_REGION)
+"""The reasons between which the map decides; no other decision depends on it."""
+
 
 def decide(scan: Scan, policy: Policy, regions: tuple[Region, ...]) -> Verdict:
     """What `policy` decides about `scan`, whose map reaches `policy.region_at` in `regions`."""

@@ -12,5 +12,5 @@ def tint(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
 
 
 @pytest.fixture(scope="session")
-def susy() -> SuSy:
+def network() -> SuSy:
     return random_susy(num_classes=3)

@@ -21,7 +21,7 @@ def made_rows(
     pictures: Sequence[int] | None = None,
     datasets: Sequence[str] | None = None,
 ) -> Items:
-    """Rows with these class probabilities; a label that is no class is synthetic unless it begins with `real`."""
+    """Rows with these class probabilities; a label that is not a class is synthetic unless it begins with `real`."""
     distribution = np.asarray(probabilities, float).reshape(len(labels), len(CLASSES))
     shown = list(pictures) if pictures is not None else list(range(len(labels)))
     origins = datasets or labels
@@ -49,7 +49,7 @@ def scored_rows(scores: Sequence[float], synthetic: Sequence[bool], *, pictures:
 
 
 def random_rows(count: int, seed: int = 0, pictures: int | None = None) -> Items:
-    """Rows of all three classes, more often right than wrong."""
+    """Rows of all three classes, more often classified correctly than not."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(3, size=count)
     concentration = np.where(np.arange(3) == labels[:, None], 2.0, 0.7)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.lab.evaluation.rows import random_rows, scored_rows
-from worker.lab.evaluation.bootstrap import Bootstrap, Estimate, estimate, share
+from worker.lab.evaluation.bootstrap import Bootstrap, Estimate, complement, estimate, estimate_share
 from worker.lab.evaluation.detection import detection
 
 PICTURES = np.array([0, 0, 1, 2, 2, 2])
@@ -49,7 +49,7 @@ def test_copies_of_images_make_an_interval_no_narrower() -> None:
     assert widths[2] < 0.6 * widths[1]  # what resampling images one by one would claim: half as wide
 
 
-def test_an_interval_covers_the_truth_in_about_95_of_100_tests() -> None:
+def test_an_interval_covers_the_true_value_in_about_95_of_100_cases() -> None:
     covered = 0
     for seed in range(100):
         right = np.random.default_rng(seed).random(80) < 0.7
@@ -71,12 +71,17 @@ def test_without_variation_there_is_no_interval(resampled: np.ndarray) -> None:
     assert estimate(0.5, resampled) == Estimate(0.5)
 
 
-def test_none_of_n_leaves_room_for_what_n_pictures_cannot_show() -> None:
-    none, all_ = share(0.0, np.zeros(9), 100), share(1.0, np.ones(9), 100)
+def test_a_share_of_0_or_1_gets_the_exact_binomial_interval() -> None:
+    none, all_ = estimate_share(0.0, np.zeros(9), 100), estimate_share(1.0, np.ones(9), 100)
     assert none == Estimate(0.0, 0.0, pytest.approx(0.0362, abs=1e-4))  # Clopper–Pearson for 0 of 100
     assert all_ == Estimate(1.0, pytest.approx(0.9638, abs=1e-4), 1.0)
-    assert share(0.0, np.empty(0), 100) == Estimate(0.0)
+    assert estimate_share(0.0, np.empty(0), 100) == Estimate(0.0)
 
 
 def test_a_single_picture_cannot_be_resampled() -> None:
     assert detection(scored_rows([0.1, 0.9], [False, True], pictures=[0, 0]), 0.5, Bootstrap())["f1"] == Estimate(1.0)
+
+
+def test_the_complement_reverses_the_interval() -> None:
+    assert complement(Estimate(0.75, 0.5, 1.0)) == Estimate(0.25, 0.0, 0.5)
+    assert complement(Estimate(None)) == Estimate(None)

@@ -71,9 +71,9 @@ def test_tiles_without_an_error_fit_no_temperature() -> None:
     assert caught.value.code is ErrorCode.DATA_INVALID
 
 
-def test_tiles_that_say_nothing_fit_no_temperature() -> None:
+def test_logits_that_do_not_depend_on_the_class_fit_no_temperature() -> None:
     logits, labels = drawn(300, 1.0)
-    with pytest.raises(SetupError, match="say nothing of their classes"):
+    with pytest.raises(SetupError, match="say nothing about their classes"):
         fit_temperature(-logits, labels)
 
 

@@ -7,26 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.labelled import TINTS, entry, tinted
+from tests.support.labelled import TINTS, TREATMENT, entry, tinted
 from worker.errors import ErrorCode, SetupError
 from worker.lab.dataset.entries import Dataset, Entry
 from worker.lab.evaluation import tables
+from worker.lab.evaluation.alterations import Variant
 from worker.lab.evaluation.bootstrap import Bootstrap
-from worker.lab.evaluation.calibrate import calibrate
-from worker.lab.evaluation.evaluate import evaluate
-from worker.lab.evaluation.items import Level
-from worker.lab.evaluation.records import document, images_csv
+from worker.lab.evaluation.calibration import calibrate
+from worker.lab.evaluation.evaluate import Evaluation, evaluate
+from worker.lab.evaluation.items import Declarations, Level, Options
 from worker.lab.evaluation.report import report
-from worker.lab.evaluation.results import Evaluation, Options
 from worker.lab.evaluation.scorer import Scorer
-from worker.lab.evaluation.scoring import Treatment
-from worker.lab.evaluation.variants import Variant
+from worker.lab.evaluation.tables import document, images_csv
 
-QUICK = Options(bootstrap=Bootstrap(50))
+QUICK = Options(TREATMENT, bootstrap=Bootstrap(50))
 
 
 def tinted_entries(split: str, *, wrong: int = 1, count: int = 3) -> list[Entry]:
-    """`count` images of each tint and split, and `wrong` red ones labelled green: the network calls them authentic."""
+    """`count` images of each tint, and `wrong` red ones labelled green, which the network calls authentic."""
     made = [
         entry(
             f"{split}/{label}-{number}.png",
@@ -51,7 +49,7 @@ def dataset(*entries: Entry) -> Dataset:
 
 @pytest.fixture(scope="module")
 def whole(tint: Scorer) -> Evaluation:
-    """Validation and test, all variants, something too small, something unreadable, another generator."""
+    """Validation and test, all variants, an image that is too small, an unreadable one, a declared origin."""
     entries = [
         *tinted_entries("val"),
         *tinted_entries("test"),
@@ -59,11 +57,21 @@ def whole(tint: Scorer) -> Evaluation:
         entry("test/<broken>.png", b"\x89PNG\r\n\x1a\n", "green"),
         entry("test/false.png", tinted("blue"), "real-web", dataset="web"),
     ]
-    options = replace(QUICK, treatment=Treatment(tuple(Variant)), authentic=("real-web",), skip_unreadable=True)
+    options = replace(
+        QUICK,
+        treatment=replace(TREATMENT, variants=tuple(Variant)),
+        declared=Declarations(authentic=("real-web",)),
+        skip_unreadable=True,
+    )
     return evaluate(dataset(*entries), tint, options)
 
 
-def test_the_figures_of_a_known_data_set_are_the_known_ones(whole: Evaluation) -> None:
+@pytest.fixture(scope="module")
+def page(whole: Evaluation) -> str:
+    return report(whole)
+
+
+def test_the_figures_of_a_known_data_set_are_as_expected(whole: Evaluation) -> None:
     of_images = whole.plain.levels[Level.IMAGE]
     figures = of_images.at_half.figures
     assert (of_images.count, of_images.authentic, of_images.synthetic) == (11, 4, 7)
@@ -82,7 +90,7 @@ def test_the_figures_of_a_known_data_set_are_the_known_ones(whole: Evaluation) -
     }
 
 
-def test_what_is_not_scored_is_counted_and_nowhere_else(whole: Evaluation) -> None:
+def test_images_without_a_score_are_counted_and_not_in_the_figures(whole: Evaluation) -> None:
     assert [of.name for of in whole.plain.too_small] == ["test/small.png"]
     assert [item.entry.name for item in whole.unreadable] == ["test/<broken>.png"]
     downscaled = next(of for of in whole.variants if of.variant is Variant.DOWNSCALED)
@@ -100,10 +108,10 @@ def test_thresholds_are_chosen_on_validation_images_when_there_are_some(whole: E
     assert "10 scored, 0 under 224 px, 0 unreadable" in tables.best_thresholds(whole).note
     assert "optimistic" not in tables.best_thresholds(whole).note
     assert there.chosen_on == "val"
-    assert "the very images of val" in tables.best_thresholds(alone).note
+    assert "the images of val" in tables.best_thresholds(alone).note
 
 
-def test_without_validation_images_the_best_threshold_is_said_to_be_optimistic(tint: Scorer) -> None:
+def test_without_validation_images_the_best_threshold_is_marked_as_optimistic(tint: Scorer) -> None:
     found = evaluate(dataset(*tinted_entries("test")), tint, QUICK)
     best = found.plain.levels[Level.IMAGE].at_best
     assert best is not None
@@ -128,12 +136,12 @@ def test_calibration_is_reported_before_and_after_a_temperature_fitted_on_valida
     assert whole.calibration_note == ""
 
 
-def test_a_data_set_of_authentic_images_alone_has_a_false_positive_rate(tint: Scorer) -> None:
+def test_a_data_set_of_authentic_images_only_has_a_false_positive_rate(tint: Scorer) -> None:
     entries = [entry(f"{number}", tinted("authentic", corner=9 * number), "mine") for number in range(8)]
-    found = evaluate(dataset(*entries), tint, replace(QUICK, authentic=("mine",)))
-    (sheet,) = [tables.false_positives(found)]
-    assert [row[1:5] for row in sheet.rows] == [("image", "mine", "8", "8"), ("patch", "mine", "8", "8")]
-    assert sheet.rows[0][5].startswith("0.000 [0.000, 0.3")
+    found = evaluate(dataset(*entries), tint, replace(QUICK, declared=Declarations(authentic=("mine",))))
+    table = tables.false_positives(found)
+    assert [row[1:5] for row in table.rows] == [("image", "mine", "8", "8"), ("patch", "mine", "8", "8")]
+    assert table.rows[0][5].startswith("0.000 [0.000, 0.3")
     assert found.plain.levels[Level.IMAGE].at_best is None
     assert report(found)
 
@@ -144,7 +152,7 @@ def test_a_split_without_images_is_named_with_those_there_are(tint: Scorer) -> N
     assert caught.value.code is ErrorCode.DATA_INVALID
 
 
-def test_labels_of_the_validation_split_must_mean_something_too(tint: Scorer) -> None:
+def test_labels_of_the_validation_split_must_be_known_too(tint: Scorer) -> None:
     other = entry("val/odd.png", tinted("green"), "odd", split="val")
     with pytest.raises(SetupError, match="odd: not among the weights' classes"):
         evaluate(dataset(other, *tinted_entries("test")), tint, QUICK)
@@ -159,10 +167,10 @@ def test_every_table_says_what_its_rows_count(whole: Evaluation) -> None:
         tables.recalls(whole),
         tables.false_positives(whole),
     )
-    for sheet in made:
-        column = sheet.columns.index("per")
-        assert {row[column] for row in sheet.rows} == {"image", "patch"}, sheet.title
-        assert all(len(row) == len(sheet.columns) for row in sheet.rows), sheet.title
+    for table in made:
+        column = table.columns.index("per")
+        assert {row[column] for row in table.rows} == {"image", "patch"}, table.title
+        assert all(len(row) == len(table.columns) for row in table.rows), table.title
     assert [row[0] for row in tables.detection(whole).rows] == [str(of) for of in Variant for _ in range(2)]
 
 
@@ -177,7 +185,7 @@ def test_the_document_is_json_with_every_figure(whole: Evaluation) -> None:
     assert loaded["unreadable"][0]["name"] == "test/<broken>.png"
 
 
-def test_the_csv_has_a_line_an_image_and_variant(whole: Evaluation) -> None:
+def test_the_csv_has_a_line_per_image_and_variant(whole: Evaluation) -> None:
     lines = list(csv.DictReader(io.StringIO(images_csv(whole))))
     assert len(lines) == 4 * 13
     assert len({(line["variant"], line["name"]) for line in lines}) == len(lines)
@@ -190,8 +198,7 @@ def test_the_csv_has_a_line_an_image_and_variant(whole: Evaluation) -> None:
     assert originals["test/<broken>.png"]["outcome"] == "unreadable"
 
 
-def test_the_report_is_one_file_that_shows_false_positives_first(whole: Evaluation) -> None:
-    page = report(whole)
+def test_the_report_is_one_file_that_shows_false_positives_first(page: str) -> None:
     sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
     assert sources
     assert all(source.startswith("data:image/") for source in sources)
@@ -204,11 +211,11 @@ def test_the_report_is_one_file_that_shows_false_positives_first(whole: Evaluati
         assert title in page
 
 
-def test_the_same_evaluation_makes_the_same_page(whole: Evaluation) -> None:
-    assert report(whole) == report(whole)
+def test_the_same_evaluation_makes_the_same_page(whole: Evaluation, page: str) -> None:
+    assert report(whole) == page
 
 
 def test_a_program_cannot_be_calibrated(tint: Scorer) -> None:
-    with pytest.raises(SetupError, match="cannot carry a temperature") as caught:
+    with pytest.raises(SetupError, match="cannot store a temperature") as caught:
         calibrate(dataset(*tinted_entries("val")), tint, replace(QUICK, split="val"))
     assert caught.value.code is ErrorCode.WEIGHTS_INVALID

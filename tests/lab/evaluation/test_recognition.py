@@ -3,9 +3,16 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score, precision_score, recall_score
 
 from tests.lab.evaluation.rows import CLASSES, made_rows, random_rows
-from worker.lab.evaluation.bootstrap import Bootstrap, Estimate
-from worker.lab.evaluation.confusion import accuracies, f1s, macro_f1s, precisions, recalls
-from worker.lab.evaluation.recognition import answer_table, recognition
+from worker.lab.evaluation.bootstrap import (
+    Bootstrap,
+    Estimate,
+    accuracies,
+    f1s,
+    macro_f1s,
+    precisions,
+    recalls,
+)
+from worker.lab.evaluation.recognition import confusion, recognition
 
 A, G, B = np.eye(3).tolist()
 
@@ -27,7 +34,7 @@ def test_the_figures_of_a_hand_computed_case() -> None:
     assert found.accuracy.value == pytest.approx(3 / 5)
 
 
-def test_an_answer_that_is_no_class_of_the_data_is_an_error() -> None:
+def test_predicting_a_class_that_is_not_in_the_data_is_an_error() -> None:
     found = recognition(made_rows([B, A], ["green", "authentic"]), CLASSES, Bootstrap(0))
     assert found is not None
     assert found.accuracy.value == 0.5
@@ -37,16 +44,16 @@ def test_an_answer_that_is_no_class_of_the_data_is_an_error() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_bootstraps_form_of_each_figure_is_scikit_learns(seed: int) -> None:
     rows = random_rows(40, seed)
-    labels, answers = rows.index, rows.answers
-    matrix = confusion_matrix(labels, answers, labels=[0, 1, 2]).astype(float)
-    assert recalls(matrix) == pytest.approx(recall_score(labels, answers, average=None))
-    assert precisions(matrix) == pytest.approx(precision_score(labels, answers, average=None))
-    assert f1s(matrix) == pytest.approx(f1_score(labels, answers, average=None))
-    assert macro_f1s(matrix) == pytest.approx(f1_score(labels, answers, average="macro"))
-    assert accuracies(matrix) == pytest.approx((labels == answers).mean())
+    labels, predicted = rows.index, rows.predicted
+    matrix = confusion_matrix(labels, predicted, labels=[0, 1, 2]).astype(float)
+    assert recalls(matrix) == pytest.approx(recall_score(labels, predicted, average=None))
+    assert precisions(matrix) == pytest.approx(precision_score(labels, predicted, average=None))
+    assert f1s(matrix) == pytest.approx(f1_score(labels, predicted, average=None))
+    assert macro_f1s(matrix) == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert accuracies(matrix) == pytest.approx((labels == predicted).mean())
 
 
-def test_the_macro_leaves_out_classes_that_a_resample_lacks() -> None:
+def test_the_macro_mean_leaves_out_classes_that_a_resample_lacks() -> None:
     matrix = np.array([[4.0, 0, 1], [0, 3, 2], [0, 0, 0]])
     assert macro_f1s(matrix) == pytest.approx((8 / 9 + 6 / 8) / 2)
     assert np.isnan(recalls(matrix)[2])
@@ -62,7 +69,7 @@ def test_recognition_has_intervals() -> None:
         assert figure.low < figure.value < figure.high
 
 
-def test_a_class_that_is_never_answered_has_no_precision() -> None:
+def test_a_class_that_is_never_predicted_has_no_precision() -> None:
     found = recognition(made_rows([A, A], ["green", "authentic"]), CLASSES, Bootstrap(50))
     assert found is not None
     assert found.classes[1].precision == Estimate(None)
@@ -75,7 +82,7 @@ def test_without_an_image_of_a_class_there_is_no_recognition() -> None:
 
 def test_the_confusion_matrix_shows_other_labels_too() -> None:
     rows = made_rows([A, G, G, B, A], ["authentic", "authentic", "green", "firefly", "real-phones"])
-    found = answer_table(rows, CLASSES)
+    found = confusion(rows, CLASSES)
     assert found.columns == CLASSES
     assert dict(zip(found.rows, found.counts, strict=True)) == {
         "authentic": (1, 1, 0),
@@ -83,4 +90,4 @@ def test_the_confusion_matrix_shows_other_labels_too() -> None:
         "firefly": (0, 0, 1),
         "real-phones": (1, 0, 0),
     }
-    assert answer_table(made_rows([], []), CLASSES).rows == ()
+    assert confusion(made_rows([], []), CLASSES).rows == ()

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from schema.scan import TILE
 from tests.support.labelled import TINTS, TintNetwork, tinted
 from tests.support.released import random_susy, save_released, save_script
+from worker.detector.detector import Detector
 from worker.detector.model import SuSy
 from worker.detector.release import RELEASE
 from worker.detector.weights import save_weights
 from worker.errors import ErrorCode, SetupError
 from worker.lab.evaluation.scorer import Scorer, open_scorer, softmax
+from worker.settings import load_settings
 
 
 def save(path: Path, model: SuSy, classes: Sequence[str] = TINTS) -> Path:
@@ -37,27 +39,35 @@ def refusal(path: Path, classes: Sequence[str] | None = None) -> SetupError:
 TILES = [tinted("green"), tinted("blue", corner=50), tinted("authentic", corner=100)]
 
 
-def test_a_weights_file_answers_as_its_network_does_temperature_included(susy: SuSy, tmp_path: Path) -> None:
-    susy.temperature = 2.5
+def test_a_weights_file_is_scored_as_its_network_with_its_temperature(network: SuSy, tmp_path: Path) -> None:
+    network.temperature = 2.5
     try:
-        scorer = open_scorer(save(tmp_path / "own.safetensors", susy), "cpu")
+        scorer = open_scorer(save(tmp_path / "own.safetensors", network), "cpu")
         with torch.inference_mode():
-            expected, logits = susy(as_input(TILES)).numpy(), susy.logits(as_input(TILES)).numpy()
+            expected, logits = network(as_input(TILES)).numpy(), network.logits(as_input(TILES)).numpy()
     finally:
-        susy.temperature = 1.0
+        network.temperature = 1.0
     np.testing.assert_allclose(scorer.logits(TILES), logits, atol=1e-4)
-    np.testing.assert_allclose(scorer.probabilities(TILES), expected, atol=1e-5)
-    assert (scorer.name, scorer.classes, scorer.temperature) == ("tried", TINTS, 2.5)
+    np.testing.assert_allclose(scorer.score(TILES), expected, atol=1e-5)
+    assert (scorer.identity.name, scorer.classes, scorer.temperature) == ("tried", TINTS, 2.5)
     assert scorer.stores_temperature
 
 
-def test_the_released_program_is_recognized_and_brings_its_six_class_names(tmp_path: Path) -> None:
-    susy = save_released(tmp_path / "SuSy.pt")
+def test_the_scorer_of_a_weights_file_scores_as_a_worker_does(network: SuSy, tmp_path: Path) -> None:
+    path = save(tmp_path / "own.safetensors", network)
+    with Detector(load_settings(weights=str(path), device="cpu", threads=1)) as detector:
+        expected = detector.score(TILES)
+        assert detector.identity == open_scorer(path, "cpu").identity
+    np.testing.assert_allclose(open_scorer(path, "cpu").score(TILES), expected, atol=1e-6)
+
+
+def test_the_released_program_is_recognized_and_has_its_six_class_names(tmp_path: Path) -> None:
+    network = save_released(tmp_path / "SuSy.pt")
     scorer = open_scorer(tmp_path / "SuSy.pt", "cpu")
     with torch.inference_mode():
-        expected = susy(as_input(TILES)).numpy()
+        expected = network(as_input(TILES)).numpy()
     assert scorer.classes == RELEASE.classes
-    np.testing.assert_allclose(scorer.probabilities(TILES), expected, atol=1e-5)
+    np.testing.assert_allclose(scorer.score(TILES), expected, atol=1e-5)
     assert not scorer.stores_temperature
 
 
@@ -80,8 +90,8 @@ def test_as_many_class_names_as_classes_are_needed(tmp_path: Path) -> None:
     assert "names 2 classes" in refusal(path, ["authentic", "green"]).message
 
 
-def test_class_names_beside_a_weights_file_that_has_others_are_refused(susy: SuSy, tmp_path: Path) -> None:
-    path = save(tmp_path / "own.safetensors", susy)
+def test_class_names_that_differ_from_those_in_a_weights_file_are_refused(network: SuSy, tmp_path: Path) -> None:
+    path = save(tmp_path / "own.safetensors", network)
     assert "leave out --classes" in refusal(path, ["authentic", "red", "blue"]).message
     assert open_scorer(path, "cpu", list(TINTS)).classes == TINTS
 
@@ -99,25 +109,25 @@ class Single(nn.Module):
 @pytest.mark.parametrize(
     ("network", "words"), [(Means(), "does not answer with probabilities"), (Single(), "fails on 2 tiles")]
 )
-def test_a_program_that_gives_no_probabilities_is_refused(network: nn.Module, words: str, tmp_path: Path) -> None:
+def test_a_program_without_probabilities_is_refused(network: nn.Module, words: str, tmp_path: Path) -> None:
     error = refusal(save_script(tmp_path / "other.pt", network), TINTS)
     assert error.code is ErrorCode.WEIGHTS_INVALID
     assert words in error.message
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none.safetensors").code is ErrorCode.WEIGHTS_INVALID
     assert refusal(tmp_path / "none.pt").code is ErrorCode.WEIGHTS_INVALID
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_asked_for_and_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_gpu_that_is_asked_for_and_absent_is_an_error(tmp_path: Path) -> None:
     path = save_script(tmp_path / "tint.pt", TintNetwork())
     with pytest.raises(SetupError, match="CUDA device"):
         open_scorer(path, "cuda", TINTS)
 
 
-def test_many_tiles_are_scored_in_batches_and_answered_in_order(tint: Scorer) -> None:
+def test_many_tiles_are_scored_in_batches_and_returned_in_order(tint: Scorer) -> None:
     seen: list[int] = []
 
     def network(tiles: Tensor) -> Tensor:
@@ -130,13 +140,13 @@ def test_many_tiles_are_scored_in_batches_and_answered_in_order(tint: Scorer) ->
     np.testing.assert_allclose(answers, np.concatenate([tint.logits([tile]) for tile in tiles]), atol=1e-5)
 
 
-def test_an_answer_that_is_no_number_is_refused(tint: Scorer) -> None:
+def test_an_answer_that_is_not_a_number_is_refused(tint: Scorer) -> None:
     broken = replace(tint, network=lambda tiles: tint.network(tiles) * torch.nan)
     with pytest.raises(SetupError, match="NaN"):
         broken.logits(TILES)
 
 
-def test_no_tiles_have_no_answers(tint: Scorer) -> None:
+def test_no_tiles_have_no_logits(tint: Scorer) -> None:
     assert tint.logits([]).shape == (0, 3)
 
 
@@ -147,9 +157,9 @@ def test_softmax_survives_large_logits() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_gpu_answers_as_the_cpu_does(tmp_path: Path) -> None:
+def test_a_gpu_scores_as_the_cpu_does(tmp_path: Path) -> None:
     own = save(tmp_path / "own.safetensors", random_susy(3))
     program = save_script(tmp_path / "tint.pt", TintNetwork())
     for path, classes in ((own, None), (program, TINTS)):
-        on_cpu, on_gpu = (open_scorer(path, device, classes).probabilities(TILES) for device in ("cpu", "cuda"))
+        on_cpu, on_gpu = (open_scorer(path, device, classes).score(TILES) for device in ("cpu", "cuda"))
         np.testing.assert_allclose(on_gpu, on_cpu, atol=5e-3)

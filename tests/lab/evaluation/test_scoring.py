@@ -2,8 +2,10 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,52 +13,67 @@ from numpy.typing import NDArray
 from skimage.data import astronaut, coffee
 from torch import Tensor
 
-from schema.scan import ModelIdentity, Tiling
-from tests.support.labelled import TINTS, entry, tinted
+from schema.scan import SelectionGrid, Tiling
+from tests.support.labelled import TINTS, TREATMENT, entry, tinted
 from worker.errors import ErrorCode, SetupError
 from worker.intake.decode import Image
 from worker.lab.dataset.entries import Entry
+from worker.lab.evaluation import scoring
+from worker.lab.evaluation.alterations import Variant
 from worker.lab.evaluation.scorer import Scorer
-from worker.lab.evaluation.scoring import Treatment, score
-from worker.lab.evaluation.variants import Variant
+from worker.lab.evaluation.scoring import Scored, Treatment
 from worker.pipeline.measure import measure
 
 BROKEN = entry("broken.png", b"\x89PNG\r\n\x1a\n and no more", "green")
 SMALL = entry("small.png", tinted("green", side=223), "green")
 
 
-class ForWorkers:
-    """The scorer in the form that a worker's pipeline asks for."""
-
-    def __init__(self, scorer: Scorer) -> None:
-        self.identity = ModelIdentity(scorer.name, scorer.sha256, scorer.classes)
-        self.score = scorer.probabilities
+def score(entries: Sequence[Entry], scorer: Scorer, treatment: Treatment = TREATMENT, **options: Any) -> Scored:
+    return scoring.score(entries, scorer, treatment, **options)
 
 
 def photographs() -> list[NDArray[np.uint8]]:
     return [np.ascontiguousarray(astronaut()), np.ascontiguousarray(np.tile(coffee(), (2, 2, 1)))]
 
 
-def test_the_scored_tiles_are_those_that_a_worker_selects(tint: Scorer) -> None:
+@pytest.mark.parametrize("tiling", [Tiling(), Tiling(SelectionGrid.REFERENCE), Tiling(stride=112)], ids=str)
+def test_the_scored_tiles_are_those_that_a_worker_selects(tint: Scorer, tiling: Tiling) -> None:
     for pixels in photographs():
         height, width = pixels.shape[:2]
-        scan = measure(Image(pixels, width, height, "PNG"), "0" * 64, Tiling(), ForWorkers(tint))
+        scan = measure(Image(pixels, width, height, "PNG"), "0" * 64, tiling, tint)
         expected = scan.probabilities[scan.selected].astype(np.float32)
-        found = score([entry("it", pixels, "green")], tint).variants[Variant.ORIGINAL]
-        assert len(found.logits) == min(5, len(scan.selected))
-        order = np.lexsort(expected.T)
-        probabilities = np.exp(found.logits)
-        np.testing.assert_allclose(probabilities[np.lexsort(probabilities.T)], expected[order], atol=1e-3)
+        treatment = replace(TREATMENT, tiling=tiling)
+        found = score([entry("it", pixels, "green")], tint, treatment).variants[Variant.ORIGINAL]
+        assert len(found.logits) == scan.selected.sum()
+        np.testing.assert_allclose(np.exp(found.logits), expected, atol=1e-3)
 
 
-def test_all_tiles_or_fewer_are_scored_when_asked_for(tint: Scorer) -> None:
+def test_the_reference_grid_ignores_what_remains_at_the_edge(tint: Scorer) -> None:
+    pixels = np.ascontiguousarray(astronaut()[:300, :300])
+    counts = [
+        len(
+            score([entry("it", pixels, "green")], tint, replace(TREATMENT, tiling=Tiling(mode)))
+            .variants[Variant.ORIGINAL]
+            .logits
+        )
+        for mode in SelectionGrid
+    ]
+    assert dict(zip(SelectionGrid, counts, strict=True)) == {SelectionGrid.REFERENCE: 1, SelectionGrid.COVERAGE: 4}
+
+
+def test_an_image_of_more_pixels_than_a_worker_accepts_is_refused(tint: Scorer) -> None:
+    with pytest.raises(SetupError, match=r"large\.png cannot be decoded .*pixels"):
+        score([entry("large.png", tinted("green"), "green")], tint, replace(TREATMENT, max_pixels=224 * 224 - 1))
+
+
+def test_all_tiles_or_fewer_are_scored_on_request(tint: Scorer) -> None:
     pixels = photographs()[1]  # 800 × 1200: 4 × 6 tiles
     for patches, count in ((None, 24), (2, 2), (30, 24)):
-        found = score([entry("it", pixels, "green")], tint, Treatment(patches=patches))
+        found = score([entry("it", pixels, "green")], tint, replace(TREATMENT, patches=patches))
         assert len(found.variants[Variant.ORIGINAL].logits) == count
 
 
-def test_batches_are_filled_across_images_and_variants_and_each_gets_its_own_answers(tint: Scorer) -> None:
+def test_batches_are_filled_across_images_and_variants_and_each_image_gets_its_own_logits(tint: Scorer) -> None:
     seen: list[int] = []
 
     def network(tiles: Tensor) -> Tensor:
@@ -68,7 +85,7 @@ def test_batches_are_filled_across_images_and_variants_and_each_gets_its_own_ans
         entry(f"{number}", tinted(TINTS[number % 3], side=224 + 60 * (number % 2), share=0.3 + 0.02 * number), "green")
         for number in range(20)
     ]
-    treatment = Treatment((Variant.ORIGINAL, Variant.JPEG))
+    treatment = replace(TREATMENT, variants=(Variant.ORIGINAL, Variant.JPEG))
     together = score(entries, counted, treatment, threads=4)
     assert set(seen[:-1]) == {16}
     for variant in treatment.variants:
@@ -79,9 +96,9 @@ def test_batches_are_filled_across_images_and_variants_and_each_gets_its_own_ans
             np.testing.assert_allclose(found.logits[found.image == number], expected.logits, atol=1e-5)
 
 
-def test_an_image_without_a_tile_is_counted_and_never_scored(tint: Scorer) -> None:
+def test_an_image_without_a_tile_is_counted_and_not_scored(tint: Scorer) -> None:
     halved = entry("halved.png", tinted("green", side=300), "green")
-    found = score([SMALL, halved], tint, Treatment((Variant.ORIGINAL, Variant.DOWNSCALED))).variants
+    found = score([SMALL, halved], tint, replace(TREATMENT, variants=(Variant.ORIGINAL, Variant.DOWNSCALED))).variants
     assert (found[Variant.ORIGINAL].entries, found[Variant.ORIGINAL].too_small) == ((halved,), (SMALL,))
     assert found[Variant.DOWNSCALED].too_small == (SMALL, halved)
     assert len(found[Variant.DOWNSCALED].logits) == 0
@@ -93,7 +110,7 @@ def test_an_unreadable_image_is_named(tint: Scorer) -> None:
     assert caught.value.code is ErrorCode.DATA_INVALID
 
 
-def test_unreadable_images_are_skipped_and_counted_when_asked_for(tint: Scorer) -> None:
+def test_unreadable_images_are_skipped_and_counted_on_request(tint: Scorer) -> None:
     good = [entry(f"{tint_name}.png", tinted(tint_name), tint_name) for tint_name in TINTS]
     found = score([good[0], BROKEN, *good[1:]], tint, skip_unreadable=True)
     assert found.variants[Variant.ORIGINAL].entries == tuple(good)
@@ -105,14 +122,14 @@ def test_no_images_have_no_scores(tint: Scorer) -> None:
     assert score([], tint).variants[Variant.ORIGINAL].logits.shape == (0, 3)
 
 
-def test_progress_is_told_once_an_image(tint: Scorer) -> None:
+def test_progress_is_reported_once_per_image(tint: Scorer) -> None:
     calls: list[None] = []
     score([SMALL, BROKEN, SMALL], tint, skip_unreadable=True, advance=lambda: calls.append(None))
     assert len(calls) == 3
 
 
-class Watched:
-    """An image's bytes that say how many were read and not yet scored."""
+class Counted:
+    """An image's bytes that count how many images were read."""
 
     lock = threading.Lock()
     read_so_far = 0
@@ -121,8 +138,8 @@ class Watched:
         self.content = content
 
     def read(self) -> bytes:
-        with Watched.lock:
-            Watched.read_so_far += 1
+        with Counted.lock:
+            Counted.read_so_far += 1
         return self.content
 
     def fingerprint(self) -> str:
@@ -131,50 +148,44 @@ class Watched:
 
 def test_decoding_runs_ahead_of_the_network_by_a_bounded_number_of_images(tint: Scorer) -> None:
     content = entry("it", tinted("green"), "green").read()
-    entries = [Entry(f"{number}", "green", "test", "green", f"{number}", Watched(content)) for number in range(60)]
+    entries = [Entry(f"{number}", "green", "test", "green", f"{number}", Counted(content)) for number in range(60)]
     ahead: list[int] = []
     done = 0
 
     def advance() -> None:
         nonlocal done
         done += 1
-        ahead.append(Watched.read_so_far - done)
+        ahead.append(Counted.read_so_far - done)
 
-    Watched.read_so_far = 0
+    Counted.read_so_far = 0
     score(entries, tint, threads=2, advance=advance)
-    assert Watched.read_so_far == 60
+    assert Counted.read_so_far == 60
     assert max(ahead) <= 4
 
 
 MEASURE = """
-import sys, resource
+import resource, sys
 from pathlib import Path
 import numpy as np
-from tests.support.labelled import entry, tint_scorer
+import torch
+from skimage.data import astronaut
+from tests.support.labelled import TREATMENT, entry, tint_scorer
 from worker.lab.evaluation.scoring import score
-count, folder = int(sys.argv[1]), Path(sys.argv[2])
-scorer = tint_scorer(folder)
-pixels = np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8)
-one = entry("it", pixels, "green")
-score([one] * 12, scorer, threads=2)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-found = score([one] * count, scorer, threads=2)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+from worker.lab.imaging import encode
+torch.set_num_threads(1)
+scorer = tint_scorer(Path(sys.argv[1]))
+one = entry("it", encode(np.tile(astronaut(), (2, 2, 1))[:600, :600], "JPEG", 75), "green")
+for count in (50, 400):
+    score([one] * count, scorer, TREATMENT, threads=2)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     """400 images are 430 MB of pixels and 300 MB of tiles; keeping either would show."""
-    grown = {
-        count: int(
-            subprocess.run(
-                [sys.executable, "-c", MEASURE, str(count), str(tmp_path)],
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout
-        )
-        for count in (50, 400)
-    }
-    assert grown[400] - grown[50] < 60_000, f"kilobytes: {grown}"
+    command = [sys.executable, "-c", MEASURE, str(tmp_path)]
+    ended = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=True
+    )
+    few, many = map(int, ended.stdout.split())
+    assert many - few < 60_000, f"kilobytes: {few}, {many}"

@@ -121,4 +121,4 @@ def test_the_command_ends_with_one_line(recipe: Recipe, tmp_path: Path) -> None:
     process = start("-m", "worker", "train", file)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 2
-    assert output == f"susy: recipe_invalid: {file}: `batch` Input should be greater than or equal to 1\n"
+    assert output == f"susy: recipe_invalid: {file}: `batch`: Input should be greater than or equal to 1\n"

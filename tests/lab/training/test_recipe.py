@@ -100,7 +100,7 @@ def test_an_error_names_the_key(key: str, value: object) -> None:
 
 @pytest.mark.parametrize("key", list(MINIMAL))
 def test_a_missing_key_is_named(key: str) -> None:
-    with pytest.raises(SetupError, match=f"`{key}` Field required"):
+    with pytest.raises(SetupError, match=f"`{key}`: Field required"):
         recipe_of({name: value for name, value in MINIMAL.items() if name != key})
 
 
@@ -137,7 +137,7 @@ def test_the_bundled_recipes_are_valid_and_the_cards_is_the_default() -> None:
 
 
 def test_every_faulty_key_is_named() -> None:
-    with pytest.raises(SetupError, match=r"`batch` .*; `epochs` .*"):
+    with pytest.raises(SetupError, match=r"`batch`: .*; `epochs`: .*"):
         recipe_of({**MINIMAL, "batch": 0, "epochs": 0})
 
 

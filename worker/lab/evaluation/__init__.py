@@ -1,1 +1,5 @@
-"""How good weights are on labelled images: scores, variants, metrics, calibration, stability and their reports."""
+"""Figures of weights on labelled images.
+
+Read `evaluate` (the whole evaluation), `scoring` and `items` (from images to rows), `detection`, `recognition` and
+`calibration` (from rows to figures), then `tables` and `report`. `stability` is a study of its own.
+"""

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation's report."""
+"""The plots of an evaluation's report."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from worker.lab.evaluation.calibration import Calibration
+from worker.lab.evaluation.detection import HALF, Recall
+from worker.lab.evaluation.evaluate import CalibrationRow, VariantResult
+from worker.lab.evaluation.html import AUTHENTIC_COLOUR, COLOURS, SYNTHETIC_COLOUR, new_figure
 from worker.lab.evaluation.items import Items, Level
-from worker.lab.evaluation.plots import AUTHENTIC_COLOUR, COLOURS, SYNTHETIC_COLOUR, new_figure
-from worker.lab.evaluation.recalls import Recall
-from worker.lab.evaluation.recognition import AnswerTable
-from worker.lab.evaluation.results import CalibrationRow, VariantResult
-from worker.lab.evaluation.thresholds import HALF
+from worker.lab.evaluation.recognition import ConfusionMatrix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def roc(results: tuple[VariantResult, ...]) -> Figure | None:
-    """The ROC curve of images of each variant; None unless there are both kinds."""
+    """The ROC curve of each variant's images; None without both authentic and synthetic images."""
     from sklearn.metrics import roc_curve
 
     drawable = [(of, rows) for of in results if _both(rows := of.items[Level.IMAGE])]
@@ -38,7 +37,7 @@ def roc(results: tuple[VariantResult, ...]) -> Figure | None:
 
 
 def histograms(rows: Items, threshold: float | None) -> Figure:
-    """How the scores of each label lie, one strip a label, authentic ones first."""
+    """The distribution of the scores of each label, one histogram per label, authentic ones first."""
     labels = sorted({(bool(kind), entry.label) for kind, entry in zip(rows.synthetic, rows.entries, strict=True)})
     of_items = np.array([entry.label for entry in rows.entries])
     figure = new_figure(6.4, 0.8 + 0.75 * max(1, len(labels)))
@@ -56,8 +55,8 @@ def histograms(rows: Items, threshold: float | None) -> Figure:
     return figure
 
 
-def confusion(table: AnswerTable) -> Figure | None:
-    """The confusion matrix, coloured by the share of each row."""
+def confusion(table: ConfusionMatrix) -> Figure | None:
+    """The confusion matrix, coloured by the share of each row; None without rows."""
     if not table.rows:
         return None
     counts = np.array(table.counts, float)
@@ -76,7 +75,7 @@ def confusion(table: AnswerTable) -> Figure | None:
 
 
 def reliability(rows: tuple[CalibrationRow, ...]) -> Figure | None:
-    """Accuracy against confidence, before and after."""
+    """Accuracy against confidence at each temperature; None without any."""
     if not rows:
         return None
     figure = new_figure(5.0, 4.4)
@@ -93,7 +92,7 @@ def reliability(rows: tuple[CalibrationRow, ...]) -> Figure | None:
 
 
 def recall_bars(recalls: tuple[Recall, ...]) -> Figure | None:
-    """Recall of each data set with its interval."""
+    """Recall of each data set with its interval; None without any."""
     if not recalls:
         return None
     figure = new_figure(6.4, 1.1 + 0.34 * len(recalls))
@@ -105,7 +104,7 @@ def recall_bars(recalls: tuple[Recall, ...]) -> Figure | None:
         axes.barh(place, value, color=colour, alpha=0.75, xerr=error, error_kw={"ecolor": "#333", "capsize": 3})
     names = [row.label if row.dataset == row.label else f"{row.dataset}, {row.label}" for row in reversed(recalls)]
     axes.set_yticks(range(len(recalls)), names, fontsize=8)
-    axes.set(title="Recall by data set at 0.5, per image", xlim=(0, 1), xlabel="called what it is")
+    axes.set(title="Recall by data set at 0.5, per image", xlim=(0, 1), xlabel="classified correctly")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Which generator: the figures of the most probable class."""
+"""Which generator: figures of the most probable class."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worker.lab.evaluation.bootstrap import Bootstrap, Estimate, estimate, share
-from worker.lab.evaluation.confusion import accuracies, f1s, macro_f1s, precisions, recalls
+from worker.lab.evaluation.bootstrap import (
+    Bootstrap,
+    Estimate,
+    accuracies,
+    estimate,
+    estimate_share,
+    f1s,
+    macro_f1s,
+    precisions,
+    recalls,
+)
 from worker.lab.evaluation.items import Items
 
 
@@ -24,11 +33,11 @@ class ClassFigures:
 
 @dataclass(frozen=True)
 class Recognition:
-    """How well the most probable class is the true one, among items whose class is one of the weights'."""
+    """How often the most probable class is the true one, among items whose class is one of the weights'."""
 
     count: int
     f1_macro: Estimate
-    """The mean over the classes that are in the data."""
+    """The mean over the classes in the data."""
     accuracy: Estimate
     classes: tuple[ClassFigures, ...]
     absent: tuple[str, ...]
@@ -40,30 +49,32 @@ def recognition(items: Items, classes: tuple[str, ...], bootstrap: Bootstrap) ->
     from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support
 
     known = items.index >= 0
-    labels, answers = items.index[known], items.answers[known]
+    labels, predicted = items.index[known], items.predicted[known]
     if not len(labels):
         return None
     _, pictures = np.unique(items.pictures[known], return_inverse=True)
-    matrices = bootstrap.tables(pictures, labels, answers, (len(classes), len(classes)))
+    matrices = bootstrap.tables(pictures, labels, predicted, (len(classes), len(classes)))
     present = np.unique(labels).tolist()
     of_classes = zip(
         present,
-        *precision_recall_fscore_support(labels, answers, labels=present, zero_division=0.0),
+        *precision_recall_fscore_support(labels, predicted, labels=present, zero_division=0.0),
         strict=True,
     )
-    macro = f1_score(labels, answers, labels=present, average="macro", zero_division=0.0)
+    macro = f1_score(labels, predicted, labels=present, average="macro", zero_division=0.0)
     return Recognition(
         count=len(labels),
         f1_macro=estimate(float(macro), macro_f1s(matrices)),
-        accuracy=estimate(float(accuracy_score(labels, answers)), accuracies(matrices)),
+        accuracy=estimate(float(accuracy_score(labels, predicted)), accuracies(matrices)),
         classes=tuple(
             ClassFigures(
                 classes[index],
                 int(count),
                 estimate(float(f1), f1s(matrices)[:, index]),
-                share(float(recall), recalls(matrices)[:, index], len(np.unique(pictures[labels == index]))),
-                share(float(precision), precisions(matrices)[:, index], len(np.unique(pictures[answers == index])))
-                if (answers == index).any()
+                estimate_share(float(recall), recalls(matrices)[:, index], len(np.unique(pictures[labels == index]))),
+                estimate_share(
+                    float(precision), precisions(matrices)[:, index], len(np.unique(pictures[predicted == index]))
+                )
+                if (predicted == index).any()
                 else Estimate(None),
             )
             for index, precision, recall, f1, count in of_classes
@@ -73,18 +84,18 @@ def recognition(items: Items, classes: tuple[str, ...], bootstrap: Bootstrap) ->
 
 
 @dataclass(frozen=True)
-class AnswerTable:
-    """The confusion matrix: which class was the most probable for the items of each true class or label."""
+class ConfusionMatrix:
+    """How often each class was the most probable one for the items of each true class or label."""
 
     rows: tuple[str, ...]
-    """True classes that are in the data, then the labels that are no class of the weights."""
+    """True classes in the data, then the labels that are not classes of the weights."""
     columns: tuple[str, ...]
     """The weights' classes."""
     counts: tuple[tuple[int, ...], ...]
 
 
-def answer_table(items: Items, classes: tuple[str, ...]) -> AnswerTable:
-    """The confusion matrix of all items, also of those whose label counts in detection alone."""
+def confusion(items: Items, classes: tuple[str, ...]) -> ConfusionMatrix:
+    """The confusion matrix of all items, including those whose label counts in detection only."""
     from sklearn.metrics import confusion_matrix
 
     labels = [
@@ -92,8 +103,8 @@ def answer_table(items: Items, classes: tuple[str, ...]) -> AnswerTable:
         for entry, index in zip(items.entries, items.index.tolist(), strict=True)
     ]
     if not labels:
-        return AnswerTable((), classes, ())
+        return ConfusionMatrix((), classes, ())
     names = [*classes, *sorted(set(labels) - set(classes))]
-    counts = confusion_matrix(labels, [classes[answer] for answer in items.answers.tolist()], labels=names)
+    counts = confusion_matrix(labels, [classes[index] for index in items.predicted.tolist()], labels=names)
     rows = {name: row[: len(classes)] for name, row in zip(names, counts.tolist(), strict=True) if name in set(labels)}
-    return AnswerTable(tuple(rows), classes, tuple(tuple(row) for row in rows.values()))
+    return ConfusionMatrix(tuple(rows), classes, tuple(tuple(row) for row in rows.values()))

@@ -1,9 +1,10 @@
-"""Scoring tiles with whatever weights are to be judged: a weights file of ours, or any TorchScript program."""
+"""The network under evaluation: a weights file of susy-worker, or any TorchScript program."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from schema.scan import TILE
+from schema.scan import TILE, ModelIdentity
 from worker.detector.detector import choose_device, prepare
 from worker.detector.engine import CPU_BATCH, CUDA_BATCH, Tile
 from worker.detector.model import SuSy
@@ -26,74 +27,77 @@ SMALLEST_PROBABILITY = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
-    """A network under evaluation, on its device. Not thread-safe: one thread scores."""
+    """A network under evaluation, on its device. Threads that call it wait for one another."""
 
-    name: str
-    """The weights' own name, or the file's."""
-    classes: tuple[str, ...]
-    """Class names by index; index 0 is the authentic class."""
-    sha256: str
-    """The digest that a weights file carries, or that of the TorchScript file's bytes."""
+    identity: ModelIdentity
+    """The name is that in the weights file, or the file's own; the digest is that in the weights file, or that of the
+    TorchScript file's bytes."""
     temperature: float
     """What logits are divided by before softmax; 1 for a TorchScript program."""
     stores_temperature: bool
-    """Whether the file can carry a temperature: a weights file can, a TorchScript program cannot."""
+    """Whether the file can store a temperature: a weights file can, a TorchScript program cannot."""
     device: torch.device
     network: Callable[[Tensor], Tensor]
     """uint8 [N, 3, 224, 224] on `device` → logits float32 [N, C]."""
+    batch: int
+    """Tiles per forward pass."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
-    def batch(self) -> int:
-        """How many tiles the network sees at once."""
-        return CUDA_BATCH if self.device.type == "cuda" else CPU_BATCH
+    def classes(self) -> tuple[str, ...]:
+        """Class names by index; index 0 is the authentic class."""
+        return self.identity.classes
 
     def logits(self, tiles: Sequence[Tile]) -> NDArray[np.float32]:
         """Logits float32 [T, C] of T tiles uint8 [224, 224, 3], before the temperature.
 
-        Of a TorchScript program, the logarithm of its probabilities: the logits up to a constant a tile.
-        Raises `ConfigurationError` (`weights_invalid`) when an answer is not finite.
+        Of a TorchScript program, the logarithms of its probabilities: the logits up to a constant per tile.
+        Raises `ConfigurationError` (`weights_invalid`) when one is not finite.
         """
-        answers = np.empty((len(tiles), len(self.classes)), np.float32)
-        with torch.inference_mode():
+        logits = np.empty((len(tiles), len(self.classes)), np.float32)
+        with self._lock, torch.inference_mode():
             for start in range(0, len(tiles), self.batch):
                 stacked = torch.from_numpy(np.stack(tiles[start : start + self.batch]))
                 # [N, H, W, C] seen as [N, C, H, W] is the channels_last layout: no transposition is needed.
                 inputs = stacked.to(self.device).permute(0, 3, 1, 2)
-                answers[start : start + self.batch] = self.network(inputs).cpu().numpy()
-        if not np.isfinite(answers).all():
-            raise invalid(self.name, "answered with NaN or infinity")
-        return answers
+                logits[start : start + self.batch] = self.network(inputs).cpu().numpy()
+        if not np.isfinite(logits).all():
+            raise invalid(self.identity.name, "answered with NaN or infinity")
+        return logits
 
-    def probabilities(self, tiles: Sequence[Tile]) -> NDArray[np.float32]:
-        """Class probabilities float32 [T, C] of T tiles uint8 [224, 224, 3]."""
+    def score(self, tiles: Sequence[Tile]) -> NDArray[np.float32]:
+        """Class probabilities float32 [T, C] of T tiles uint8 [224, 224, 3], as a worker's detector computes them."""
         return softmax(self.logits(tiles), self.temperature)
 
 
 def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:
     """Probabilities float32 [..., C] of logits float32 [..., C] divided by `temperature`."""
-    scaled = logits.astype(np.float64) / temperature
-    exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
-    probabilities: NDArray[np.float32] = (exponentials / exponentials.sum(axis=-1, keepdims=True)).astype(np.float32)
-    return probabilities
+    from scipy import special
+
+    return np.asarray(special.softmax(logits.astype(np.float64) / temperature, axis=-1), np.float32)
 
 
-def open_scorer(path: Path, device: str = "auto", classes: Sequence[str] | None = None) -> Scorer:
+def open_scorer(
+    path: Path, device: str = "auto", classes: Sequence[str] | None = None, batch: int | None = None
+) -> Scorer:
     """The network in `path`: a weights file of susy-worker (`.safetensors`), or else a TorchScript program that maps
     float32 [N, 3, 224, 224] in 0..1 to probabilities [N, C].
 
     A TorchScript file is a program, and it is run: open only files you trust. It carries no class names: they are the
-    released six when it is SuSy as released, and otherwise `classes`, the authentic one first.
+    released six when it is SuSy as released, and otherwise `classes`, the authentic one first. `batch` is by default
+    that of a worker on this device.
 
     Raises `ConfigurationError` (`weights_invalid`, `device_unavailable`, or `settings` when class names are missing or
     do not fit).
     """
     chosen = choose_device(device)
+    batch = batch or (CUDA_BATCH if chosen.type == "cuda" else CPU_BATCH)
     if path.suffix == ".safetensors":
-        return _own(path, chosen, classes)
-    return _torchscript(path, chosen, classes)
+        return _open_weights(path, chosen, classes, batch)
+    return _open_program(path, chosen, classes, batch)
 
 
-def _own(path: Path, device: torch.device, classes: Sequence[str] | None) -> Scorer:
+def _open_weights(path: Path, device: torch.device, classes: Sequence[str] | None, batch: int) -> Scorer:
     model, info = load_weights(path)
     if classes is not None and tuple(classes) != info.classes:
         raise ConfigurationError(
@@ -106,10 +110,11 @@ def _own(path: Path, device: torch.device, classes: Sequence[str] | None) -> Sco
     def network(tiles: Tensor) -> Tensor:
         return prepared.logits(tiles.to(dtype).div_(255)).float()
 
-    return Scorer(info.name, info.classes, info.sha256, model.temperature, True, device, network)
+    identity = ModelIdentity(info.name, info.sha256, info.classes, info.is_demo)
+    return Scorer(identity, model.temperature, True, device, network, batch)
 
 
-def _torchscript(path: Path, device: torch.device, classes: Sequence[str] | None) -> Scorer:
+def _open_program(path: Path, device: torch.device, classes: Sequence[str] | None, batch: int) -> Scorer:
     digest = file_digest(path)
     program = load_torchscript(path)
     if classes is None and _is_susy(program, path):
@@ -120,7 +125,7 @@ def _torchscript(path: Path, device: torch.device, classes: Sequence[str] | None
         probabilities: Tensor = program(tiles.float().div_(255))
         return probabilities.float().clamp_min(SMALLEST_PROBABILITY).log()
 
-    outputs = _outputs(program, device, path)
+    outputs = _number_of_outputs(program, device, path)
     if classes is None:
         raise ConfigurationError(
             ErrorCode.SETTINGS,
@@ -131,11 +136,11 @@ def _torchscript(path: Path, device: torch.device, classes: Sequence[str] | None
         raise ConfigurationError(
             ErrorCode.SETTINGS, f"--classes names {len(classes)} classes, but weights file {path} has {outputs}"
         )
-    return Scorer(path.stem, tuple(classes), digest, 1.0, False, device, network)
+    return Scorer(ModelIdentity(path.stem, digest, tuple(classes)), 1.0, False, device, network, batch)
 
 
-def _outputs(program: nn.Module, device: torch.device, path: Path) -> int:
-    """The number of classes, after checking on two flat tiles that the program answers with probabilities."""
+def _number_of_outputs(program: nn.Module, device: torch.device, path: Path) -> int:
+    """The number of classes, after checking on two uniform tiles that the program answers with probabilities."""
     tiles = torch.tensor([0.0, 0.5], device=device).view(2, 1, 1, 1).expand(2, 3, TILE, TILE).contiguous()
     with torch.inference_mode():
         try:
@@ -144,7 +149,7 @@ def _outputs(program: nn.Module, device: torch.device, path: Path) -> int:
             reason = str(error).strip().splitlines()[-1]
             raise invalid(path, f"fails on 2 tiles of {TILE}×{TILE} ({reason})") from error
     if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != 2 or answer.shape[1] < 2:
-        raise invalid(path, "does not answer with one row of class probabilities a tile")
+        raise invalid(path, "does not answer with one row of class probabilities per tile")
     answer = answer.float()
     if not bool((answer >= 0).all()) or not bool(((answer.sum(dim=1) - 1).abs() < 1e-3).all()):
         raise invalid(path, "does not answer with probabilities (rows that sum to 1); put softmax inside the program")

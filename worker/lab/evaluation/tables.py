@@ -1,20 +1,24 @@
-"""The tables of an evaluation as text, the same in the terminal and in the report."""
+"""The results of an evaluation: tables for the terminal and the report, a JSON document, and a CSV of all scores."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from io import StringIO
+from typing import Any
 
-from worker.lab.evaluation.bootstrap import Estimate
+from worker.lab.dataset.entries import Entry
+from worker.lab.evaluation.bootstrap import Estimate, complement
+from worker.lab.evaluation.evaluate import Evaluation, LevelFigures, VariantResult
 from worker.lab.evaluation.items import Level
-from worker.lab.evaluation.recalls import complement
-from worker.lab.evaluation.recognition import AnswerTable
-from worker.lab.evaluation.results import Evaluation, LevelFigures
+from worker.lab.evaluation.recognition import ConfusionMatrix
 
 LEVELS = {Level.IMAGE: "image", Level.PATCH: "patch"}
 
 
 @dataclass(frozen=True)
-class Sheet:
+class Table:
     """One table."""
 
     title: str
@@ -24,7 +28,7 @@ class Sheet:
 
 
 def shown(estimate: Estimate) -> str:
-    """A figure with its interval, `0.987 [0.981, 0.993]`; a dash where there is none."""
+    """A figure with its interval, `0.987 [0.981, 0.993]`; a dash when there is no figure."""
     if estimate.value is None:
         return "–"
     if estimate.low is None or estimate.high is None:
@@ -41,8 +45,8 @@ _DETECTION = {
 }
 
 
-def detection(evaluation: Evaluation) -> Sheet:
-    """Detection at 0.5, a row a variant and level: half of the card's main table."""
+def detection(evaluation: Evaluation) -> Table:
+    """Detection at 0.5, one row per variant and level: half of the card's main table."""
     rows = tuple(
         (
             name,
@@ -58,21 +62,21 @@ def detection(evaluation: Evaluation) -> Sheet:
         f"called synthetic. {_intervals(evaluation)}"
     )
     columns = ("variant", "per", "n", *_DETECTION.values(), "ROC AUC")
-    return Sheet("Detection at threshold 0.5", columns, rows, note)
+    return Table("Detection at threshold 0.5", columns, rows, note)
 
 
-def recognition(evaluation: Evaluation) -> Sheet:
-    """Recognition, a row a variant and level: the other half of the card's main table."""
+def recognition(evaluation: Evaluation) -> Table:
+    """Recognition, one row per variant and level: the other half of the card's main table."""
     rows = tuple(
         (name, level, f"{found.count:,}", shown(found.f1_macro), shown(found.accuracy))
         for name, level, figures in _each(evaluation)
         if (found := figures.recognition)
     )
     note = "The most probable class against the true one; F1 macro is the mean over the classes in the data."
-    return Sheet("Recognition", ("variant", "per", "n", "F1 macro", "accuracy"), rows, note)
+    return Table("Recognition", ("variant", "per", "n", "F1 macro", "accuracy"), rows, note)
 
 
-def best_thresholds(evaluation: Evaluation) -> Sheet:
+def best_thresholds(evaluation: Evaluation) -> Table:
     """Detection at the threshold of highest accuracy."""
     rows = []
     for name, level, figures in _each(evaluation):
@@ -85,14 +89,14 @@ def best_thresholds(evaluation: Evaluation) -> Sheet:
         f"Chosen for the highest accuracy on the originals of the validation split ({evaluation.validation_note}), "
         "applied to the images here."
         if evaluation.validated
-        else f"Chosen for the highest accuracy on the very images of {split} it is applied to: optimistic. A val split "
-        "beside it would be used instead."
+        else f"Chosen for the highest accuracy on the images of {split} it is applied to: optimistic. A val split "
+        "would be used instead."
     )
     columns = ("variant", "per", "chosen on", "threshold", *_DETECTION.values())
-    return Sheet("Detection at the best threshold", columns, tuple(rows), note)
+    return Table("Detection at the best threshold", columns, tuple(rows), note)
 
 
-def by_class(evaluation: Evaluation) -> Sheet:
+def by_class(evaluation: Evaluation) -> Table:
     """Recognition of each class, on the originals."""
     rows = [
         (level, of.name, f"{of.count:,}", shown(of.f1), shown(of.recall), shown(of.precision))
@@ -102,11 +106,11 @@ def by_class(evaluation: Evaluation) -> Sheet:
     plain = evaluation.plain.levels[Level.IMAGE].recognition
     absent = f"Not in the data: {', '.join(plain.absent)}." if plain and plain.absent else ""
     title = f"Recognition by class ({evaluation.plain.variant})"
-    return Sheet(title, ("per", "class", "n", "F1", "recall", "precision"), tuple(rows), absent)
+    return Table(title, ("per", "class", "n", "F1", "recall", "precision"), tuple(rows), absent)
 
 
-def recalls(evaluation: Evaluation) -> Sheet:
-    """Recall of every data set, as the card lists it."""
+def recalls(evaluation: Evaluation) -> Table:
+    """Recall of each data set, as in the card."""
     rows = [
         (
             level,
@@ -123,12 +127,12 @@ def recalls(evaluation: Evaluation) -> Sheet:
     ]
     columns = ("per", "data set", "label", "kind", "n", "pictures", "recall at 0.5", "recall at best threshold")
     title = f"Recall by data set ({evaluation.plain.variant})"
-    note = "The share called what it is: synthetic at or above the threshold, authentic below."
-    return Sheet(title, columns, tuple(rows), note)
+    note = "The share classified correctly: synthetic at or above the threshold, authentic below."
+    return Table(title, columns, tuple(rows), note)
 
 
-def false_positives(evaluation: Evaluation) -> Sheet:
-    """How many images of authentic-only data sets are called synthetic, in every variant."""
+def false_positives(evaluation: Evaluation) -> Table:
+    """How many images of authentic-only data sets are called synthetic, in each variant."""
     rows = [
         (
             name,
@@ -144,35 +148,35 @@ def false_positives(evaluation: Evaluation) -> Sheet:
         if row.authentic_only
     ]
     columns = ("variant", "per", "data set", "n", "pictures", "called synthetic at 0.5", "at best threshold")
-    return Sheet("False positives on data sets of authentic images alone", columns, tuple(rows))
+    return Table("False positives on data sets of authentic images only", columns, tuple(rows))
 
 
-def answers(table: AnswerTable, title: str) -> Sheet:
+def confusion(table: ConfusionMatrix, title: str) -> Table:
     """A confusion matrix."""
     rows = tuple((name, *map(str, counts)) for name, counts in zip(table.rows, table.counts, strict=True))
-    return Sheet(title, ("true class ↓ most probable →", *table.columns), rows)
+    return Table(title, ("true class ↓ most probable →", *table.columns), rows)
 
 
-def calibration(evaluation: Evaluation) -> Sheet:
-    """Expected calibration error before and after the temperature."""
+def calibration(evaluation: Evaluation) -> Table:
+    """Expected calibration error at each temperature."""
     rows = tuple(
         (row.what, f"{row.result.temperature:.3f}", f"{row.result.count:,}", f"{row.result.expected_error:.4f}",
          f"{row.result.negative_log_likelihood:.4f}")
         for row in evaluation.calibration
     )  # fmt: skip
     columns = ("temperature", "value", "patches", "expected calibration error", "negative log-likelihood")
-    return Sheet(f"Calibration of patches on {evaluation.options.split}", columns, rows, evaluation.calibration_note)
+    return Table(f"Calibration of patches on {evaluation.options.split}", columns, rows, evaluation.calibration_note)
 
 
-def not_scored(evaluation: Evaluation) -> Sheet:
-    """Images without a score, counted."""
+def not_scored(evaluation: Evaluation) -> Table:
+    """The number of images without a score."""
     rows = [
         (str(result.variant), f"{result.scored:,}", f"{len(result.too_small):,}", f"{len(evaluation.unreadable):,}")
         for result in evaluation.variants
     ]
     columns = ("variant", "scored", "under 224 px", "unreadable")
-    note = "An image without a score counts nowhere, neither as right nor as wrong."
-    return Sheet("Images scored and not scored", columns, tuple(rows), note)
+    note = "An image without a score is in no figure."
+    return Table("Images scored and not scored", columns, tuple(rows), note)
 
 
 def _each(evaluation: Evaluation, *, plain: bool = False) -> list[tuple[str, str, LevelFigures]]:
@@ -185,3 +189,80 @@ def _intervals(evaluation: Evaluation) -> str:
     if not resamples:
         return "Without intervals."
     return f"In brackets, 95 % intervals of {resamples:,} bootstrap resamples of the pictures."
+
+
+def document(evaluation: Evaluation) -> dict[str, Any]:
+    """All figures, ready for JSON."""
+    options, model = evaluation.options, evaluation.scorer.identity
+    return {
+        "weights": {
+            "name": model.name,
+            "sha256": model.sha256,
+            "classes": list(model.classes),
+            "temperature": evaluation.scorer.temperature,
+        },
+        "data": {
+            "name": evaluation.name,
+            "split": options.split,
+            "images": len(evaluation.dataset.of(options.split)),
+            "labels": {name: asdict(label) for name, label in evaluation.labels.items()},
+        },
+        "options": {
+            "rule": str(options.rule),
+            "aggregate": str(options.aggregate),
+            "patches": options.treatment.patches or "all",
+            "tiling": str(options.treatment.tiling),
+            "bootstrap": asdict(options.bootstrap),
+        },
+        "variants": {str(result.variant): _variant(evaluation, result) for result in evaluation.variants},
+        "unreadable": [{"name": item.entry.name, "why": item.why} for item in evaluation.unreadable],
+        "validation": evaluation.validation_note,
+        "calibration": [{"what": row.what, **asdict(row.result)} for row in evaluation.calibration],
+        "calibration_note": evaluation.calibration_note,
+    }
+
+
+def images_csv(evaluation: Evaluation) -> str:
+    """One line per image and variant: its label, whether it was scored, and its aggregated probabilities."""
+    text = StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    classes = evaluation.scorer.classes
+    lines.writerow(
+        ["variant", "name", "label", "dataset", "picture", "outcome", "score", "answer", *(f"p({c})" for c in classes)]
+    )
+    for result in evaluation.variants:
+        lines.writerows(_scored(result, classes))
+        lines.writerows(_without(result, entry, "too_small") for entry in result.too_small)
+        lines.writerows(_without(result, item.entry, "unreadable") for item in evaluation.unreadable)
+    return text.getvalue()
+
+
+def _variant(evaluation: Evaluation, result: VariantResult) -> dict[str, Any]:
+    return {
+        "parameters": evaluation.options.treatment.parameters.describe(result.variant),
+        "scored": result.scored,
+        "too_small": [entry.name for entry in result.too_small],
+        **{str(level): asdict(figures) for level, figures in result.levels.items()},
+    }
+
+
+def _scored(result: VariantResult, classes: tuple[str, ...]) -> Iterator[list[Any]]:
+    items = result.items[Level.IMAGE]
+    for entry, score, answer, probabilities in zip(
+        items.entries, items.scores.tolist(), items.predicted.tolist(), items.probabilities.tolist(), strict=True
+    ):
+        yield [
+            *_identity(result, entry),
+            "scored",
+            f"{score:.6f}",
+            classes[answer],
+            *(f"{probability:.6f}" for probability in probabilities),
+        ]
+
+
+def _without(result: VariantResult, entry: Entry, outcome: str) -> list[Any]:
+    return [*_identity(result, entry), outcome]
+
+
+def _identity(result: VariantResult, entry: Entry) -> list[str]:
+    return [str(result.variant), entry.name, entry.label, entry.dataset, entry.picture]

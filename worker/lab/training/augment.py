@@ -15,17 +15,14 @@ levels.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from schema.scan import TILE
+from worker.lab.imaging import Pixels, reencode
 from worker.lab.training.recipe import AUGMENTATIONS
-
-Pixels = NDArray[np.uint8]
 
 FLIP_PROBABILITY = 0.35
 TONE_PROBABILITY = 0.5
@@ -106,14 +103,12 @@ def encode_again(tile: Pixels, random: np.random.Generator) -> Pixels:
 
     Platforms re-encode uploads; a detector must not depend on how its training images were stored.
     """
-    buffer = io.BytesIO()
     if random.random() < 0.7:
         subsampling = "4:4:4" if random.random() < 0.5 else "4:2:0"
-        Image.fromarray(tile).save(buffer, "JPEG", quality=int(random.integers(75, 98)), subsampling=subsampling)
+        encoded = reencode(tile, "JPEG", int(random.integers(75, 98)), subsampling=subsampling)
     else:
-        Image.fromarray(tile).save(buffer, "WEBP", quality=int(random.integers(80, 96)), method=0)
-    with Image.open(buffer) as decoded:
-        return np.asarray(decoded.convert("RGB"))
+        encoded = reencode(tile, "WEBP", int(random.integers(80, 96)), method=0)
+    return tile if encoded is None else encoded
 
 
 def _rounded(levels: NDArray[np.float64]) -> Pixels:

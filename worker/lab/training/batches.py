@@ -19,7 +19,8 @@ from torch import Tensor
 
 from worker.detector.contrast import GLCM_DISTANCE
 from worker.lab.dataset.patches import Patches
-from worker.lab.training.augment import Pixels, augment, encode_again
+from worker.lab.imaging import Pixels
+from worker.lab.training.augment import augment, encode_again
 from worker.lab.training.recipe import Recipe
 
 CONTRAST_TRIES = 3

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, ValidationInfo, field_validator
 
 from worker.errors import ConfigurationError, ErrorCode
+from worker.validation import describe_invalid
 
 Augmentation = Literal["flip", "tone", "gamma", "holes"]
 AUGMENTATIONS: tuple[Augmentation, ...] = ("flip", "tone", "gamma", "holes")
@@ -168,7 +169,9 @@ def recipe_of(values: Mapping[str, Any], source: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise ConfigurationError(ErrorCode.RECIPE_INVALID, f"{source}: {_in_one_line(error)}") from error
+        raise ConfigurationError(
+            ErrorCode.RECIPE_INVALID, f"{source}: {describe_invalid(error, name=_quoted)}"
+        ) from error
 
 
 def refuse(key: str, reason: str, source: str = "recipe") -> NoReturn:
@@ -176,7 +179,6 @@ def refuse(key: str, reason: str, source: str = "recipe") -> NoReturn:
     raise ConfigurationError(ErrorCode.RECIPE_INVALID, f"{source}: `{key}` {reason}")
 
 
-def _in_one_line(error: ValidationError) -> str:
-    return "; ".join(
-        f"`{problem['loc'][0]}` {problem['msg'].removeprefix('Value error, ')}" for problem in error.errors()
-    )
+def _quoted(key: str) -> str:
+    """The recipe's key of a location within it: `shares` of `shares.authentic`."""
+    return f"`{key.partition('.')[0]}`"
