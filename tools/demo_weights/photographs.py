@@ -1,22 +1,31 @@
-"""The photographs that are rebuilt: where each one lies, who took it, under which licence, and its split.
+"""The photographs that are rebuilt: package, path, author, licence and split of each; and how they are downloaded.
 
-Every file was looked at, so that only camera photographs are in the list: no renderings, illustrations, paintings or
-composed wallpapers. The split was fixed before any training, by photograph and never by tile. Two views of one
-scene never come in two splits. The photographs themselves are not part of this project.
+Every file was inspected, so that the list has camera photographs only: no renderings, illustrations, paintings or
+composed wallpapers. The split was fixed before any training, by photograph and never by tile. Two views of one scene
+are never in two splits. The photographs themselves are not part of this project.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.progress import track
+
+from worker.errors import ConfigurationError, ErrorCode, InputDataError
+
 SPLITS = ("train", "val", "test")
+PYTHON_PACKAGES = {"scikit-image": "skimage", "scikit-learn": "sklearn"}
+"""Distributions that contain photographs, and the packages they install."""
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """One photograph, named by the package that ships it and its path inside that package."""
+    """One photograph, identified by the package that contains it and its path in that package."""
 
     name: str
     split: str
@@ -26,7 +35,7 @@ class Photograph:
     licence: str
 
     def find(self, roots: Sequence[Path]) -> Path | None:
-        """The file under the first root that has it; a root is an unpacked package or a folder of such."""
+        """The file under the first root that has it; a root is an unpacked package or a folder of unpacked packages."""
         for root in roots:
             for candidate in (root / self.path, root / self.package / self.path):
                 if candidate.is_file():
@@ -142,3 +151,44 @@ PHOTOGRAPHS = (
     _sklearn("test", "china.jpg", "danielbuechele"),
     _sklearn("train", "flower.jpg", "vultilion"),
 )
+
+
+def fetch(folder: Path) -> list[Path]:
+    """Download the packages that are not in `folder` yet, and return the folders that `Photograph.find` searches.
+
+    Debian packages are unpacked, not installed: this needs apt-get, dpkg-deb and a network, but not root. Raises
+    `SetupError` naming the package that cannot be downloaded.
+    """
+    packages = sorted({photograph.package for photograph in PHOTOGRAPHS} - PYTHON_PACKAGES.keys())
+    folder.mkdir(parents=True, exist_ok=True)
+    for package in track(packages, "downloading photographs"):
+        if not (folder / package).is_dir():
+            _unpack(package, folder)
+    return [folder, *(_site_packages(name) for name in PYTHON_PACKAGES.values())]
+
+
+def _unpack(package: str, folder: Path) -> None:
+    partial = folder / f"{package}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        subprocess.run(["apt-get", "download", "-qq", package], cwd=partial, check=True, capture_output=True)
+        (archive,) = partial.glob("*.deb")
+        subprocess.run(["dpkg-deb", "--extract", str(archive), str(partial)], check=True, capture_output=True)
+        archive.unlink()
+    except (OSError, subprocess.CalledProcessError, ValueError) as error:
+        reason = (
+            error.stderr.decode(errors="replace").strip() if isinstance(error, subprocess.CalledProcessError) else error
+        )
+        raise InputDataError(
+            ErrorCode.DATA_INVALID,
+            f"Debian's package {package} cannot be downloaded ({reason}); unpack it under {folder / package} yourself",
+        ) from error
+    partial.rename(folder / package)
+
+
+def _site_packages(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ConfigurationError(ErrorCode.MISSING_EXTRA, f"{package} is missing: pip install 'susy-worker[rebuild]'")
+    return Path(spec.origin).parent.parent

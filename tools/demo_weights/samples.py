@@ -1,6 +1,6 @@
-"""The sample images of `susy demo`: `python -m tools.demo_weights samples --photos DIR --out DIR`.
+"""The sample images of `susy demo`: `python -m tools.demo_weights samples --photographs DIR --out DIR`.
 
-Made of held-out photographs only, whose licences allow it (`LICENSES.md` beside the samples).
+They are made from held-out photographs only, whose licences permit it (`LICENSES.md` in the samples' folder).
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import numpy as np
 from PIL import Image
 
 from tools.demo_weights.build import build
-from tools.demo_weights.networks import TRAINED, Enlarger
+from tools.demo_weights.networks import TRAINED, Enlarger, rebuild
 from tools.demo_weights.photographs import PHOTOGRAPHS
-from tools.demo_weights.treatments import rebuild
 
 QUALITY = 92
 ORIGINALS = {"authentic-dragonfly.jpg": "dragonfly", "authentic-fig.jpg": "picture-0b"}
-"""Sample → photograph, byte for byte."""
+"""Sample → photograph, copied unchanged."""
 REBUILT = {
     "rebuilt-dogs.jpg": ("friends", (1024, 1536), "realesrgan-x4plus-anime"),
     "rebuilt-mountains.jpg": ("picosdeeuropa", (1600, 1200), "realcugan-se"),
@@ -75,7 +74,7 @@ def _file(name: str, roots: Sequence[Path]) -> Path:
     photograph = next(photograph for photograph in PHOTOGRAPHS if photograph.name == name)
     file = photograph.find(roots)
     if file is None or photograph.split != "test":
-        raise FileNotFoundError(f"{photograph.package}:{photograph.path} is not there, or is no held-out photograph")
+        raise FileNotFoundError(f"{photograph.package}:{photograph.path} is missing or is not a held-out photograph")
     return file
 
 

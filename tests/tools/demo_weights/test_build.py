@@ -11,9 +11,8 @@ from PIL import Image
 
 from tools.demo_weights.build import HELD_OUT_PREFIX, Plan, build
 from tools.demo_weights.finish import open_rebuilt
-from tools.demo_weights.networks import HELD_OUT, TRAINED, Enlarger, Network
+from tools.demo_weights.networks import HELD_OUT, SHRINK, TRAINED, Enlarger, Network, rebuild
 from tools.demo_weights.photographs import PHOTOGRAPHS, SPLITS, Photograph
-from tools.demo_weights.treatments import SHRINK, rebuild
 from worker.lab.dataset.entries import Dataset
 from worker.lab.dataset.layouts import open_dataset
 
@@ -50,7 +49,7 @@ def test_a_crop_comes_in_every_class_and_of_one_size(data: Dataset) -> None:
     assert len(sizes) == 1
 
 
-def test_what_a_network_rebuilt_is_the_crop_and_yet_another_image(data: Dataset) -> None:
+def test_a_rebuilt_image_resembles_the_crop_and_differs_from_it(data: Dataset) -> None:
     crop = next(entry.pixels(10**8) for entry in data if entry.dataset == "authentic resized").astype(int)
     for entry in data:
         if entry.label != "authentic":
@@ -64,16 +63,16 @@ def test_the_same_plan_makes_the_same_bytes(folder: Path, tmp_path: Path) -> Non
         assert (tmp_path / path.relative_to(folder)).read_bytes() == path.read_bytes()
 
 
-def test_the_table_of_composites_is_there_without_large_photographs(folder: Path) -> None:
+def test_the_table_of_composites_exists_without_large_photographs(folder: Path) -> None:
     with (folder / "composites.csv").open() as file:
         assert next(csv.reader(file))[:3] == ["path", "photograph", "network"]
 
 
-def test_figures_are_drawn_by_photograph(folder: Path) -> None:
+def test_pictures_are_whole_photographs(folder: Path) -> None:
     assert {entry.picture for entry in open_rebuilt(folder)} == {"coffee"}
 
 
-def test_a_photograph_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_photograph_is_named(tmp_path: Path) -> None:
     absent = Photograph("absent", "test", "no-package", "usr/absent.jpg", "nobody", "CC0-1.0")
     with pytest.raises(FileNotFoundError, match=r"no-package:usr/absent\.jpg"):
         build([tmp_path], tmp_path / "out", Plan(), [absent])
@@ -86,8 +85,8 @@ def test_photographs_have_one_split_and_one_name_each() -> None:
 
 
 @pytest.mark.parametrize("network", [TRAINED[1], TRAINED[2], HELD_OUT[1]], ids=lambda network: network.name)
-def test_an_enlarged_crop_lies_where_the_original_lay(network: Network) -> None:
-    """A wrong margin would shift it; shifted originals must be farther away."""
+def test_an_enlarged_crop_is_not_shifted(network: Network) -> None:
+    """A wrong margin would shift it; shifted originals must differ more."""
     crop = _coffee(160)
     rebuilt = np.asarray(rebuild(crop, Enlarger(network, threads=1), np.random.default_rng(0))).astype(int)
     original = np.asarray(crop).astype(int)

@@ -5,9 +5,7 @@ import pytest
 
 from tests.support.checkout import DOCS
 from tools.demo_weights.build import Composite
-from tools.demo_weights.figures_table import BEGIN, END, compared, insert, markdown
-from tools.demo_weights.finish import Figure, published_figures
-from tools.demo_weights.regions import overlap
+from tools.demo_weights.finish import BEGIN, END, Figure, compared, insert, markdown, overlap, published_figures
 from worker.demo import DEMO_WEIGHTS
 
 PAGE = DOCS / "demo-weights.md"
@@ -17,19 +15,19 @@ def _figure(value: float, images: str = "original") -> Figure:
     return Figure(images, "detection F1", value, 0.9, 0.97, 228)
 
 
-def test_the_page_prints_the_figures_that_the_weights_carry() -> None:
+def test_the_page_has_the_figures_of_the_weights_file() -> None:
     published = published_figures(DEMO_WEIGHTS)
     assert len(published) > 10
     assert f"{BEGIN}\n{markdown(published)}{END}" in PAGE.read_text(encoding="utf-8")
 
 
-def test_a_figure_counts_as_reproduced_inside_the_published_interval_alone() -> None:
+def test_a_figure_counts_as_reproduced_within_the_published_interval_only() -> None:
     published = [_figure(0.95), _figure(0.95, "jpeg"), _figure(0.95, "not evaluated here")]
     here = [_figure(0.9), _figure(0.89, "jpeg")]
     assert [inside for _, _, inside in compared(here, published)] == [True, False]
 
 
-def test_the_table_replaces_what_stood_between_the_marks(tmp_path: Path) -> None:
+def test_the_table_replaces_what_is_between_the_marks(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     insert(page, [_figure(0.95)])
