@@ -9,6 +9,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from schema.states import CheckState, Lane
+from tests.support.commands import Susy
 from tests.support.databases import Sql
 from tests.support.ledger import VERDICT, claimed, done, stored_scan, submission
 from worker.errors import ErrorCode
@@ -140,3 +141,14 @@ def database_of(run: Sql) -> str:
 
 def set_for_the_database(run: Sql, name: str, value: str) -> None:
     run(f"ALTER DATABASE {database_of(run)} SET {name} = {sql.Literal(value).as_string()}")
+
+
+def test_commands_print_what_they_do_otherwise(database_url: str, run: Sql, store: Store, susy: Susy) -> None:
+    check_id = str(done(store).check_id)
+    arguments = [("show", check_id, "--json"), ("backlog", "status", "--json"), ("backlog", "retry", "--all", "--yes")]
+    usual = [susy(*each, SUSY_DATABASE_URL=database_url) for each in arguments]
+    for name in ("DateStyle", "IntervalStyle", "client_encoding", "default_transaction_read_only"):
+        set_for_the_database(run, name, UNUSUAL[name][0])
+    for each, expected in zip(arguments, usual, strict=True):
+        result = susy(*each, SUSY_DATABASE_URL=database_url)
+        assert (result.code, result.stdout) == (expected.code, expected.stdout), result.stderr

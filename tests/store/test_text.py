@@ -13,11 +13,13 @@ import pytest
 from schema.examination import Examination
 from schema.scan import Tiling
 from schema.states import CheckState, Decision
+from tests.support.commands import Susy
 from tests.support.databases import with_database
 from tests.support.ledger import VERDICT, claimed, done, examination, stored_scan, submission, unchecked
 from worker.client import Client
 from worker.errors import ConfigurationError, ErrorCode, PermanentError
-from worker.settings import load_settings
+from worker.queue.runtime import start_runtime
+from worker.settings import Settings, load_settings
 from worker.store import CheckFilter, Store
 from worker.store.migrate import require_current, upgrade
 
@@ -115,3 +117,19 @@ def test_a_database_in_another_encoding_is_refused_in_one_sentence(other_encodin
 def test_a_hook_is_told_so_too(other_encodings: dict[str, str]) -> None:
     with Store(other_encodings["LATIN1"], pool_size=1, timeout=5) as store, pytest.raises(ConfigurationError):
         store.submit(submission())
+
+
+def test_commands_and_workers_refuse_it_in_one_line(
+    other_encodings: dict[str, str], susy: Susy, settings: Settings
+) -> None:
+    for encoding in ("SQL_ASCII", "LATIN1"):
+        url = other_encodings[encoding]
+        upgraded = susy("db", "upgrade", SUSY_DATABASE_URL=url)
+        assert upgraded.code == 2
+        assert len(upgraded.stderr.strip().splitlines()) == 1
+        assert f"encoding {encoding}" in upgraded.stderr
+        examined = susy("doctor", SUSY_DATABASE_URL=url)
+        assert examined.code == 2
+        assert f"encoding {encoding}" in examined.stdout
+        with pytest.raises(ConfigurationError, match=f"encoding {encoding}"):
+            start_runtime(settings.model_copy(update={"database_url": url}))
