@@ -44,10 +44,11 @@ def test_redis_killed_and_started_again(deployment: Deployment, tmp_path: Path, 
 
 def test_redis_emptied_with_flushall_under_load(deployment: Deployment) -> None:
     deployment.reconciler()
-    deployment.ready_worker(CHAOS_SECONDS="0.05")
+    deployment.ready_worker(CHAOS_SECONDS="0.5")  # so slow that messages wait when they are lost
     with deployment.valkey.client() as client:
         for _ in range(3):
             deployment.submit(enough(20))
+            assert client.llen("susy:live") > 0
             client.flushall()
         assert deployment.verify().quarantined == 0
 
