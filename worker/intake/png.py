@@ -183,7 +183,7 @@ def _add(png: _Png, chunk: _Chunk) -> None:
         case b"eXIf" if png.orientation is None:
             png.orientation = read_orientation(body)
         case b"acTL":
-            png.animated = png.animated or (len(body) == 8 and body[:4] != bytes(4))
+            png.animated = png.animated or (len(body) == 8 and 0 < int.from_bytes(body[:4], "big") < 1 << 31)
         case b"fcTL" if png.control is None:
             png.control = body
         case name if name != b"PLTE" and _is_critical(name):

@@ -136,6 +136,8 @@ def av1_item(content: bytes) -> tuple[bytes, bytes]:
     config = parts.get("av1C") or parts["hvcC"]
     iloc = content[parts["iloc"].start : parts["iloc"].end]
     offset, length = struct.unpack_from(">II", iloc, len(iloc) - 8)
+    if iloc[13] >> 4:  # offsets count from a base
+        offset += int.from_bytes(iloc[-14:-10], "big")
     return content[config.start : config.end], content[offset : offset + length]
 
 
