@@ -195,14 +195,14 @@ def _is_critical(name: bytes) -> bool:
     return not name[0] & 0x20
 
 
-def _rectangle(png: _Png, control: bytes) -> _Rectangle:
-    """The place of an animation's first frame on the canvas."""
+def _rectangle(png: _Png, control: bytes, number: int = 0) -> _Rectangle:
+    """The place of a frame on the canvas. `number` is that of its control among the animation's chunks."""
     if len(control) != 26:
         raise corrupt("a frame control is not of its length")
     sequence, width, height, left, top = struct.unpack_from(">IIIII", control)
     disposal, blending = control[24:]
     if (
-        sequence
+        sequence != number
         or not (0 < width <= png.width - left and 0 < height <= png.height - top)
         or disposal > 2
         or blending > 1
@@ -216,18 +216,22 @@ def _first_frame(png: _Png, chunks: Iterator[_Chunk]) -> tuple[_Rectangle, list[
     frame: _Rectangle | None = None
     pixels: list[memoryview] = []
     complete = False
+    number = 0
     for chunk in chunks:
-        complete = chunk.name == b"IEND" or (chunk.name == b"fcTL" and frame is not None)
+        complete = chunk.name == b"IEND" or (chunk.name == b"fcTL" and bool(pixels))
         if complete:
             break
-        if chunk.name in (b"fcTL", b"fdAT") and not (chunk.is_intact or chunk.is_cut):
+        if chunk.name not in (b"fcTL", b"fdAT"):
+            continue
+        if not (chunk.is_intact or chunk.is_cut):
             raise corrupt("the checksum of an animation's chunk is wrong")
-        if chunk.name == b"fcTL" and not chunk.is_cut:
-            frame = _rectangle(png, bytes(chunk.body))
+        if chunk.name == b"fcTL" and not chunk.is_cut:  # of a frame without data, the next one takes the place
+            frame = _rectangle(png, bytes(chunk.body), number)
         elif chunk.name == b"fdAT" and frame:
-            if chunk.body[:4] != (len(pixels) + 1).to_bytes(4, "big"):
+            if chunk.body[:4] != number.to_bytes(4, "big"):
                 raise corrupt("the chunks of the animation are not in order")
             pixels.append(chunk.body[4:])
+        number += 1
     if frame is None:
         raise corrupt("the animation has no frame") if complete else truncated("the file ends before its first frame")
     return frame, pixels, complete
