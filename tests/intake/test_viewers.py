@@ -15,6 +15,7 @@ from tests.intake.variants.avif import (
     Item,
     av1_item,
     avif_picture,
+    box,
     clap,
     heif_file,
     imir,
@@ -172,7 +173,7 @@ def avif(*properties: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("numbers", "box"),
+    ("numbers", "edges"),
     [
         ((64, 1, 48, 1, 0, 1, 0, 1), (0, 0, 64, 48)),
         ((32, 1, 24, 1, -16, 1, -12, 1), (0, 0, 32, 24)),
@@ -181,8 +182,8 @@ def avif(*properties: bytes) -> bytes:
         ((31, 1, 23, 1, -33, 2, -25, 2), (0, 0, 31, 23)),
     ],
 )
-def test_an_avif_is_cropped_by_its_clean_aperture(numbers: tuple[int, ...], box: tuple[int, int, int, int]) -> None:
-    whole, (left, top, right, bottom) = pixels(avif()), box
+def test_an_avif_is_cropped_by_its_clean_aperture(numbers: tuple[int, ...], edges: tuple[int, int, int, int]) -> None:
+    whole, (left, top, right, bottom) = pixels(avif()), edges
     cropped = whole[top:bottom, left:right]
     assert np.array_equal(pixels(avif(clap(*numbers))), cropped)
     assert np.array_equal(pixels(avif(clap(*numbers), irot(1))), np.rot90(cropped))
@@ -296,3 +297,31 @@ def test_the_compressed_rows_of_a_png_need_no_checksum() -> None:
     head = whole[: whole.index(b"IDAT") - 4]
     for body in (squeezed[:-4], squeezed[:-2], squeezed[:-1] + bytes((squeezed[-1] ^ 1,))):
         assert np.array_equal(pixels(head + png_chunk(b"IDAT", body) + png_chunk(b"IEND", b"")), samples)
+
+
+HEVC_CONFIG, HEVC_DATA = av1_item(heif(texture(128, 64)))
+HEVC = (ispe(128, 64), pixi(8, 8, 8))
+MANY_SETS = box(b"hvcC", HEVC_CONFIG[8:30], b"\xff", (b"\x20\xff\xff" + bytes(2 * 65_535)) * 255)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "items",
+    [
+        pytest.param([Item(1, b"hvc1", HEVC_DATA, (*HEVC, MANY_SETS))], id="parameter sets"),
+        pytest.param([Item(1, b"hvc1", bytes(4_000_000), (*HEVC, HEVC_CONFIG))], id="NAL units"),
+        pytest.param([Item(1, b"av01", b"\x12\x00" * 2_000_000, PLAIN)], id="OBUs"),
+        pytest.param([Item(1, b"av01", DATA * 500, PLAIN)], id="frames"),
+        pytest.param(
+            [
+                Item(1, b"grid", bytes(8), (ispe(64, 48), pixi(8, 8, 8)), ((b"dimg", (2,) * 65_025),), in_meta=True),
+                Item(2, b"av01", DATA, PLAIN),
+            ],
+            id="one cell 65,025 times",
+        ),
+    ],
+)
+def test_an_image_of_countless_parts_is_refused_before_it_is_decoded(items: list[Item]) -> None:
+    with pytest.raises(PermanentError) as caught:
+        inspect(heif_file(items, brand=b"heic" if items[0].kind == b"hvc1" else b"avif"), 100_000_000)
+    assert caught.value.code == ErrorCode.CORRUPT

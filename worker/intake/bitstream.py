@@ -164,6 +164,9 @@ def _frame_size(bits: _Bits, sequence: _Sequence) -> Size | None:
     return sequence.largest if kind == 3 or bits.take(1) else sequence.size
 
 
+MAX_ARRAYS = 16
+"""Kinds of parameter sets in one configuration. There are three, and a few more with supplemental information."""
+
 _SPS = 33
 _ALIGNMENT = 63
 """Columns and rows that HEVC encoders add to fill their coding blocks, and that are cropped again."""
@@ -186,9 +189,11 @@ def hevc_frame_sizes(data: memoryview, configuration: bytes) -> list[Size]:
 def _parameter_sets(configuration: bytes) -> Iterator[memoryview]:
     """The NAL units in an `hvcC` box."""
     view, position = memoryview(configuration), 23
-    for _ in range(configuration[22]):
+    for _ in range(min(configuration[22], MAX_ARRAYS)):
         (count,) = struct.unpack_from(">H", configuration, position + 1)
         position += 3
+        if count > MAX_UNITS:
+            raise corrupt(f"the image has more than {MAX_UNITS} units")
         for _ in range(count):
             (length,) = struct.unpack_from(">H", configuration, position)
             yield view[position + 2 : position + 2 + length]

@@ -1,7 +1,7 @@
 """Where image bytes come from: a URI, read by the reader of its scheme.
 
 A source is hostile: whoever uploads chooses its name, and may share a folder with the files it names. Nothing outside
-the configured roots is ever opened, and nothing that is no regular file is ever read.
+the configured roots is ever opened, and nothing but a regular file is ever read.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def _open_beneath(root: Path, path: Path) -> int:
 
 def _need_regular(mode: int, path: Path) -> None:
     if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise PermanentError(ErrorCode.NOT_A_FILE, f"{str(path)!r} is {kind}; name an image file")
 
 
@@ -196,7 +196,7 @@ def _translated(error: OSError, path: Path) -> SusyError:
     if error.errno in _FORBIDDEN:
         return PermanentError(ErrorCode.UNREADABLE, f"{name} may not be read; give the worker's user permission")
     if error.errno in _NO_FILE:
-        return PermanentError(ErrorCode.NOT_A_FILE, f"{name} is no regular file; name an image file")
+        return PermanentError(ErrorCode.NOT_A_FILE, f"{name} is not a regular file; name an image file")
     if error.errno == errno.ELOOP:
         return PermanentError(ErrorCode.OUTSIDE_ROOTS, f"{name} became a link while it was read; name the file itself")
     reason = os.strerror(error.errno) if error.errno else type(error).__name__
