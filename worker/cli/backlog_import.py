@@ -21,7 +21,6 @@ from worker.importing.load import Located, Summary, load
 from worker.importing.records import Defaults, ManifestFormat, Reject, read_manifest, walk_folder
 from worker.settings import Settings, load_settings
 from worker.store import Store
-from worker.store.migrate import require_current
 
 STDIN = "-"
 _BY_SUFFIX = {".csv": ManifestFormat.CSV, ".jsonl": ManifestFormat.JSONL, ".ndjson": ManifestFormat.JSONL}
@@ -48,6 +47,8 @@ def import_(
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Queue every image of a manifest or a folder, of any size. It can be repeated after an interruption."""
+    from worker.store.migrate import require_current  # Alembic takes a third of a second, which no other command needs
+
     settings = load_settings()
     url = settings.require_database_url()
     require_current(url)
