@@ -94,7 +94,7 @@ def test_after_a_flush_with_100000_checks_queued_redis_is_filled_to_its_bound_an
     fed = LaneDispatcher(Lane.BACKFILL)
     fed.refill(store, publisher)
     with redis.Redis.from_url(redis_url) as client:
-        client.flushall()
+        client.flushdb()
     for _ in range(3):
         fed.refill(store, publisher)
         assert MIN_DEPTH <= publisher.depth(Lane.BACKFILL) <= 2 * MIN_DEPTH
@@ -112,7 +112,7 @@ def test_what_a_flush_took_comes_back_though_the_queue_is_never_empty_again(
     lost = {check_id for (check_id,) in run("SELECT id FROM susy.checks WHERE dispatched_at IS NOT NULL")}
     assert len(lost) == MIN_DEPTH
     with redis.Redis.from_url(redis_url) as client:
-        client.flushall()
+        client.flushdb()
     fed.refill(store, publisher)  # sees it empty, and fills it with others
     time.sleep(0.4)
     back: set[UUID] = set()
