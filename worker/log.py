@@ -58,3 +58,5 @@ def configure_logging(form: LogFormat, level: str) -> None:
     for chatty in ("celery.worker.strategy", "celery.app.trace"):
         # Two lines a message; `check_done` says it in one, with the decision.
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    # Each attempt to connect that fails; the error that ends the attempts says it once.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

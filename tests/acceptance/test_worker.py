@@ -172,7 +172,7 @@ def test_what_a_killed_worker_held_is_done_by_the_next(
 def test_plain_celery_starts_the_same_worker(
     processes: Processes, settings: Settings, images: Path, ended: Ended
 ) -> None:
-    processes.spawn(sys.executable, "-m", "celery", "-A", "worker.queue.app", "worker").ready()
+    processes.spawn(sys.executable, "-m", "celery", "-A", "susy_worker.celery", "worker").ready()
     with Client(settings) as client:
         assert ended(client.submit(source="s", uri=str(images / "a.png")).check_id).verdict is not None
 

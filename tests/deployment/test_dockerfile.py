@@ -33,7 +33,7 @@ def test_the_container_does_not_run_as_root() -> None:
 
 def test_the_container_runs_the_command_line_and_reports_its_health() -> None:
     assert json.loads(instruction("ENTRYPOINT")) == ["susy"]
-    assert "worker.queue.health" in instruction("HEALTHCHECK")
+    assert 'CMD ["susy", "health", "worker"]' in instruction("HEALTHCHECK")
 
 
 def test_the_final_image_has_neither_the_sources_nor_a_build_tool() -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from schema.states import Lane
-from tests.support.commands import Processes
+from tests.support.commands import Processes, Result, Susy
 from tests.support.databases import Sql
 from tests.support.ledger import examination, submission
 from worker.client import Client
@@ -30,11 +30,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def check_health(monkeypatch: pytest.MonkeyPatch, processes: Processes) -> Callable[[], int]:
-    """The exit code of `python -m worker.queue.health worker` beside the worker."""
-    for name, value in processes.variables.items():
-        monkeypatch.setenv(name, value)
-    return lambda: health.main(["worker"])
+def check_health(susy: Susy, processes: Processes) -> Callable[[], Result]:
+    """`susy health worker` beside the worker."""
+    return lambda: susy("health", "worker", **processes.variables)
 
 
 def control(settings: Settings, command: str, queue: str) -> None:
@@ -51,36 +49,35 @@ def test_a_worker_whose_consumer_was_cancelled_is_unhealthy_until_it_consumes_ag
     settings: Settings,
     images: Path,
     ended: Callable[[UUID], CheckDetails],
-    check_health: Callable[[], int],
-    capsys: pytest.CaptureFixture[str],
+    check_health: Callable[[], Result],
     queues: list[str],
 ) -> None:
     processes.start_worker()
     processes.start_reconciler()
     with Client(settings) as client:
         ended(client.submit(source="avatars", uri=str(images / "a.png")).check_id)
-        assert check_health() == 0
+        assert check_health().code == 0
         for queue in queues:
             control(settings, "cancel_consumer", queue)
-        assert check_health() == 0, "no work waits"
+        assert check_health().code == 0, "no work waits"
         waiting = client.submit(source="avatars", uri=str(images / "b.png")).check_id
-        processes.eventually(lambda: check_health() == 1, 30)
-    assert "slots free" in capsys.readouterr().err
+        processes.eventually(lambda: check_health().code == 1, 30)
+    assert "slots free" in check_health().stderr
     control(settings, "add_consumer", "live")
     ended(waiting)
-    processes.eventually(lambda: check_health() == 0)
+    processes.eventually(lambda: check_health().code == 0)
 
 
 def test_a_worker_whose_backfill_is_paused_is_healthy(
-    processes: Processes, settings: Settings, run: Sql, images: Path, check_health: Callable[[], int]
+    processes: Processes, settings: Settings, run: Sql, images: Path, check_health: Callable[[], Result]
 ) -> None:
     processes.start_worker()
-    processes.eventually(lambda: check_health() == 0)
+    processes.eventually(lambda: check_health().code == 0)
     control(settings, "cancel_consumer", "backfill")
     with Client(settings) as client:
         client.submit(source="archive", uri=str(images / "a.png"), lane=Lane.BACKFILL)
     run("UPDATE susy.checks SET next_attempt_at = now() - interval '1 hour'")
-    assert check_health() == 0
+    assert check_health().code == 0
 
 
 def dispatched(store: Store, run: Sql, *, due: str = "1 hour", lane: Lane = Lane.LIVE) -> UUID:

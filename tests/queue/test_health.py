@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import Susy, environment
 from worker.queue import health
 
 WORKER = (
@@ -20,52 +21,56 @@ WORKER = (
 
 
 @pytest.fixture
-def services(monkeypatch: pytest.MonkeyPatch, database_url: str, redis_url: str) -> None:
-    monkeypatch.setenv("SUSY_DATABASE_URL", database_url)
-    monkeypatch.setenv("SUSY_REDIS_URL", redis_url)
+def command_variables(database_url: str, redis_url: str) -> dict[str, str]:
+    return {"SUSY_DATABASE_URL": database_url, "SUSY_REDIS_URL": redis_url}
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "ANSWER_WITHIN", 1.0)
 
 
-def test_a_reconciler_is_healthy_while_its_servers_answer(services: None) -> None:
-    assert health.main(["reconciler"]) == 0
+def test_a_reconciler_is_healthy_while_its_servers_answer(susy: Susy) -> None:
+    assert susy("health", "reconciler").code == 0
 
 
-def test_a_worker_is_healthy_while_it_answers(services: None) -> None:
-    assert health.main(["worker"]) == 1
-    with subprocess.Popen([sys.executable, "-c", WORKER], stderr=subprocess.DEVNULL) as process:
+def test_a_worker_is_healthy_while_it_answers(susy: Susy, command_variables: dict[str, str]) -> None:
+    assert susy("health", "worker").code == 1
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKER], env=environment(**command_variables), stderr=subprocess.DEVNULL
+    ) as process:
         try:
             deadline = time.monotonic() + 30
-            while health.main(["worker"]) != 0:
+            while susy("health", "worker").code != 0:
                 assert process.poll() is None
                 assert time.monotonic() < deadline
         finally:
             process.terminate()
-    assert health.main(["worker"]) == 1
+    assert susy("health", "worker").code == 1
 
 
-def test_a_worker_is_alive_while_it_touches_its_file_whatever_its_servers_do(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_worker_is_alive_while_it_touches_its_file_whatever_its_servers_do(susy: Susy, tmp_path: Path) -> None:
     path = tmp_path / "alive"
-    assert health.main(["alive"]) == 1
-    monkeypatch.setenv("SUSY_ALIVE_FILE", str(path))
-    assert health.main(["alive"]) == 1
+    assert susy("health", "alive").code == 1
+    assert susy("health", "alive", SUSY_ALIVE_FILE=str(path)).code == 1
     path.touch()
-    assert health.main(["alive"]) == 0
+    assert susy("health", "alive", SUSY_ALIVE_FILE=str(path)).code == 0
     long_ago = time.time() - 61
     os.utime(path, (long_ago, long_ago))
-    assert health.main(["alive"]) == 1
+    assert susy("health", "alive", SUSY_ALIVE_FILE=str(path)).code == 1
 
 
-@pytest.mark.parametrize("role", ["worker", "reconciler"])
-def test_servers_that_are_away_are_unhealthy_and_no_password_is_printed(
-    role: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("SUSY_DATABASE_URL", "postgresql://susy:hunter2@127.0.0.1:1/susy")
-    monkeypatch.setenv("SUSY_REDIS_URL", "redis://:hunter2@127.0.0.1:1/0")
-    assert health.main([role]) == 1
-    assert "hunter2" not in "".join(capsys.readouterr())
+@pytest.mark.parametrize("probe", ["worker", "reconciler"])
+def test_servers_that_are_away_are_unhealthy_and_no_password_is_printed(probe: str, susy: Susy) -> None:
+    away = {
+        "SUSY_DATABASE_URL": "postgresql://susy:hunter2@127.0.0.1:1/susy",
+        "SUSY_REDIS_URL": "redis://:hunter2@127.0.0.1:1/0",
+    }
+    result = susy("health", probe, **away)
+    assert result.code == 1
+    assert "hunter2" not in result.stdout + result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
-def test_wrong_usage_is_told_apart() -> None:
-    assert health.main([]) == health.main(["other"]) == 2
+def test_wrong_usage_is_told_apart(susy: Susy) -> None:
+    assert susy("health").code == susy("health", "other").code == 2

@@ -21,6 +21,7 @@ from worker.cli.evaluate import (
     print_table,
 )
 from worker.cli.output import notes, out, print_json, progress_bar
+from worker.extras import needs
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from worker.lab.evaluation.calibration import Fitted
 
 
+@needs("worker", "evaluate")
 def calibrate(
     data: Data,
     weights: Annotated[Path, typer.Option(help="The weights file to calibrate (.safetensors).")],
@@ -45,12 +47,10 @@ def calibrate(
     from worker.lab.dataset.layouts import open_dataset
     from worker.lab.evaluation.calibration import calibrate as run
     from worker.lab.evaluation.calibration import require_weights_file, write_calibrated
-    from worker.lab.evaluation.html import require_extra
     from worker.lab.evaluation.items import Options
     from worker.lab.evaluation.scorer import open_scorer
     from worker.lab.evaluation.scoring import Treatment, tasks_of
 
-    require_extra()
     require_weights_file(weights)
     settings = load_settings()
     chosen_rule, chosen_aggregate = decision_of(settings, rule, aggregate)

@@ -24,10 +24,12 @@ from worker.cli.output import (
     table,
 )
 from worker.errors import ErrorCode, PermanentError, SusyError, printable
+from worker.extras import needs
 from worker.intake.sources import display_path
 from worker.settings import Settings, load_settings
 
 
+@needs("worker")
 def check(
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,

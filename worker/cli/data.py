@@ -10,6 +10,7 @@ import typer
 
 from worker.cli.output import error_document, out, print_json, table
 from worker.errors import ErrorCode, PermanentError
+from worker.extras import needs
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def data() -> None:
 
 
 @app.command()
+@needs("worker")
 def inspect(
     path: Annotated[Path, typer.Argument(help="A folder, a manifest (.csv, .parquet) or Parquet files.")],
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,

@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from worker.extras import needs
 
+
+@needs("worker", "embedded")
 def demo(
     report: Annotated[Path, typer.Option(help="Folder for the page and the overlays.")] = Path("demo-report"),
 ) -> None:

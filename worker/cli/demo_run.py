@@ -30,7 +30,7 @@ def run_demo(report: Path) -> bool:
     """Check the samples, print a table, write the page into `report`; whether all came out as expected."""
     samples = load_samples()
     with tempfile.TemporaryDirectory(prefix="susy-demo-") as directory:
-        worker_log = Path(directory) / "worker.log"
+        worker_log = Path(directory) / "worker-log.txt"
         notes.print("starting Postgres, Valkey, a worker and a reconciler …")
         with (
             worker_log.open("wb") as log,

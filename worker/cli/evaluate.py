@@ -12,6 +12,7 @@ import typer
 from worker.cli.check import with_some_weights
 from worker.cli.output import notes, out, print_json, progress_bar, table
 from worker.errors import ConfigurationError, ErrorCode
+from worker.extras import needs
 from worker.files import write_atomically
 from worker.policy.policy import Aggregation, Rule, load_policies
 from worker.settings import Settings, load_settings
@@ -46,6 +47,7 @@ Alias = Annotated[list[str] | None, typer.Option(help="LABEL=CLASS: a label that
 SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Count unreadable images instead of failing.")]
 
 
+@needs("worker", "evaluate")
 def evaluate(
     data: Data,
     weights: Weights = None,
@@ -77,12 +79,11 @@ def evaluate(
     from worker.lab.evaluation.alterations import Filter, Variant, VariantParameters
     from worker.lab.evaluation.bootstrap import Bootstrap
     from worker.lab.evaluation.evaluate import evaluate as run
-    from worker.lab.evaluation.html import require_extra, require_folder
+    from worker.lab.evaluation.html import require_folder
     from worker.lab.evaluation.items import Options
     from worker.lab.evaluation.scorer import open_scorer
     from worker.lab.evaluation.scoring import Treatment, tasks_of
 
-    require_extra()
     settings = load_settings()
     chosen_rule, chosen_aggregate = decision_of(settings, rule, aggregate)
     options = Options(

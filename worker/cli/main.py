@@ -15,6 +15,7 @@ from worker.cli import (
     demo,
     doctor,
     evaluate,
+    health,
     policy,
     show,
     stability,
@@ -47,6 +48,7 @@ app.command("stability")(stability.stability)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("doctor")(doctor.doctor)
+app.command("health")(health.health)
 app.add_typer(backlog.app, name="backlog")
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")

@@ -13,6 +13,7 @@ from rich.table import Table
 from schema.verdict import verdict_document
 from worker.cli.output import coloured, out, print_json
 from worker.errors import ErrorCode, PermanentError, printable
+from worker.extras import require_extra
 from worker.settings import Settings, load_settings
 from worker.store import CheckDetails, Store
 
@@ -53,6 +54,7 @@ def check_document(view: CheckDetails) -> dict[str, Any]:
 
 def draw_overlay(view: CheckDetails, settings: Settings) -> bytes:
     """The check's map drawn on its image, as PNG. Raises `PermanentError` when there is no map or the image changed."""
+    require_extra("worker", what="--overlay")
     from worker.intake.decode import decode
     from worker.intake.sources import read
     from worker.localization import overlay_png

@@ -12,6 +12,7 @@ from worker.cli.check import files_in, read_local, with_some_weights
 from worker.cli.evaluate import split_names
 from worker.cli.output import notes, out, print_json, progress_bar, table
 from worker.errors import ErrorCode, InputDataError
+from worker.extras import needs
 from worker.intake.sources import display_path
 from worker.settings import load_settings
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from worker.lab.evaluation.stability import Summary
 
 
+@needs("worker", "evaluate")
 def stability(
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     weights: Annotated[
@@ -36,13 +38,12 @@ def stability(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
     """Examine each image as it is and altered, and report how much the verdict depends on the alteration."""
-    from worker.lab.evaluation.html import require_extra, require_folder
+    from worker.lab.evaluation.html import require_folder
     from worker.lab.evaluation.stability import ImageOutcomes, examine_all, open_network, summarize
     from worker.lab.evaluation.stability_report import stability_document, write_report
     from worker.pipeline.examine import Examiner
     from worker.policy.policy import load_policies
 
-    require_extra()
     overrides = {"weights": weights, "policy_file": policy}
     settings = with_some_weights(load_settings(**{key: value for key, value in overrides.items() if value is not None}))
     files = [file for path in images for file in files_in(path)]

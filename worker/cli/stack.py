@@ -21,6 +21,7 @@ from worker.settings import PREFIX, Settings, load_settings
 from worker.store import Store, migrate
 
 SETUP_EXIT_CODE = 2
+_PROGRAM = __name__.removesuffix(".cli.stack")  # `worker`, and in an installation the package it lies in, too
 _STOP_MARGIN = 15.0
 """Seconds beyond its grace time after which a worker is killed."""
 
@@ -45,7 +46,7 @@ class WorkerProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "worker", "worker", "--attended"],
+            [sys.executable, "-m", _PROGRAM, "worker", "--attended"],
             env=self._environment,
             stdin=subprocess.PIPE,  # its end tells the worker that this process is gone, even by kill -9
             stdout=self._log,

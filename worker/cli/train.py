@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from worker.cli.output import out
+from worker.extras import needs
 from worker.settings import load_settings
 
 
+@needs("worker")
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe file (TOML); docs/training.md lists its keys.")],
 ) -> None:

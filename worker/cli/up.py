@@ -11,10 +11,12 @@ import typer
 
 from worker.cli.check import with_some_weights
 from worker.cli.output import notes
+from worker.extras import needs
 from worker.log import configure_logging
 from worker.settings import SERVICES_FILE, STATE_DIRECTORY, load_settings
 
 
+@needs("worker", "embedded")
 def up(
     root: Annotated[
         list[Path] | None, typer.Option(help="A folder under which images may be read; by default this one.")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.output import notes, out, print_json
+from worker.extras import needs
 from worker.settings import load_settings
 
 app = typer.Typer(help="Weights of the detector.", no_args_is_help=True)
@@ -19,6 +20,7 @@ Target = Annotated[
 
 
 @app.command()
+@needs("worker", "hub")
 def pull(to: Target = None) -> None:
     """Download the pinned release from its hub and import it (needs the extra `hub`)."""
     from worker.detector.paths import pulled_weights
@@ -30,6 +32,7 @@ def pull(to: Target = None) -> None:
 
 
 @app.command("import")
+@needs("worker")
 def import_(
     source: Annotated[Path, typer.Argument(help="The released TorchScript file, SuSy.pt.")],
     to: Target = None,
@@ -45,6 +48,7 @@ def import_(
 
 
 @app.command()
+@needs("worker")
 def info(
     path: Annotated[Path | None, typer.Argument(help="A weights file; default: the configured one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,

@@ -10,9 +10,11 @@ from typing import Annotated
 
 import typer
 
+from worker.extras import needs
 from worker.settings import load_settings
 
 
+@needs("worker")
 def worker(
     attended: Annotated[bool, typer.Option(hidden=True, help="Stop when standard input ends.")] = False,
 ) -> None:

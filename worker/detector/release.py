@@ -24,6 +24,7 @@ from worker.detector.parity import LARGEST_DIFFERENCE, largest_difference, verif
 from worker.detector.torchscript import file_digest, load_torchscript
 from worker.detector.weights import WeightsInfo, count_parameters, fill, invalid, save_weights
 from worker.errors import ConfigurationError, ErrorCode, SetupError
+from worker.extras import require_extra
 
 
 @dataclass(frozen=True)
@@ -280,10 +281,7 @@ def _refused(why: str) -> SetupError:
 
 
 def _hub_library() -> Any:
-    try:
-        import huggingface_hub.constants  # the package loads its modules lazily
-    except ImportError as error:
-        raise ConfigurationError(
-            ErrorCode.MISSING_EXTRA, "downloading weights needs huggingface_hub: pip install 'susy-worker[hub]'"
-        ) from error
+    require_extra("hub", what="downloading weights")
+    import huggingface_hub.constants  # the package loads its modules lazily
+
     return huggingface_hub

@@ -109,7 +109,7 @@ def load_policy(path: Path) -> Policy:
 
 def default_policy() -> Policy:
     """The built-in policy: a wide review band, and a person before every consequence."""
-    return _parse(files("worker.policy").joinpath("default.toml").read_text(), "default.toml")
+    return _parse(files(__package__).joinpath("default.toml").read_text(), "default.toml")
 
 
 def load_policies(default: Path | None, folder: Path | None) -> PolicySet:

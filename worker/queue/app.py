@@ -1,4 +1,4 @@
-"""The Celery app of a worker process: `susy worker`, or `celery -A worker.queue.app worker`."""
+"""The Celery app of a worker process: `susy worker`, or `celery -A susy_worker.celery worker`."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def make_app(settings: Settings) -> Celery:
         worker_pool="threads",
         worker_concurrency=settings.concurrency,
         worker_prefetch_multiplier=1,
-        worker_consumer="worker.queue.celery_app:Consumer",
+        worker_consumer=f"{__name__}:{Consumer.__name__}",
         # Attempts continue when the connection to Redis is lost: their verdicts do not depend on it.
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,

@@ -1,4 +1,4 @@
-"""Health checks for containers: `python -m worker.queue.health alive|worker|reconciler`; exit code 0 is healthy.
+"""Health checks for containers: `susy health alive|worker|reconciler`.
 
 `alive` (liveness) asks no server whether the worker's process runs and nothing in it is stuck: restart it if not.
 `worker` (readiness) asks through Redis whether the worker answers, and the ledger whether it takes the work that waits
@@ -10,13 +10,12 @@ Separate from `susy doctor`, which loads the weights: these checks run every hal
 from __future__ import annotations
 
 import socket
-import sys
 import time
 
 from schema.states import Lane
-from worker.errors import ErrorCode, SusyError, UnhealthyError
-from worker.queue.celery_app import make_app
-from worker.settings import Settings, load_settings
+from worker.errors import ErrorCode, UnhealthyError
+from worker.extras import require_extra
+from worker.settings import Settings
 from worker.store import Store
 
 ANSWER_WITHIN = 5.0
@@ -46,6 +45,7 @@ def check_alive(settings: Settings) -> None:
 
 def check_worker(settings: Settings) -> None:
     """Return when the worker of this host answers through Redis, and takes the checks that wait for it."""
+    require_extra("worker", what="the worker's check")
     lanes = _served_lanes(settings)
     with Store(settings.require_database_url(), pool_size=1) as store:
         if _idle_while_work_waits(store, lanes, settings):
@@ -60,6 +60,8 @@ def _served_lanes(settings: Settings) -> list[Lane]:
 
     `live` always counts: a worker that has lost its queues does not know it any more. `backfill` can be paused.
     """
+    from worker.queue.celery_app import make_app
+
     name = f"celery@{socket.gethostname()}"
     with make_app(settings) as app:
         answers = app.control.broadcast("active_queues", destination=[name], reply=True, timeout=ANSWER_WITHIN)
@@ -94,26 +96,3 @@ def check_reconciler(settings: Settings) -> None:
         store.ping()
     with settings.require_redis().client(timeout=ANSWER_WITHIN) as client:
         client.ping()
-
-
-CHECKS = {"alive": check_alive, "worker": check_worker, "reconciler": check_reconciler}
-
-
-def main(arguments: list[str]) -> int:
-    """Run the named check. Exit codes: 0 healthy, 1 unhealthy, 2 wrong usage."""
-    if len(arguments) != 1 or arguments[0] not in CHECKS:
-        print(f"usage: python -m worker.queue.health {'|'.join(CHECKS)}", file=sys.stderr)
-        return 2
-    try:
-        CHECKS[arguments[0]](load_settings())
-    except SusyError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except Exception as error:  # noqa: BLE001 (clients raise many kinds, whose text may contain a password)
-        print(f"the check failed with {type(error).__name__}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

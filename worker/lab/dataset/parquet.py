@@ -17,7 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from worker.errors import ConfigurationError, ErrorCode, InputDataError
+from worker.errors import ErrorCode, InputDataError
+from worker.extras import require_extra
 from worker.lab.dataset.entries import SPLIT_NAMES, Dataset, Entry, file_fingerprint
 
 _SPLIT = re.compile(rf"(?:partial-)?({'|'.join(SPLIT_NAMES)})(?![a-z])")
@@ -86,13 +87,9 @@ def _entries(path: Path, file: Path) -> Iterator[Entry]:
 
 
 def _features(file: Path) -> Any:
-    try:
-        from datasets import Features
-    except ImportError as error:
-        raise ConfigurationError(
-            ErrorCode.MISSING_EXTRA,
-            "a data set in the Hub's layout needs datasets: pip install 'susy-worker[datasets]'",
-        ) from error
+    require_extra("datasets", what="a data set in the Hub's layout")
+    from datasets import Features
+
     with _opened(file) as opened:
         return Features.from_arrow_schema(opened.schema_arrow)
 
@@ -142,13 +139,10 @@ def _opened(path: Path) -> Iterator[Any]:
     Raises `ConfigurationError` (`missing_extra`) without pyarrow, and `InputDataError` (`data_invalid`) for a file that
     cannot be read, when it is opened or later.
     """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ConfigurationError(
-            ErrorCode.MISSING_EXTRA, "reading Parquet needs pyarrow: pip install 'susy-worker[datasets]'"
-        ) from error
+    require_extra("datasets", what="reading Parquet")
+    import pyarrow
+    import pyarrow.parquet
+
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             yield file

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import ConfigurationError, ErrorCode
+from worker.extras import require_extra
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -34,16 +34,6 @@ _STYLE = {
 }
 
 
-def require_extra() -> None:
-    """Raise `ConfigurationError` (`missing_extra`) unless the libraries for figures and plots are installed."""
-    missing = [name for name in ("sklearn", "scipy", "matplotlib", "jinja2") if find_spec(name) is None]
-    if missing:
-        raise ConfigurationError(
-            ErrorCode.MISSING_EXTRA,
-            f"evaluation and its reports need {', '.join(missing)}: pip install 'susy-worker[evaluate]'",
-        )
-
-
 def require_folder(folder: Path) -> Path:
     """`folder`, created if it does not exist: called before hours of scoring, not after them.
 
@@ -64,11 +54,11 @@ def render(template_name: str, **context: Any) -> str:
     A template extends `base.html` and fills its blocks `title`, `header` and `content`.
     Raises `ConfigurationError` (`missing_extra`) without Jinja.
     """
-    require_extra()
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    require_extra("evaluate", what="a report")
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("worker.lab.evaluation"),
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -82,7 +72,7 @@ def new_figure(width: float = 6.0, height: float = 4.0) -> Figure:
 
     Raises `ConfigurationError` (`missing_extra`) without matplotlib.
     """
-    require_extra()
+    require_extra("evaluate", what="a figure")
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from worker.errors import ConfigurationError, ErrorCode, SetupError
+from worker.errors import ErrorCode, SetupError
+from worker.extras import require_extra
 from worker.lab.training.recipe import refuse
 
 INTERVAL = 15
@@ -44,14 +45,11 @@ def metered(country: str) -> Iterator[Reading | None]:
     if not country:
         yield None
         return
-    try:
-        from codecarbon import OfflineEmissionsTracker
-        from codecarbon.input import DataSource
-        from codecarbon.output_methods.base_output import BaseOutput
-    except ImportError as error:
-        raise ConfigurationError(
-            ErrorCode.MISSING_EXTRA, "`carbon` needs codecarbon: pip install 'susy-worker[carbon]', or remove the key"
-        ) from error
+    require_extra("carbon", what="the recipe's key `carbon`")
+    from codecarbon import OfflineEmissionsTracker
+    from codecarbon.input import DataSource
+    from codecarbon.output_methods.base_output import BaseOutput
+
     if country not in DataSource().get_global_energy_mix_data():  # type: ignore[no-untyped-call]
         refuse("carbon", f'must be the three letters of a country, such as "ESP"; codecarbon does not know {country!r}')
 
