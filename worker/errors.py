@@ -15,7 +15,7 @@ class ErrorCode(StrEnum):
     NOT_FOUND = "not_found"
     """The source names nothing that exists."""
     NOT_A_FILE = "not_a_file"
-    """The source is a folder, a device or another thing without image bytes."""
+    """The path names a folder, a device or another thing that is not a regular file."""
     OUTSIDE_ROOTS = "outside_roots"
     """The path, or what its links lead to, lies under none of `SUSY_IMAGE_ROOTS`."""
     UNSUPPORTED_SOURCE = "unsupported_source"

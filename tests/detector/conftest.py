@@ -23,12 +23,12 @@ def released(susy: SuSy, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiles() -> torch.Tensor:
-    """float32 [12, 3, 224, 224]."""
-    return parity_tiles()
+    """float32 [16, 3, 224, 224] in 0..1."""
+    return parity_tiles().float().div_(255)
 
 
 @pytest.fixture(scope="session")
 def answers(susy: SuSy, tiles: torch.Tensor) -> torch.Tensor:
-    """What `susy` says of `tiles`, float32 [12, 6]."""
+    """What `susy` says of `tiles`, float32 [16, 6]."""
     with torch.inference_mode():
         return susy(tiles)

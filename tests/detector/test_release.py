@@ -1,5 +1,9 @@
+import copy
 import hashlib
+import os
 import pickle
+import stat
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,18 +14,19 @@ from torch import Tensor, nn
 
 from tests.support.released import Released, load_script, random_susy, save_released, save_script
 from worker.detector.model import SuSy
-from worker.detector.parity import LARGEST_DIFFERENCE, verify_golden
+from worker.detector.parity import LARGEST_DIFFERENCE, LARGEST_LOGIT_DIFFERENCE, verify_golden
 from worker.detector.release import RELEASE, import_release, own_tensors
+from worker.detector.torchscript import IMPORT_LIMITS, Limits
 from worker.detector.weights import count_parameters, load_weights
 from worker.errors import ErrorCode, SetupError
 
 UNUSED_CLASSIFIER = 512 * 1000 + 1000
 
 
-def refusal(source: Path, tmp_path: Path, sha256: str | None = None) -> str:
+def refusal(source: Path, tmp_path: Path, sha256: str | None = None, limits: Limits = IMPORT_LIMITS) -> str:
     target = tmp_path / "target.safetensors"
     with pytest.raises(SetupError) as caught:
-        import_release(source, target, sha256=sha256)
+        import_release(source, target, sha256=sha256, limits=limits)
     assert caught.value.code == ErrorCode.WEIGHTS_INVALID
     assert str(source) in caught.value.message
     assert "\n" not in str(caught.value)
@@ -65,6 +70,7 @@ def test_imported_weights_answer_as_the_released_file_does(
     assert info.provenance["source_sha256_expected"] is None  # imported unpinned, and the weights say so
     assert info.provenance["released_parameters"] == 12_658_974
     assert info.provenance["largest_difference"] <= LARGEST_DIFFERENCE
+    assert info.provenance["largest_logit_difference"] <= LARGEST_LOGIT_DIFFERENCE
     assert info.provenance["left_out"] == [f"feature_extractor.resnet_model.fc.{kind}" for kind in ("bias", "weight")]
 
 
@@ -92,7 +98,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    assert "Is a directory" in refusal(tmp_path / "folder", tmp_path)
+    assert "it is a folder" in refusal(tmp_path / "folder", tmp_path)
 
 
 @pytest.mark.parametrize("kept", [100, 1_000_000, -1])
@@ -148,7 +154,7 @@ def test_another_hash_is_refused_with_both_before_anything_is_run(tmp_path: Path
 
 def test_another_network_is_refused(tmp_path: Path) -> None:
     source = save_script(tmp_path / "other.pt", nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU()))
-    assert "is of another network: it has a tensor 0.weight" in refusal(source, tmp_path)
+    assert "is of another network: it has a tensor 0.bias" in refusal(source, tmp_path)
 
 
 def test_a_network_with_other_classes_is_refused(tmp_path: Path) -> None:
@@ -190,6 +196,81 @@ def test_a_program_that_answers_with_no_probabilities_is_refused(susy: SuSy, tmp
 def test_a_program_that_fails_on_some_batch_is_refused(susy: SuSy, tmp_path: Path) -> None:
     source = save_script(tmp_path / "one.pt", OneTileOnly(susy))
     assert "fails on 2 tiles of 224×224" in refusal(source, tmp_path)
+
+
+def test_a_program_whose_answers_are_all_0_and_1_is_refused(susy: SuSy, tmp_path: Path) -> None:
+    """Whatever its layers are, such answers say nothing of them."""
+    saturated = copy.deepcopy(susy)
+    with torch.no_grad():
+        saturated.fc3.bias[5] += 200
+    save_released(tmp_path / "saturated.pt", saturated)
+    assert "so near 0 and 1 that" in refusal(tmp_path / "saturated.pt", tmp_path)
+
+
+class DropsOut(Released):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.softmax(self.mlp(nn.functional.dropout(self.feature_extractor(x), 0.5, training=True)))
+
+
+def test_a_program_with_dropout_left_on_is_refused(susy: SuSy, tmp_path: Path) -> None:
+    source = save_script(tmp_path / "drops.pt", DropsOut(susy))
+    assert "answers the same tile differently" in refusal(source, tmp_path)
+
+
+class Endless(Released):
+    def forward(self, x: Tensor) -> Tensor:
+        while bool(x.sum() >= 0):
+            x = x + 1
+        return x
+
+
+def test_an_endless_program_is_ended(susy: SuSy, tmp_path: Path) -> None:
+    source = save_script(tmp_path / "endless.pt", Endless(susy))
+    assert "did not finish within 20 s" in refusal(source, tmp_path, limits=Limits(seconds=20))
+
+
+def test_a_record_shorter_than_its_tensor_is_refused(released: Path, tmp_path: Path) -> None:
+    source = tmp_path / "short.pt"
+    with zipfile.ZipFile(released) as archive, zipfile.ZipFile(source, "w") as short:
+        for name in archive.namelist():
+            data = archive.read(name)
+            short.writestr(name, data[:1000] if name.endswith("/data/0") else data)
+    assert "the record data/0 has 1,000 bytes, its tensor needs more" in refusal(source, tmp_path)
+
+
+def test_a_file_that_unpacks_to_more_than_allowed_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("constants.pkl", "data.pkl", "data/0", "data/1"):
+            archive.writestr(f"archive/{name}", bytes(200_000_000) if name == "data/0" else bytes(100_000_000))
+    assert source.stat().st_size < 1_000_000
+    assert "unpacks to more than 256,000,000 bytes" in refusal(source, tmp_path)
+
+
+def test_a_file_larger_than_allowed_is_not_read(tmp_path: Path) -> None:
+    source = tmp_path / "large.pt"
+    with source.open("wb") as file:
+        file.truncate(10_000_000_000)
+    assert "it has more than 256,000,000 bytes" in refusal(source, tmp_path)
+
+
+def test_a_named_pipe_and_a_device_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "it is a named pipe" in refusal(tmp_path / "pipe", tmp_path)
+    assert "it is a device" in refusal(Path("/dev/zero"), tmp_path)
+
+
+def test_only_a_regular_file_is_replaced_and_that_is_checked_first(released: Path, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(b"kept")
+    (tmp_path / "link").symlink_to("kept")
+    os.mkfifo(tmp_path / "pipe")
+    for target in (tmp_path / "link", tmp_path / "pipe", tmp_path):
+        with pytest.raises(SetupError, match="only a regular file is replaced") as caught:
+            import_release(tmp_path / "nothing.pt", target)
+        assert caught.value.code is ErrorCode.NOT_A_FILE
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "kept").read_bytes() == b"kept"
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -106,8 +107,8 @@ def save_script(path: Path, module: nn.Module) -> Path:
     return path
 
 
-def load_script(path: Path) -> torch.jit.ScriptModule:
-    """The TorchScript program at `path`, as it is."""
+def load_script(path: Path | BinaryIO) -> torch.jit.ScriptModule:
+    """The TorchScript program at `path`, or in an open file, as it is."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return torch.jit.load(path)

@@ -1,12 +1,13 @@
 """How the authors' released file becomes a weights file of susy-worker: downloaded, checked, imported.
 
-The released file is a TorchScript program that contains its weights. It is run once, on the same tiles as our own
-network. Only if both give the same answers are its tensors written to a safetensors file; after that, the program is
-not needed.
+The released file is a TorchScript program that contains its weights. It is run once, in a process of its own with
+limits, on the same tiles as our own network. Only if both give the same answers are its tensors written to a
+safetensors file; after that, the program is not needed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -20,11 +21,13 @@ import torch
 from torch import Tensor
 
 from worker.detector.model import SuSy
-from worker.detector.parity import LARGEST_DIFFERENCE, largest_difference, verify_golden
-from worker.detector.torchscript import file_digest, load_torchscript
+from worker.detector.parity import LARGEST_DIFFERENCE, LARGEST_LOGIT_DIFFERENCE, compare, verify_golden
+from worker.detector.torchscript import IMPORT_LIMITS, Limits, TorchScriptProgram
+from worker.detector.torchscript_archive import shown
 from worker.detector.weights import WeightsInfo, count_parameters, fill, invalid, save_weights
 from worker.errors import ConfigurationError, ErrorCode, SetupError
 from worker.extras import require_extra
+from worker.files import read_regular_file, require_replaceable
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,10 @@ def pull(
     `HF_ENDPOINT`, or the hub itself). `report` receives one line per step. No token is sent.
 
     Raises `ConfigurationError`: `missing_extra` without `huggingface_hub`, `weights_invalid` when the file cannot be
-    downloaded or is not the released one. `target` then stays as it was.
+    downloaded or is not the released one, `not_a_file` when `target` is something else than a regular file. `target`
+    then stays as it was.
     """
+    require_replaceable(target)
     hub = _hub_library()
     endpoint = (endpoint or str(hub.constants.ENDPOINT)).rstrip("/")
     host = urlsplit(endpoint).hostname or endpoint
@@ -119,6 +124,8 @@ def pull(
     expected = release.sha256 or published.sha256
     if published.sha256 != expected:
         raise _refused(f"{host} offers {release.filename} with SHA-256 {published.sha256}, not the pinned {expected}")
+    if (published.size or 0) > IMPORT_LIMITS.file_bytes:
+        raise _refused(f"{host} offers {release.filename} with more than {IMPORT_LIMITS.file_bytes:,} bytes")
 
     with tempfile.TemporaryDirectory(prefix="susy-weights-") as folder:
 
@@ -165,28 +172,35 @@ def import_release(
     version: str | None = None,
     golden_patch: Path | None = None,
     origin: Mapping[str, Any] | None = None,
+    limits: Limits = IMPORT_LIMITS,
 ) -> WeightsInfo:
     """Turn the TorchScript file `source` into the weights file `target`.
 
     A TorchScript file is a program. With `sha256` (or the release's own), its digest is compared before the program
     runs; without, the weights file records that nothing was compared. `golden_patch` is the release's published patch,
     if available. `version` defaults to the first twelve digits of the file's digest. `origin` is added to the recorded
-    provenance.
+    provenance. `limits` bounds what the program may use.
 
     Raises `ConfigurationError` (`weights_invalid`) for a file that is missing, truncated, not TorchScript, of another
-    hash or of another network; `target` then stays as it was.
+    hash or of another network, and for a program that crashes, hangs or exceeds its limits; (`not_a_file`) when
+    `target` is something else than a regular file. `target` then stays as it was.
     """
-    digest = file_digest(source)
+    require_replaceable(target)
+    try:
+        content = read_regular_file(source, limits.file_bytes)
+    except OSError as error:
+        raise invalid(source, f"cannot be read: {error.strerror}") from error
+    digest = hashlib.sha256(content).hexdigest()
     expected = (sha256 or release.sha256 or "").lower() or None
     if expected is not None and digest != expected:
         raise invalid(source, f"has SHA-256 {digest}, not {expected} as expected; it was not run")
-    original = load_torchscript(source)
-    tensors = dict(original.state_dict())
-    unused = sorted(key for key in tensors if key.startswith(_UNUSED))
 
-    model = SuSy(len(release.classes)).eval()
-    fill(model, own_tensors(tensors, of=source), of=str(source))
-    difference = largest_difference(original, model, of=source)
+    with TorchScriptProgram(content, source, limits) as original:
+        tensors = original.state()
+        unused = sorted(key for key in tensors if key.startswith(_UNUSED))
+        model = SuSy(len(release.classes)).eval()
+        fill(model, own_tensors(tensors, of=source), of=source)
+        parity = compare(original.answer, model, of=source)
     golden_difference = None
     if golden_patch is not None and release.golden is not None:
         golden_difference = verify_golden(
@@ -204,8 +218,10 @@ def import_release(
             "source_sha256_expected": expected,
             "released_parameters": count_parameters(model) + sum(tensors[key].numel() for key in unused),
             "left_out": unused,
-            "largest_difference": difference,
+            "largest_difference": parity.probability,
             "largest_difference_allowed": LARGEST_DIFFERENCE,
+            "largest_logit_difference": parity.logit,
+            "largest_logit_difference_allowed": LARGEST_LOGIT_DIFFERENCE,
             "golden_difference": golden_difference,
             "torch": str(torch.__version__),
             **(origin or {}),
@@ -225,7 +241,7 @@ def own_tensors(released: Mapping[str, Tensor], *, of: Path) -> dict[str, Tensor
             continue
         prefix = next((prefix for prefix in _OWN_PREFIX if key.startswith(prefix)), None)
         if prefix is None:
-            raise invalid(of, f"is of another network: it has a tensor {key}")
+            raise invalid(of, f"is of another network: it has a tensor {shown(key)}")
         name = _OWN_PREFIX[prefix] + key.removeprefix(prefix)
         if name in own and not torch.equal(own[name], tensor):
             raise invalid(of, f"contradicts itself: {key} and its other name have different values")

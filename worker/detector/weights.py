@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from worker.detector.model import SuSy
 from worker.errors import ConfigurationError, ErrorCode, SetupError
-from worker.files import write_atomically
+from worker.files import read_regular_file, write_atomically
 
 FORMAT = "susy-worker/weights/1"
+MAX_FILE_BYTES = 256_000_000
+"""Five times the size of the released network in float32."""
+MAX_CLASSES = 1000
+DTYPES = (torch.float16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ def save_weights(
 ) -> WeightsInfo:
     """Write `model` and its temperature to `path` (atomically) with its metadata; `dtype` float16 halves the file.
 
-    Raises `ConfigurationError`: `weights_invalid` when a value is not finite in `dtype` or the temperature is not a
-    finite number above 0, `disk_full` when the file cannot be written.
+    Raises `ConfigurationError`: `weights_invalid` when a value is not finite in `dtype`, the temperature is not a
+    finite number above 0, or a name is not printable; `not_a_file` and `disk_full` as `write_atomically` does.
     """
     tensors = {
         key: tensor.detach().cpu().to(dtype).contiguous()
@@ -67,6 +71,10 @@ def save_weights(
     }
     if overflowing := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise invalid(path, f"was not written: {overflowing[0]} is not finite as {dtype}")
+    try:
+        _check_names(name, version, classes)
+    except ValueError as error:
+        raise invalid(path, f"was not written: {error}") from error
     if not _is_temperature(model.temperature):
         raise invalid(path, f"was not written: temperature {model.temperature} is not a finite number above 0")
     digest = _digest(tensors, classes, model.temperature)
@@ -92,13 +100,24 @@ def load_weights(path: Path) -> tuple[SuSy, WeightsInfo]:
     Raises `ConfigurationError` (`weights_invalid`) for a file that is missing, truncated, altered or of another
     network.
     """
-    if not path.is_file():
+    tensors, info = _read(path)
+    model = SuSy(len(info.classes))
+    fill(model, tensors, of=path)
+    model.temperature = info.temperature
+    return model.eval(), replace(info, parameters=count_parameters(model))
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], WeightsInfo]:
+    """The tensors and metadata of a file, consistent with each other; the parameters are not counted yet."""
+    if not path.exists():
         raise invalid(path, "does not exist; run `susy weights pull`, or set SUSY_WEIGHTS to a weights file")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-    except (SafetensorError, OSError) as error:
+        content = read_regular_file(path, MAX_FILE_BYTES)  # not mapped: a mapped file that is cut ends the process
+        tensors = load(content)
+        metadata = _metadata(content)
+    except OSError as error:
+        raise invalid(path, f"cannot be read: {error.strerror}") from error
+    except (SafetensorError, KeyError, ValueError) as error:
         raise invalid(path, f"is truncated or not a safetensors file ({error}); fetch it again") from error
     if metadata.get("format") != FORMAT:
         raise invalid(path, "was not written by susy-worker; import a released file with `susy weights import`")
@@ -107,23 +126,25 @@ def load_weights(path: Path) -> tuple[SuSy, WeightsInfo]:
         info = WeightsInfo(
             name=metadata["name"],
             version=metadata["version"],
-            classes=tuple(json.loads(metadata["classes"])),
+            classes=tuple(_checked(json.loads(metadata["classes"]), list)),
             sha256=metadata["sha256"],
             parameters=0,
-            provenance=json.loads(metadata["provenance"]),
+            provenance=_checked(json.loads(metadata["provenance"]), dict),
             temperature=float(metadata.get("temperature", 1)),  # files written before temperatures existed lack it
         )
-    except (KeyError, ValueError, TypeError) as error:
+        _check_names(info.name, info.version, info.classes)
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise invalid(path, f"has damaged metadata ({error}); fetch it again") from error
     if not _is_temperature(info.temperature):
         raise invalid(path, f"has temperature {info.temperature}, not a finite number above 0; fetch it again")
+    for key, tensor in tensors.items():
+        if tensor.dtype not in DTYPES:
+            raise invalid(path, f"has a tensor {key[:100]} of type {tensor.dtype}, not one of floating point numbers")
     if _digest(tensors, info.classes, info.temperature) != info.sha256:
         raise invalid(path, "was altered: tensors, classes or temperature do not match its digest; fetch it again")
-
-    model = SuSy(len(info.classes))
-    fill(model, tensors, of=str(path))
-    model.temperature = info.temperature
-    return model.eval(), replace(info, parameters=count_parameters(model))
+    if infinite := [key for key, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise invalid(path, f"has values that are not finite, first in {infinite[0][:100]}")
+    return tensors, info
 
 
 def rewrite_weights(
@@ -139,9 +160,10 @@ def rewrite_weights(
     Name, version and classes are kept; so are the temperature and the tensors' dtype unless given. Raises
     `ConfigurationError` as `load_weights` and `save_weights` do.
     """
-    model, info = load_weights(source)
-    if temperature is not None:
-        model.temperature = temperature
+    tensors, info = _read(source)
+    model = SuSy(len(info.classes))
+    fill(model, tensors, of=source)
+    model.temperature = info.temperature if temperature is None else temperature
     return save_weights(
         target,
         model,
@@ -149,7 +171,7 @@ def rewrite_weights(
         version=info.version,
         classes=info.classes,
         provenance={**info.provenance, **added},
-        dtype=dtype or _stored_dtype(source),
+        dtype=dtype or next(iter(tensors.values())).dtype,
     )
 
 
@@ -181,10 +203,26 @@ def invalid(what: Path | str, why: str) -> SetupError:
     return ConfigurationError(ErrorCode.WEIGHTS_INVALID, f"weights file {what} {why}")
 
 
-def _stored_dtype(path: Path) -> torch.dtype:
-    with safe_open(path, framework="pt") as file:
-        dtype: torch.dtype = file.get_tensor(next(iter(file.keys()))).dtype
-    return dtype
+def _metadata(content: bytes) -> dict[str, str]:
+    """The metadata in the header of a safetensors file, whose header has been found to be valid."""
+    length = int.from_bytes(content[:8], "little")
+    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return metadata
+
+
+def _checked(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r:.100} instead of a {kind.__name__}")
+    return value
+
+
+def _check_names(name: str, version: str, classes: Sequence[str]) -> None:
+    """Raise `ValueError` for names that cannot be shown on a terminal or stored in the database."""
+    for text in (name, version, *classes):
+        if not text or not isinstance(text, str) or not text.isprintable():
+            raise ValueError(f"{text!r:.100} is not a printable name")
+    if not 2 <= len(set(classes)) == len(classes) <= MAX_CLASSES:
+        raise ValueError(f"it must have 2 to {MAX_CLASSES} classes of different names")
 
 
 def _is_temperature(number: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,19 +11,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from schema.scan import TILE, ModelIdentity
 from worker.detector.detector import choose_device, prepare
 from worker.detector.engine import CPU_BATCH, CUDA_BATCH, Tile
 from worker.detector.model import SuSy
 from worker.detector.release import RELEASE, own_tensors
-from worker.detector.torchscript import file_digest, load_torchscript
+from worker.detector.torchscript import Limits, TorchScriptProgram
 from worker.detector.weights import fill, invalid, load_weights
 from worker.errors import ConfigurationError, ErrorCode, SetupError
+from worker.files import read_regular_file
 
 SMALLEST_PROBABILITY = 1e-12
 """Probabilities of a TorchScript program are raised to this before their logarithm is taken."""
+PROGRAM_LIMITS = Limits(file_bytes=4_000_000_000, memory_bytes=16_000_000_000, seconds=600)
+"""What a TorchScript program may use: more than the released one needs, for other detectors are larger."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +87,9 @@ def open_scorer(
     """The network in `path`: a weights file of susy-worker (`.safetensors`), or else a TorchScript program that maps
     float32 [N, 3, 224, 224] in 0..1 to probabilities [N, C].
 
-    A TorchScript file is a program, and it is run: open only files you trust. It carries no class names: they are the
-    released six when it is SuSy as released, and otherwise `classes`, the authentic one first. `batch` is by default
-    that of a worker on this device.
+    A TorchScript file is a program, and it is run, in a process of its own with limits (`worker.detector.torchscript`).
+    It carries no class names: they are the released six when it is SuSy as released, and otherwise `classes`, the
+    authentic one first. `batch` is by default that of a worker on this device.
 
     Raises `ConfigurationError` (`weights_invalid`, `device_unavailable`, or `settings` when class names are missing or
     do not fit).
@@ -115,17 +119,18 @@ def _open_weights(path: Path, device: torch.device, classes: Sequence[str] | Non
 
 
 def _open_program(path: Path, device: torch.device, classes: Sequence[str] | None, batch: int) -> Scorer:
-    digest = file_digest(path)
-    program = load_torchscript(path)
+    try:
+        content = read_regular_file(path, PROGRAM_LIMITS.file_bytes)
+    except OSError as error:
+        raise invalid(path, f"cannot be read: {error.strerror}") from error
+    program = TorchScriptProgram(content, path, PROGRAM_LIMITS, device)
     if classes is None and _is_susy(program, path):
         classes = RELEASE.classes
-    program.to(device)
 
     def network(tiles: Tensor) -> Tensor:
-        probabilities: Tensor = program(tiles.float().div_(255))
-        return probabilities.float().clamp_min(SMALLEST_PROBABILITY).log()
+        return program.answer(tiles.cpu()).clamp_min(SMALLEST_PROBABILITY).log()
 
-    outputs = _number_of_outputs(program, device, path)
+    outputs = _number_of_outputs(program, path)
     if classes is None:
         raise ConfigurationError(
             ErrorCode.SETTINGS,
@@ -136,29 +141,23 @@ def _open_program(path: Path, device: torch.device, classes: Sequence[str] | Non
         raise ConfigurationError(
             ErrorCode.SETTINGS, f"--classes names {len(classes)} classes, but weights file {path} has {outputs}"
         )
+    digest = hashlib.sha256(content).hexdigest()
     return Scorer(ModelIdentity(path.stem, digest, tuple(classes)), 1.0, False, device, network, batch)
 
 
-def _number_of_outputs(program: nn.Module, device: torch.device, path: Path) -> int:
-    """The number of classes, after checking on two uniform tiles that the program answers with probabilities."""
-    tiles = torch.tensor([0.0, 0.5], device=device).view(2, 1, 1, 1).expand(2, 3, TILE, TILE).contiguous()
-    with torch.inference_mode():
-        try:
-            answer = program(tiles)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise invalid(path, f"fails on 2 tiles of {TILE}×{TILE} ({reason})") from error
-    if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != 2 or answer.shape[1] < 2:
+def _number_of_outputs(program: TorchScriptProgram, path: Path) -> int:
+    """The number of classes, after checking on two flat tiles that the program answers with probabilities."""
+    answer = program.answer(torch.tensor([0, 128], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, TILE, TILE))
+    if answer.ndim != 2 or len(answer) != 2 or answer.shape[1] < 2:
         raise invalid(path, "does not answer with one row of class probabilities per tile")
-    answer = answer.float()
     if not bool((answer >= 0).all()) or not bool(((answer.sum(dim=1) - 1).abs() < 1e-3).all()):
         raise invalid(path, "does not answer with probabilities (rows that sum to 1); put softmax inside the program")
     return int(answer.shape[1])
 
 
-def _is_susy(program: nn.Module, path: Path) -> bool:
+def _is_susy(program: TorchScriptProgram, path: Path) -> bool:
     try:
-        fill(SuSy(len(RELEASE.classes)), own_tensors(program.state_dict(), of=path), of=str(path))
+        fill(SuSy(len(RELEASE.classes)), own_tensors(program.state(), of=path), of=path)
     except SetupError:
         return False
     return True

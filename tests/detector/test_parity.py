@@ -1,0 +1,180 @@
+"""What passes for the same network, and what cannot be told from another one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.support.released import random_susy
+from worker.demo import DEMO_WEIGHTS
+from worker.detector.model import SuSy
+from worker.detector.parity import LARGEST_DIFFERENCE, LARGEST_LOGIT_DIFFERENCE, Parity, compare, parity_tiles
+from worker.detector.weights import load_weights
+from worker.errors import ErrorCode, SetupError
+
+FILE = Path("SuSy.pt")
+
+
+def answers_of(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The network itself, asked once per tile."""
+    tiles = parity_tiles()
+    with torch.inference_mode():
+        answers = dict(zip(map(key, tiles), model(tiles.float().div(255)), strict=True))
+    return lambda tiles: torch.stack([answers[key(tile)] for tile in tiles])
+
+
+def key(tile: Tensor) -> bytes:
+    return tile.numpy().tobytes()
+
+
+def refusal(original: Callable[[Tensor], Tensor], model: SuSy) -> str:
+    with pytest.raises(SetupError) as caught:
+        compare(original, model, of=FILE)
+    assert caught.value.code is ErrorCode.WEIGHTS_INVALID
+    return caught.value.message
+
+
+def changed(susy: SuSy, change: Callable[[SuSy], object]) -> SuSy:
+    other = copy.deepcopy(susy)
+    with torch.no_grad():
+        change(other)
+    return other
+
+
+def test_sixteen_different_tiles_of_whole_levels() -> None:
+    tiles = parity_tiles()
+    assert (tiles.shape, tiles.dtype) == ((16, 3, 224, 224), torch.uint8)
+    assert len(tiles.flatten(1).unique(dim=0)) == 16
+    assert torch.equal(tiles, parity_tiles())
+
+
+def test_a_network_is_the_same_as_itself(susy: SuSy) -> None:
+    assert compare(answers_of(susy), susy, of=FILE) == Parity(
+        pytest.approx(0, abs=LARGEST_DIFFERENCE), pytest.approx(0, abs=LARGEST_LOGIT_DIFFERENCE)
+    )
+
+
+def test_weights_that_were_trained_can_be_compared() -> None:
+    """Every class of the demonstration weights varies; sure answers are no reason to refuse."""
+    model, _ = load_weights(DEMO_WEIGHTS)
+    compare(answers_of(model), model, of=FILE)
+    model.temperature /= 2
+    compare(answers_of(model), model, of=FILE)
+
+
+def saturate_one(model: SuSy) -> None:
+    model.fc3.bias[4] += 200
+
+
+def saturate_two(model: SuSy) -> None:
+    model.fc3.bias[:2] += 200
+
+
+def scale_up(model: SuSy) -> None:
+    model.fc3.weight.mul_(1000)
+
+
+@pytest.mark.parametrize("saturate", [saturate_one, saturate_two, scale_up])
+def test_answers_of_zeros_and_ones_cannot_be_compared(saturate: Callable[[SuSy], None], susy: SuSy) -> None:
+    saturated = changed(susy, saturate)
+    assert "so near 0 and 1 that" in refusal(answers_of(saturated), saturated)
+
+
+def sever_output(model: SuSy) -> None:
+    model.fc3.weight.zero_()
+
+
+def repeat_one_class(model: SuSy) -> None:
+    model.fc3.weight[:5] = model.fc3.weight[5]
+
+
+def sever_input(model: SuSy) -> None:
+    model.conv1.weight.zero_()
+
+
+def silence_hidden_layer(model: SuSy) -> None:
+    model.fc1.bias.fill_(-1e6)
+
+
+def nearly_sever_output(model: SuSy) -> None:
+    model.fc3.weight.mul_(1e-4)
+
+
+@pytest.mark.parametrize(
+    "sever", [sever_output, repeat_one_class, sever_input, silence_hidden_layer, nearly_sever_output]
+)
+def test_answers_that_do_not_depend_on_the_tile_cannot_be_compared(sever: Callable[[SuSy], None], susy: SuSy) -> None:
+    severed = changed(susy, sever)
+    assert "hardly depend on the tile" in refusal(answers_of(severed), severed)
+
+
+def test_one_class_that_always_wins_is_compared_by_the_others(susy: SuSy) -> None:
+    """The answers are 1 and tiny numbers; their logarithms say which network it is."""
+
+    def favour(model: SuSy) -> None:
+        model.fc3.bias[4] += 40
+
+    favoured = changed(susy, favour)
+    compare(answers_of(favoured), favoured, of=FILE)
+
+    def exchange(model: SuSy) -> None:
+        favour(model)
+        model.fc3.weight[[0, 1]] = model.fc3.weight[[1, 0]]
+
+    message = refusal(answers_of(changed(susy, exchange)), favoured)
+    assert "is of another network" in message
+    assert "differ from ours by 0," in message or "e-1" in message
+
+
+def test_another_network_is_refused(susy: SuSy) -> None:
+    assert "is of another network" in refusal(answers_of(random_susy(seed=5)), susy)
+
+
+Alteration = Callable[[Tensor, Tensor], Tensor]
+
+
+@pytest.fixture(scope="module")
+def answer(susy: SuSy) -> Callable[[Tensor], Tensor]:
+    return answers_of(susy)
+
+
+def where(chosen: Tensor, answer: Tensor, value: Tensor | float) -> Tensor:
+    return torch.where(chosen.view(-1, 1), value, answer)
+
+
+PROBABLY_NOT: dict[str, tuple[Alteration, str]] = {
+    "NaN for the black tile": (lambda tiles, p: where(tiles.flatten(1).amax(1) == 0, p, torch.nan), "does not answer"),
+    "NaN for the white tile": (
+        lambda tiles, p: where(tiles.flatten(1).amin(1) == 255, p, torch.nan),
+        "does not answer",
+    ),
+    "infinity": (lambda tiles, p: p + torch.inf, "does not answer"),
+    "below 0": (lambda tiles, p: p + torch.tensor([[0.5, -0.5, 0, 0, 0, 0]]), "does not answer"),
+    "a sum of 2": (lambda tiles, p: 2 * p, "does not answer"),
+    "another shape": (lambda tiles, p: p[..., None], "does not answer"),
+    "a class less": (lambda tiles, p: p[:, 1:], "does not answer"),
+    "a tile less": (lambda tiles, p: p[1:], "does not answer"),
+    "classes turned": (lambda tiles, p: p.roll(1, dims=1), "is of another network"),
+    "tiles turned": (lambda tiles, p: p.flip(0), "in another batch"),
+    "one tile alone": (lambda tiles, p: p.flip(1) if len(p) == 1 else p, "in another batch"),
+    "large batches": (lambda tiles, p: p.flip(1) if len(p) > 16 else p, "in another batch"),
+    "the mean of the batch": (lambda tiles, p: 0.9 * p + 0.1 * p.mean(0), "in another batch"),
+    "dropout": (
+        lambda tiles, p: torch.softmax(p.log() + torch.nn.functional.dropout(torch.ones_like(p), 0.5), 1),
+        "in another batch",
+    ),
+    "white tiles": (lambda tiles, p: where(tiles.flatten(1).amin(1) == 255, p, p.flip(1)), "is of another network"),
+    "constant": (lambda tiles, p: torch.full_like(p, 1 / 6), "is of another network"),
+}
+
+
+@pytest.mark.parametrize("kind", PROBABLY_NOT)
+def test_a_network_that_differs_anywhere_is_refused(kind: str, susy: SuSy, answer: Callable[[Tensor], Tensor]) -> None:
+    alter, words = PROBABLY_NOT[kind]
+    torch.manual_seed(1)
+    assert words in refusal(lambda tiles: alter(tiles, answer(tiles)), susy)
