@@ -1,5 +1,3 @@
-# syntax=docker/dockerfile:1
-
 ARG PYTHON=3.13
 
 FROM python:${PYTHON}-slim AS build
@@ -17,6 +15,8 @@ RUN if [ -n "$TORCH_INDEX" ]; then \
 COPY pyproject.toml README.md LICENSE ./
 COPY migrations migrations
 COPY schema schema
+COPY susy_worker susy_worker
+COPY tools tools
 COPY worker worker
 # hadolint ignore=DL3042
 RUN /opt/susy/bin/pip wheel --no-deps --wheel-dir /dist . \

@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: demo test chaos chaos-long chaos-mutations demo-weights lint clean
+.PHONY: demo test compose-test chaos chaos-long chaos-mutations demo-weights lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/susy demo
@@ -20,6 +20,10 @@ chaos: $(VENV)/.dev
 
 chaos-long: $(VENV)/.dev
 	CHAOS_SCALE=$(or $(CHAOS_SCALE),8) $(BIN)/python -m pytest -m chaos tests/chaos $(PYTEST_ARGS)
+
+# The compose file on the Docker engine that `docker info` finds, by the commands of docs/deployment.md.
+compose-test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m compose tests/deployment --exitfirst --verbose --capture=no --tb=short --durations=0 $(PYTEST_ARGS)
 
 # Each guard switched off in turn: the suite must notice.
 chaos-mutations: $(VENV)/.dev

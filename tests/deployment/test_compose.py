@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from worker.cli.main import app as cli
 from worker.queue.shutdown import RELEASE_TIMEOUT
-from worker.settings import Settings
+from worker.settings import Settings, facts, variable
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -28,16 +28,13 @@ COMPOSE: dict[str, Any] = YAML(typ="safe").load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OWN = [name for name, service in SERVICES.items() if "build" in service]
 ONE_SHOT = {"migrate", "weights"}
+OLD_NAMES = {variable(old) for field in Settings.model_fields.values() if (old := facts(field)["old_name"])}
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(:[?-])?([^}]*)\}")
 
 
 def seconds(duration: str) -> int:
     assert duration.endswith("s")
     return int(duration[:-1])
-
-
-def environment_names() -> set[str]:
-    return {name for service in SERVICES.values() for name in service.get("environment", {})}
 
 
 def example(commented: bool) -> dict[str, str]:
@@ -71,18 +68,32 @@ def test_every_variable_is_explained_in_the_example_environment() -> None:
     passed_on = {
         name for service in SERVICES.values() for name, value in service.get("environment", {}).items() if value is None
     }
-    assert named | passed_on == {*example(commented=False), *example(commented=True)}
+    explained = {*example(commented=False), *example(commented=True)}
+    assert explained - {"COMPOSE_PROFILES"} == (named | passed_on) - OLD_NAMES
 
 
-def test_every_setting_exists_and_the_examples_are_the_defaults() -> None:
-    fields = Settings.model_fields
-    for name in environment_names():
-        assert not name.startswith("SUSY_") or name.removeprefix("SUSY_").lower() in fields, name
-    for name, value in example(commented=True).items():
-        field = fields.get(name.removeprefix("SUSY_").lower()) if name.startswith("SUSY_") else None
-        if field is not None and field.default is not None:
-            checked = Settings(**{name.removeprefix("SUSY_").lower(): value})
-            assert getattr(checked, name.removeprefix("SUSY_").lower()) == field.default, name
+@pytest.mark.parametrize("name", sorted(set(OWN) - {"weights"}))
+def test_a_service_can_be_given_every_setting(name: str) -> None:
+    given = {key for key in SERVICES[name]["environment"] if key.startswith("SUSY_")}
+    assert given - OLD_NAMES == {variable(field) for field in Settings.model_fields}
+
+
+def test_names_of_the_version_before_reach_the_program_which_warns_of_them() -> None:
+    fixed = {"SUSY_ROOTS", "SUSY_POLICIES"}  # their settings have values here; the program refuses two
+    assert {name for name in SERVICES["worker"]["environment"] if name in OLD_NAMES} == OLD_NAMES - fixed
+
+
+def test_the_example_environment_names_every_setting_with_its_default() -> None:
+    named = {name: value for name, value in example(commented=True).items() if name.startswith("SUSY_")}
+    made_here = {"SUSY_DATABASE_URL", "SUSY_REDIS_URL"}
+    assert named.keys() == {variable(field) for field in Settings.model_fields} - made_here
+    for name, field in Settings.model_fields.items():
+        written = named.get(variable(name), "")
+        default = VARIABLE.fullmatch(str(SERVICES["worker"]["environment"][variable(name)]))
+        if default is not None and written:
+            assert written == default[3], name
+        elif field.default is not None and written:
+            assert getattr(Settings(**{name: written}), name) == field.default, name
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -129,20 +140,24 @@ def test_any_number_of_workers_can_run(name: str) -> None:
 
 
 def test_a_worker_is_given_more_time_to_stop_than_it_takes() -> None:
-    assert seconds(SERVICES["worker"]["stop_grace_period"]) > Settings().shutdown_grace + RELEASE_TIMEOUT
+    period = VARIABLE.fullmatch(SERVICES["worker"]["stop_grace_period"])
+    assert period is not None
+    assert seconds(period[3]) > Settings().shutdown_grace + RELEASE_TIMEOUT
 
 
-def test_images_are_mounted_read_only_where_workers_may_read() -> None:
+def test_images_and_policies_are_mounted_read_only_where_workers_look_for_them() -> None:
     for name in ("worker", "worker-gpu"):
-        images = next(volume for volume in SERVICES[name]["volumes"] if volume["type"] == "bind")
-        assert images["read_only"]
-        assert SERVICES[name]["environment"]["SUSY_IMAGE_ROOTS"] == images["target"]
+        targets = {volume["target"] for volume in SERVICES[name]["volumes"] if volume["read_only"]}
+        for setting in ("SUSY_IMAGE_ROOTS", "SUSY_POLICY_DIR"):
+            default = VARIABLE.fullmatch(SERVICES[name]["environment"][setting])
+            assert default is not None
+            assert default[3] in targets
 
 
 def test_the_gpu_worker_runs_only_when_asked_for() -> None:
     gpu = SERVICES["worker-gpu"]
     assert gpu["profiles"] == ["gpu"]
-    assert gpu["environment"]["SUSY_DEVICE"] == "cuda"
+    assert gpu["environment"]["SUSY_DEVICE"] == "${SUSY_DEVICE:-cuda}"
     (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
     assert device["capabilities"] == ["gpu"]
 

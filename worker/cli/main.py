@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
 import typer
@@ -58,6 +60,10 @@ app.add_typer(db.app, name="db")
 
 def run() -> None:
     """Run the command line. Exit codes: 0 done, 1 some item failed, 2 wrong usage or setup."""
+    if os.getpid() == 1:
+        # The kernel gives process 1 of a container no default action for SIGTERM. Without a handler, stopping a
+        # container that is still starting takes the whole grace period. Long-running commands install their own later.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     configure_logging(LogFormat.AUTO, "WARNING")  # for short commands; long-running ones follow their settings
     try:
         app()
