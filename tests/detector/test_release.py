@@ -154,7 +154,7 @@ def test_another_hash_is_refused_with_both_before_anything_is_run(tmp_path: Path
 
 def test_another_network_is_refused(tmp_path: Path) -> None:
     source = save_script(tmp_path / "other.pt", nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU()))
-    assert "is of another network: it has a tensor 0.bias" in refusal(source, tmp_path)
+    assert "is of another network: it has a tensor 0." in refusal(source, tmp_path)
 
 
 def test_a_network_with_other_classes_is_refused(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing(susy: SuSy, tmp_path: Path
     with pytest.raises(SetupError, match="cannot be written"):
         saved(tmp_path / "folder" / "susy", susy)
     (tmp_path / "taken").mkdir()
-    with pytest.raises(SetupError, match="cannot be written"):
+    with pytest.raises(SetupError, match="only a regular file is replaced"):
         saved(tmp_path / "taken", susy)
     assert {path.name for path in tmp_path.iterdir()} == {"folder", "taken"}
 
