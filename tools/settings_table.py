@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def with_tables(text: str) -> str:
-    """`text` with the tables between its markers made anew."""
+    """`text` with the tables between its markers generated."""
     tables = {"settings": overview(), "settings in detail": details(), "renamed settings": renamed()}
     pieces = re.split(r"(<!-- generated: .*? -->\n)(.*?)(<!-- end -->)", text, flags=re.DOTALL)
     for begin in range(1, len(pieces), 4):

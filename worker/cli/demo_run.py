@@ -21,7 +21,7 @@ from worker.demo import SAMPLES
 from worker.detector.paths import DEMO
 from worker.store import CheckDetails, Store
 
-PATIENCE = 300.0
+TIMEOUT = 300.0
 """Seconds until the demonstration gives up on a check."""
 _POLL = 0.1
 
@@ -66,8 +66,8 @@ def _checked(samples: list[Sample], stack: Stack) -> list[SampleResult]:
 
 
 def _finished(waiting: set[UUID], store: Store, stack: Stack) -> Iterator[CheckDetails]:
-    """Each check as it ends, or as it stands when patience does."""
-    until = time.monotonic() + PATIENCE
+    """Each check once it has ended, or as it stands after the timeout."""
+    until = time.monotonic() + TIMEOUT
     while waiting:
         stack.worker.supervise()
         over = time.monotonic() > until

@@ -1,1 +1,1 @@
-"""Thresholds and rules: from a measurement to a decision."""
+"""From a measurement to a decision. Read `policy` (rule and thresholds, from TOML), then `decide` (a pure function)."""

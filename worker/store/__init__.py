@@ -1,4 +1,9 @@
-"""The ledger in Postgres: every check, scan, verdict and policy."""
+"""The ledger in Postgres: every check, scan, verdict and policy.
+
+Reading order: `queries.sql` (every statement, in the order of a check's life), `store` (the operations), `recording`
+and `scans` (the transaction that ends a check), `types` (what goes in and comes out), then `database`, `dsn`, `errors`
+(connections) and `migrate`.
+"""
 
 from worker.store.store import Store
 from worker.store.types import (
