@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from uuid import UUID
 
 import pytest
@@ -14,7 +14,6 @@ import redis
 from schema.states import CheckState, Lane
 from tests.backlog.conftest import FILL, Sql
 from tests.support.ledger import backfill, submission, submit_all
-from worker.queue import dispatcher
 from worker.queue.dispatcher import MAX_DEPTH, MIN_DEPTH, LaneDispatcher
 from worker.queue.publisher import DIRECT_DEPTH, Publisher, submit_check
 from worker.settings import Settings
@@ -46,11 +45,15 @@ def test_a_sources_flood_does_not_stand_before_anothers_checks(
     assert [check_id for check_id in taken if check_id in few] == few, "one of each source in turn, oldest first"
 
 
-def test_a_flood_that_goes_on_does_not_starve_what_waits(
-    store: Store, publisher: Publisher, take: Take, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("worker.queue.publisher.DEPTH_MAX_AGE", 0.0)
-    fed = LaneDispatcher(Lane.LIVE)
+@pytest.fixture
+def watchful(settings: Settings) -> Iterator[Publisher]:
+    """A publisher that reads the depth for every submission."""
+    with Publisher(settings, depth_max_age=0.0) as publisher:
+        yield publisher
+
+
+def test_a_flood_that_goes_on_does_not_starve_what_waits(store: Store, watchful: Publisher, take: Take) -> None:
+    publisher, fed = watchful, LaneDispatcher(Lane.LIVE)
 
     def flood() -> None:
         for _ in range(40):
@@ -75,16 +78,16 @@ def test_a_check_is_published_at_once_while_few_wait(store: Store, publisher: Pu
 
 
 def test_the_depth_is_not_looked_at_for_every_submission(
-    store: Store, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.queue.publisher.DEPTH_MAX_AGE", 60.0)
     looks: list[Lane] = []
-    depth = publisher.depth
-    monkeypatch.setattr(publisher, "depth", lambda lane: (looks.append(lane), depth(lane))[1])
-    for _ in range(50):
-        submit_check(submission(), store, publisher)
-    assert looks == [Lane.LIVE]
-    assert depth(Lane.LIVE) == DIRECT_DEPTH, "its own messages are counted meanwhile"
+    with Publisher(settings, depth_max_age=60.0) as publisher:
+        depth = publisher.depth
+        monkeypatch.setattr(publisher, "depth", lambda lane: (looks.append(lane), depth(lane))[1])
+        for _ in range(50):
+            submit_check(submission(), store, publisher)
+        assert looks == [Lane.LIVE]
+        assert depth(Lane.LIVE) == DIRECT_DEPTH, "its own messages are counted meanwhile"
 
 
 def test_after_a_flush_with_100000_checks_queued_redis_is_filled_to_its_bound_and_no_further(
@@ -103,11 +106,10 @@ def test_after_a_flush_with_100000_checks_queued_redis_is_filled_to_its_bound_an
 
 
 def test_what_a_flush_took_comes_back_though_the_queue_is_never_empty_again(
-    store: Store, run: Sql, publisher: Publisher, redis_url: str, take: Take, monkeypatch: pytest.MonkeyPatch
+    store: Store, run: Sql, publisher: Publisher, redis_url: str, take: Take
 ) -> None:
-    monkeypatch.setattr(dispatcher, "LOST_AFTER", 0.3)
     run(FILL, "flood", "backfill", 1000)
-    fed = LaneDispatcher(Lane.BACKFILL)
+    fed = LaneDispatcher(Lane.BACKFILL, lost_after=0.3)
     fed.refill(store, publisher)
     lost = {check_id for (check_id,) in run("SELECT id FROM susy.checks WHERE dispatched_at IS NOT NULL")}
     assert len(lost) == MIN_DEPTH

@@ -16,6 +16,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import typer
@@ -50,9 +51,10 @@ def run_reconciler() -> None:
     """`susy reconciler`, which takes a message for lost after two seconds instead of thirty."""
     from tests.chaos.mutations import mutate_process
     from worker.cli import work
-    from worker.queue import dispatcher
+    from worker.queue import reconciler
+    from worker.queue.dispatcher import LaneDispatcher
 
-    dispatcher.LOST_AFTER = 2.0
+    reconciler.LaneDispatcher = partial(LaneDispatcher, lost_after=2.0)  # type: ignore[misc,assignment]
     mutate_process()
     _run(work.reconciler)
 

@@ -10,12 +10,13 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs/deployment.md"
+from tests.support.checkout import CHECKOUT
+from tests.support.waiting import eventually
+
+PAGE = CHECKOUT / "docs/deployment.md"
 PYTHONS = ("3.13", "3.12", "3.11")
 """Versions that the image can be built on, the default first."""
 
@@ -43,10 +44,10 @@ class Project:
         self.name = f"susy-compose-test-{secrets.token_hex(4)}"
         self.folder = folder
         self.image = f"{self.name}:first"
-        sent = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+        sent = [line[1:] for line in (CHECKOUT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
         for name in ("docker-compose.yml", "Dockerfile", ".dockerignore", ".env.example", *sent):
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(ROOT / name, folder / name)
+            copy = shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy
+            copy(CHECKOUT / name, folder / name)
         own = re.compile(r"SUSY_|COMPOSE_|POSTGRES_|REDIS_|WORKER")  # the caller's must not reach the project
         self.environment = {name: value for name, value in os.environ.items() if not own.match(name)}
         self.environment |= {"COMPOSE_PROJECT_NAME": self.name, "COMPOSE_ANSI": "never", "COMPOSE_PROGRESS": "quiet"}
@@ -181,14 +182,6 @@ def python_of_the_engine() -> str:
         if subprocess.run(image, capture_output=True, check=False).returncode == 0:
             return version
     return PYTHONS[0]
-
-
-def eventually(condition: Callable[[], bool], seconds: float, explain: Callable[[], str]) -> None:
-    """Wait until `condition` holds; fail after `seconds` with what `explain` says."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {explain()}"
-        time.sleep(0.2)
 
 
 def _last_lines(text: str, count: int = 60) -> str:

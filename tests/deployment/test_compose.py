@@ -16,13 +16,13 @@ from redis.exceptions import AuthenticationError
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from tests.support.checkout import CHECKOUT
 from worker.cli.main import app as cli
 from worker.queue.shutdown import RELEASE_TIMEOUT
 from worker.settings import Settings, facts, variable
 
-ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-COMPOSE_FILE, ENV_EXAMPLE = ROOT / "docker-compose.yml", ROOT / ".env.example"
+COMPOSE_FILE, ENV_EXAMPLE = CHECKOUT / "docker-compose.yml", CHECKOUT / ".env.example"
 TEXT = COMPOSE_FILE.read_text()
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]

@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.checkout import CHECKOUT
+
 BIN = Path(sys.executable).parent
-DOCKERFILE = ROOT / "Dockerfile"
+DOCKERFILE = CHECKOUT / "Dockerfile"
 TEXT = DOCKERFILE.read_text().replace("\\\n", " ")
 FINAL = TEXT[TEXT.rindex("\nFROM ") :]
 
@@ -42,8 +43,8 @@ def test_the_final_image_has_neither_the_sources_nor_a_build_tool() -> None:
 
 
 def test_everything_that_is_copied_exists_and_is_sent_to_the_builder() -> None:
-    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    sent = {line[1:] for line in (CHECKOUT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = {source for line in re.findall(r"^COPY ((?!--).*)$", TEXT, re.MULTILINE) for source in line.split()[:-1]}
     assert copied == sent
     for source in copied:
-        assert (ROOT / source).exists(), source
+        assert (CHECKOUT / source).exists(), source

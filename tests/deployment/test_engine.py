@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.deployment.engine import Project, documented, eventually, python_of_the_engine
+from tests.deployment.engine import Project, documented, python_of_the_engine
 from tests.support.released import save_released
+from tests.support.waiting import eventually
 from worker.demo import SAMPLES
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]

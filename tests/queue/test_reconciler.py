@@ -11,7 +11,8 @@ import redis
 from schema.messages import Submission
 from schema.states import CheckState, Lane
 from tests.support.ledger import submit_all
-from worker.queue import dispatcher
+from tests.support.waiting import eventually
+from worker.queue.dispatcher import MIN_DEPTH, LaneDispatcher
 from worker.queue.publisher import Publisher
 from worker.queue.reconciler import reconcile, reconcile_forever
 from worker.settings import Settings
@@ -40,27 +41,24 @@ def test_a_check_that_was_never_published_is_published_once(
     assert publisher.depth(Lane.BACKFILL) == 2
 
 
-def test_redis_is_refilled_to_a_bounded_depth(
-    store: Store, publisher: Publisher, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatcher, "MIN_DEPTH", 25)
-    monkeypatch.setattr(dispatcher, "BATCH", 10)
+def test_redis_is_refilled_to_a_bounded_depth(store: Store, publisher: Publisher, settings: Settings) -> None:
+    dispatchers = [LaneDispatcher(lane, min_depth=25, batch=10) for lane in Lane]
     submit(store, 60)
     for _ in range(3):
-        reconcile(store, publisher, settings)
+        reconcile(store, publisher, settings, dispatchers)
     assert publisher.depth(Lane.LIVE) == 25
 
 
 def test_what_a_flush_of_redis_took_is_published_again(
-    store: Store, publisher: Publisher, settings: Settings, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    store: Store, publisher: Publisher, settings: Settings, redis_url: str
 ) -> None:
-    monkeypatch.setattr(dispatcher, "LOST_AFTER", 0.2)
+    dispatchers = [LaneDispatcher(lane, lost_after=0.2) for lane in Lane]
     submit(store, 4)
-    reconcile(store, publisher, settings)
+    reconcile(store, publisher, settings, dispatchers)
     with redis.Redis.from_url(redis_url) as client:
         client.flushdb()
     time.sleep(0.3)
-    reconcile(store, publisher, settings)
+    reconcile(store, publisher, settings, dispatchers)
     assert publisher.depth(Lane.LIVE) == 4
 
 
@@ -85,12 +83,12 @@ def test_a_lane_is_fed_as_it_drains_and_not_only_once_a_round(
     thread = threading.Thread(target=reconcile_forever, args=(store, publisher, seldom, stop))
     thread.start()
     try:
-        _eventually(lambda: publisher.depth(Lane.LIVE) == 0)
-        submit(store, 3 * dispatcher.MIN_DEPTH)
+        eventually(lambda: publisher.depth(Lane.LIVE) == 0)
+        submit(store, 3 * MIN_DEPTH)
         with redis.Redis.from_url(redis_url) as client:
             for _ in range(3):
-                _eventually(lambda: publisher.depth(Lane.LIVE) >= dispatcher.MIN_DEPTH)
-                client.rpop(f"{settings.key_prefix}live", dispatcher.MIN_DEPTH)
+                eventually(lambda: publisher.depth(Lane.LIVE) >= MIN_DEPTH)
+                client.rpop(f"{settings.key_prefix}live", MIN_DEPTH)
     finally:
         stop.set()
         thread.join()
@@ -110,11 +108,11 @@ def test_of_two_reconcilers_one_leads_and_the_other_takes_over(
         thread.start()
     try:
         submit(store, 5)
-        _eventually(lambda: publisher.depth(Lane.LIVE) == 5)
+        eventually(lambda: publisher.depth(Lane.LIVE) == 5)
         stops[0].set()
         threads[0].join()
         submit(store, 5)
-        _eventually(lambda: publisher.depth(Lane.LIVE) == 10)
+        eventually(lambda: publisher.depth(Lane.LIVE) == 10)
         time.sleep(1)
         assert publisher.depth(Lane.LIVE) == 10
     finally:
@@ -122,10 +120,3 @@ def test_of_two_reconcilers_one_leads_and_the_other_takes_over(
             stop.set()
             thread.join()
             one.close()
-
-
-def _eventually(condition, seconds: float = 10.0) -> None:  # type: ignore[no-untyped-def]
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.05)

@@ -33,9 +33,14 @@ LOST_AT_LATEST = 3600.0
 class LaneDispatcher:
     """Keeps one lane's queue filled. The leading reconciler has one per lane."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(
+        self, lane: Lane, *, min_depth: int = MIN_DEPTH, batch: int = BATCH, lost_after: float = LOST_AFTER
+    ) -> None:
         self._lane = lane
-        self._depth = MIN_DEPTH
+        self._min_depth = min_depth
+        self._batch = batch
+        self._lost_after = lost_after
+        self._depth = min_depth
         self._was_filled = False
         self._emptied_at: float | None = None
 
@@ -46,7 +51,7 @@ class LaneDispatcher:
         self._adapt(found)
         missing = self._depth - found
         while missing > 0:
-            due = store.take_due(self._lane, limit=min(BATCH, missing))
+            due = store.take_due(self._lane, limit=min(self._batch, missing))
             if not due:
                 break
             publisher.publish(due, self._lane)
@@ -59,17 +64,17 @@ class LaneDispatcher:
         if self._was_filled and found < self._depth / 2:
             self._depth = min(2 * self._depth, MAX_DEPTH)
         elif found > self._depth * 3 / 4:
-            self._depth = max(self._depth // 2, MIN_DEPTH)
+            self._depth = max(self._depth // 2, self._min_depth)
 
     def _forget_lost(self, found: int, store: Store) -> None:
         now = time.monotonic()
         emptied_ago = 0.0 if self._emptied_at is None else now - self._emptied_at
-        was_empty = emptied_ago if emptied_ago >= LOST_AFTER else LOST_AT_LATEST
-        age = LOST_AFTER if found == 0 else was_empty
-        lost = store.forget_dispatched(self._lane, age=age, limit=BATCH)
+        was_empty = emptied_ago if emptied_ago >= self._lost_after else LOST_AT_LATEST
+        age = self._lost_after if found == 0 else was_empty
+        lost = store.forget_dispatched(self._lane, age=age, limit=self._batch)
         if lost:
             log.warning("messages_lost", lane=str(self._lane), count=lost)
-        if lost < BATCH and emptied_ago >= LOST_AFTER:
+        if lost < self._batch and emptied_ago >= self._lost_after:
             self._emptied_at = None
         if found == 0 and self._emptied_at is None:
             self._emptied_at = now

@@ -52,7 +52,8 @@ def submit_check(submission: Submission, store: Store, publisher: Publisher) -> 
 class Publisher:
     """Sends check messages to Redis; thread-safe. Fails fast when Redis is unavailable."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, depth_max_age: float = DEPTH_MAX_AGE) -> None:
+        self._depth_max_age = depth_max_age
         self._redis = settings.require_redis().client(timeout=10, health_check_interval=25)
         self._prefix = settings.key_prefix
         self._depths: dict[Lane, tuple[float, int]] = {}
@@ -75,7 +76,7 @@ class Publisher:
         An estimate: other processes publish too, and a depth is remembered for 0.2 s. Raises as `depth` does.
         """
         seen_at, depth = self._depths.get(lane, (float("-inf"), 0))
-        if time.monotonic() - seen_at > DEPTH_MAX_AGE:
+        if time.monotonic() - seen_at > self._depth_max_age:
             depth = self.depth(lane)
             self._depths[lane] = time.monotonic(), depth
         return depth < DIRECT_DEPTH
