@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pytest
 
 from schema.messages import CHECK_TASK, SUBMIT_TASK
-from worker.queue.messages import REJECT_TASK, normalized
+from worker.queue import tasks
+from worker.queue.messages import MAX_RAW, REJECT_TASK, normalized
 
 
 def item(task: str = SUBMIT_TASK, body: str = "[[], {}, {}]", **changes: object) -> str:
@@ -50,6 +52,10 @@ def test_a_check_stays_in_its_lane() -> None:
         ("[" * 100_000, "the message is not JSON"),
         ("17", "the message is not a JSON object"),
         (item("susy.other"), "headers.task is 'susy.other'"),
+        (item(headers={"task": [SUBMIT_TASK], "id": "7"}), "headers.task is ['susy.submit']"),
+        (item(headers={"task": {}, "id": "7"}), "headers.task is {}"),
+        (item(body='[[], {"a": [{"__type__": "uuid", "__value__": 1}]}, {}]'), "which Celery reserves"),
+        (item(body='[[{"__type__": "unheard", "__value__": 1}], {}, {}]'), "which Celery reserves"),
         (item(REJECT_TASK), "headers.task is 'susy.reject'"),
         (item(headers=None), "headers is not a JSON object"),
         (item(properties={"delivery_info": {}, "body_encoding": "base64"}), "properties.delivery_tag is missing"),
@@ -68,4 +74,41 @@ def test_an_invalid_item_is_wrapped_whole_with_the_reason(given: str | bytes, re
     arguments, keywords, _ = json.loads(base64.b64decode(wrapped["body"]))
     assert arguments == []
     assert reason in keywords["reason"]
-    assert keywords["raw"] == (given.decode(errors="replace") if isinstance(given, bytes) else given)
+    assert keywords["raw"] == (given.decode(errors="replace") if isinstance(given, bytes) else given)[:MAX_RAW]
+
+
+@pytest.mark.parametrize("given", [b"\xff" * 1_000_000, item("x" * 1_000_000).encode()])
+def test_an_invalid_item_of_any_size_is_cut_to_what_the_ledger_keeps(given: bytes) -> None:
+    assert len(normalized(given)) < 100_000
+
+
+@pytest.mark.parametrize(
+    "change", [None, True, 0, -1.5, "", "\ud83d", "\x00", [], [[]], {}, {"__type__": 1}, "9" * 5000]
+)
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("body",), ("content-type",), ("content-encoding",), ("headers",), ("headers", "task"), ("headers", "id"),
+        ("headers", "compression"), ("properties",), ("properties", "delivery_tag"), ("properties", "delivery_info"),
+        ("properties", "delivery_info", "routing_key"), ("properties", "body_encoding"),
+    ],
+)  # fmt: skip
+def test_no_value_in_any_place_raises(place: tuple[str, ...], change: object) -> None:
+    message = json.loads(item())
+    *outer, last = place
+    inner = message
+    for name in outer:
+        inner = inner[name]
+    inner[last] = change
+    rebuilt = json.loads(normalized(json.dumps(message)))
+    assert rebuilt["headers"]["task"] in (SUBMIT_TASK, REJECT_TASK)
+
+
+@pytest.mark.parametrize("task", [tasks.submit, tasks.check])
+def test_no_name_of_an_argument_collides_with_a_parameter(task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Celery would log the TypeError and acknowledge the message: it would be lost."""
+    rejected: list[Any] = []
+    monkeypatch.setattr(tasks, "_store_rejected", lambda *stored: rejected.append(stored))
+    monkeypatch.setattr(tasks.current, "get", lambda: None)
+    task.run(**dict.fromkeys(("self", "args", "kwargs", "task", "task_id", "cls"), 1))
+    assert len(rejected) == 1

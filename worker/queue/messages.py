@@ -25,6 +25,13 @@ REJECT_TASK = "susy.reject"
 TASKS = frozenset({CHECK_TASK, SUBMIT_TASK})
 MAX_IDENTIFIER = 255
 """Characters of a message's id and of its delivery tag."""
+MAX_RAW = 4096
+"""Characters of an invalid item that are kept."""
+MAX_REASON = 500
+"""Characters of the reason, which may repeat a part of the item."""
+RESERVED_KEYS = frozenset({"__type__", "__value__"})
+"""The keys of an object that Celery would turn into another type. Where it cannot, it neither runs nor acknowledges the
+message, which then counts as being worked on: a few of them, and the worker takes no more."""
 _JSON = "application/json"
 
 
@@ -76,7 +83,11 @@ def normalized(item: bytes | str) -> str:
     try:
         return _rebuilt(raw)
     except _InvalidMessageError as invalid:
-        return envelope(REJECT_TASK, SUBMIT_QUEUE, kwargs={"raw": raw, "reason": str(invalid)})
+        reason = str(invalid)
+    except Exception as error:  # noqa: BLE001 (an item that is popped and raises would be lost, and end the worker)
+        reason = f"{type(error).__name__}: {error}"
+    # The ledger keeps no more of either; an item of megabytes need not travel to it.
+    return envelope(REJECT_TASK, SUBMIT_QUEUE, kwargs={"raw": raw[:MAX_RAW], "reason": reason[:MAX_REASON]})
 
 
 class _InvalidMessageError(Exception):
@@ -87,7 +98,7 @@ def _rebuilt(raw: str) -> str:
     message = _object(_parsed(raw, "the message"), "the message")
     headers = _object(message.get("headers"), "headers")
     task = headers.get("task")
-    if task not in TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         raise _InvalidMessageError(f"headers.task is {task!r}; the tasks are {', '.join(sorted(TASKS))}")
     if headers.get("compression"):
         raise _InvalidMessageError("headers.compression is set; send the body uncompressed")
@@ -132,9 +143,15 @@ def _decoded(body: Any, encoding: Any) -> str:
 
 def _parsed(text: str, what: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_hook=_unreserved)
     except (ValueError, RecursionError):
         raise _InvalidMessageError(f"{what} is not JSON") from None
+
+
+def _unreserved(value: dict[str, Any]) -> dict[str, Any]:
+    if value.keys() == RESERVED_KEYS:
+        raise _InvalidMessageError("an object has the keys __type__ and __value__ alone, which Celery reserves")
+    return value
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ log = get_logger(__name__)
 
 
 @shared_task(name=CHECK_TASK, bind=True)
-def check(self: Task, *args: Any, **kwargs: Any) -> None:
+def check(self: Task, /, *args: Any, **kwargs: Any) -> None:
     """Examine one check; the only argument is its id."""
     try:
         (check_id,) = args
@@ -35,7 +35,7 @@ def check(self: Task, *args: Any, **kwargs: Any) -> None:
 
 
 @shared_task(name=SUBMIT_TASK, bind=True)
-def submit(self: Task, *args: Any, **kwargs: Any) -> None:
+def submit(self: Task, /, *args: Any, **kwargs: Any) -> None:
     """Accept one submission; its fields are the message's keyword arguments (`docs/messages.md`)."""
     if args:
         _reject(self, args, kwargs, "expected keyword arguments only")
