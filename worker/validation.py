@@ -1,14 +1,37 @@
-"""One line for what pydantic found wrong: in settings, policies, recipes, messages and arguments alike."""
+"""Reading TOML files, and one line for what pydantic found wrong in them, in settings, messages and arguments."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 MOST_PROBLEMS = 10
 """Problems that are named; of the others only the number is given."""
 _LONGEST_KEY = 100
+MAX_TOML_BYTES = 1_000_000
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a TOML file. Raises `ValueError`, whose text continues "the file ", when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_TOML_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+    if len(content) > MAX_TOML_BYTES:
+        raise ValueError(f"is larger than {MAX_TOML_BYTES} bytes")
+    try:
+        return tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        raise ValueError("is not UTF-8") from error
+    except RecursionError as error:
+        raise ValueError("is not valid TOML: it is nested too deeply") from error
+    except ValueError as error:  # tomllib's own, and that of an integer with thousands of digits
+        raise ValueError(f"is not valid TOML: {error}") from error
 
 
 def describe_invalid(error: ValidationError, *, whole: str = "", name: Callable[[str], str] = str) -> str:

@@ -56,6 +56,30 @@ def test_a_file_that_is_no_toml_or_not_there_is_refused_by_name(tmp_path: Path) 
             load_policy(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"name = '\xff'", "is not UTF-8"),
+        (b"a = " + b"[" * 5000 + b"]" * 5000, "nested too deeply"),
+        (b"minimum_tiles = " + b"9" * 5000, "is not valid TOML"),
+        (b"name = '\x00'", "is not valid TOML"),
+        (b"#" * 1_000_001, "is larger than 1000000 bytes"),
+    ],
+)
+def test_a_file_that_cannot_be_a_policy_is_refused_in_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "p.toml"
+    path.write_bytes(content)
+    with pytest.raises(SetupError, match=reason) as raised:
+        load_policy(path)
+    assert raised.value.code is ErrorCode.POLICY_INVALID
+    assert raised.value.message.isprintable()
+
+
+def test_a_device_is_read_no_further_than_a_policy_may_be_long() -> None:
+    with pytest.raises(SetupError, match="is larger than"):
+        load_policy(Path("/dev/zero"))
+
+
 def test_the_version_follows_the_meaning_not_the_spelling(tmp_path: Path) -> None:
     plain = load_policy(_write(tmp_path, MINIMAL))
     spelled_out = load_policy(_write(tmp_path, "# a comment\n" + MINIMAL + 'rule = "sum"\n'))

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from schema.states import Decision
 from schema.verdict import PolicyVersion
 from worker.errors import ConfigurationError, ErrorCode, PermanentError
-from worker.validation import describe_invalid
+from worker.validation import describe_invalid, read_toml
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -99,17 +99,17 @@ class Policy(BaseModel):
 def load_policy(path: Path) -> Policy:
     """Read a policy file. Raises `ConfigurationError` (`policy_invalid`) naming the file, the key and the remedy."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(ErrorCode.POLICY_INVALID, f"policy {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(ErrorCode.POLICY_INVALID, f"policy {path} is not UTF-8") from error
-    return _parse(text, str(path))
+        return Policy.model_validate(read_toml(path))
+    except ValidationError as error:
+        problems = describe_invalid(error, whole="policy")
+        raise ConfigurationError(ErrorCode.POLICY_INVALID, f"policy {path}: {problems}") from error
+    except ValueError as error:
+        raise ConfigurationError(ErrorCode.POLICY_INVALID, f"policy {path} {error}") from error
 
 
 def default_policy() -> Policy:
     """The built-in policy: a wide review band, and a person before every consequence."""
-    return _parse(files(__package__).joinpath("default.toml").read_text(), "default.toml")
+    return Policy.model_validate(tomllib.loads(files(__package__).joinpath("default.toml").read_text("utf-8")))
 
 
 def load_policies(default: Path | None, folder: Path | None) -> PolicySet:
@@ -148,13 +148,3 @@ class PolicySet:
 
     def __iter__(self) -> Any:
         return iter(self._named.values())
-
-
-def _parse(text: str, where: str) -> Policy:
-    try:
-        return Policy.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(ErrorCode.POLICY_INVALID, f"policy {where} is not valid TOML: {error}") from error
-    except ValidationError as error:
-        problems = describe_invalid(error, whole="policy")
-        raise ConfigurationError(ErrorCode.POLICY_INVALID, f"policy {where}: {problems}") from error

@@ -6,7 +6,6 @@ the provenance of the weights it produces.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -14,7 +13,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, ValidationInfo, field_validator
 
 from worker.errors import ConfigurationError, ErrorCode
-from worker.validation import describe_invalid
+from worker.validation import describe_invalid, read_toml
 
 Augmentation = Literal["flip", "tone", "gamma", "holes"]
 AUGMENTATIONS: tuple[Augmentation, ...] = ("flip", "tone", "gamma", "holes")
@@ -156,11 +155,9 @@ class Recipe(BaseModel):
 def read_recipe(path: Path) -> Recipe:
     """Read and check a recipe file; raises `ConfigurationError` (`recipe_invalid`) that names the faulty keys."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(ErrorCode.RECIPE_INVALID, f"recipe {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(ErrorCode.RECIPE_INVALID, f"recipe {path} is not valid TOML: {error}") from error
+        values = read_toml(path)
+    except ValueError as error:
+        raise ConfigurationError(ErrorCode.RECIPE_INVALID, f"recipe {path} {error}") from error
     return recipe_of(values, source=str(path))
 
 
