@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import stat
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from worker.errors import ErrorCode, PermanentError, SusyError, printable
 from worker.extras import needs
 from worker.intake.sources import display_path
 from worker.settings import Settings, load_settings
+from worker.threads import map_in_threads
 
 
 @needs("worker")
@@ -37,15 +39,18 @@ def check(
     """Check images here and now, and print what a worker would have decided."""
     settings = with_some_weights(load_settings())
     files = [file for path in paths for file in files_in(path)]
-    documents: list[dict[str, Any]] = []
-    with progress_bar() as bar:
-        for document in bar.track(_examined(files, settings), total=len(files), description="checking"):
-            documents.append(document)
+    for_table: list[dict[str, Any]] = []
+    failed = False
+    with progress_bar(beside_output=json) as bar, closing(_examined(files, settings)) as examined:
+        for document in bar.track(examined, total=len(files), description="checking"):
+            failed |= "error" in document
             if json:
                 print_json(document)
+            else:
+                for_table.append(document)
     if not json:
-        out.print(_table(documents))
-    if any("error" in document for document in documents):
+        out.print(_table(for_table))
+    if failed:
         raise typer.Exit(1)
 
 
@@ -83,18 +88,23 @@ def read_local(path: Path, max_bytes: int) -> bytes:
     """
     from worker.intake.sources import read, uri_of
 
-    if not os.path.exists(path):  # noqa: PTH110 (Path.exists raises for a name that is too long)
-        is_link = os.path.islink(path)  # noqa: PTH114 (likewise)
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        is_link = os.path.islink(path)  # noqa: PTH114 (Path.is_symlink raises for a name that is too long)
         what = "is a symbolic link that leads nowhere" if is_link else "does not exist"
-        raise PermanentError(ErrorCode.NOT_FOUND, f"{display_path(path)} {what}")
-    real = Path(os.path.realpath(path))
-    if real.is_dir():
+        raise PermanentError(ErrorCode.NOT_FOUND, f"{display_path(path)} {what}") from error
+    if stat.S_ISDIR(mode):
         raise PermanentError(ErrorCode.UNREADABLE, f"{display_path(path)} is a folder that may not be listed")
+    if not stat.S_ISREG(mode):  # asked before links are resolved: /dev/stdin leads to a pipe, which has no path
+        why = f"{display_path(path)} is not a regular file; name an image file"
+        raise PermanentError(ErrorCode.NOT_A_FILE, why)
+    real = Path(os.path.realpath(path))
     return read(uri_of(real), (real.parent,), max_bytes)
 
 
-def _examined(files: list[Path], settings: Settings) -> Iterator[dict[str, Any]]:
-    """One document a file, in order; several images are in flight so that batches fill."""
+def _examined(files: list[Path], settings: Settings) -> Generator[dict[str, Any], None, None]:
+    """One document per file, in order; several images are in flight so that batches fill."""
     from worker.detector.detector import Detector
     from worker.pipeline.examine import Examiner
     from worker.policy.policy import load_policies
@@ -112,9 +122,9 @@ def _examined(files: list[Path], settings: Settings) -> Iterator[dict[str, Any]]
             return {"path": path, "error": error_document(failure)}
         return {"path": path, **verdict_document(examination.scan, examination.verdict)}
 
-    with Detector(settings) as detector, ThreadPoolExecutor(settings.concurrency) as pool:
+    with Detector(settings) as detector:
         examiner = Examiner(detector, settings.grid, settings.max_pixels, renders_maps=False)
-        yield from pool.map(examined, files)
+        yield from map_in_threads(examined, files, settings.concurrency)
 
 
 def _table(documents: list[dict[str, Any]]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 
@@ -27,7 +28,8 @@ from worker.cli import (
     weights,
     work,
 )
-from worker.errors import SetupError, SusyError
+from worker.cli.output import prepare_streams
+from worker.errors import SetupError, SusyError, printable
 from worker.log import configure_logging
 from worker.settings import LogFormat
 
@@ -64,17 +66,35 @@ def run() -> None:
         # The kernel gives process 1 of a container no default action for SIGTERM. Without a handler, stopping a
         # container that is still starting takes the whole grace period. Long-running commands install their own later.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    prepare_streams()
     configure_logging(LogFormat.AUTO, "WARNING")  # for short commands; long-running ones follow their settings
+    if any(re.fullmatch("(--[a-z-]+=)?", argument) for argument in sys.argv[1:]):
+        # As a path it would mean the whole working folder.
+        sys.exit(_explain("an argument is empty; is a variable of your shell not set?", 2))
     try:
         app()
     except SetupError as error:
         sys.exit(_explain(error, 2))
     except SusyError as error:
         sys.exit(_explain(error, 1))
+    except OSError as error:
+        sys.exit(_explain(_system_error(error), 1))
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _explain(error: SusyError, exit_code: int) -> int:
+def _explain(error: SusyError | str, exit_code: int) -> int:
     print(f"susy: {error}", file=sys.stderr)
     return exit_code
+
+
+def _system_error(error: OSError) -> str:
+    """What the operating system refused, in one line that names the file or, without one, the output."""
+    reason = printable(error.strerror or str(error) or type(error).__name__)
+    if error.filename is not None:
+        return f"{os.fsdecode(error.filename)!r}: {reason}"
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python would try once more when it exits, and print that failure
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return f"input or output failed: {reason}; check where standard output leads"

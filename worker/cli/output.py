@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -31,16 +33,30 @@ class PlainConsole(Console):
         return super().render_str("\n".join(map(printable, text.split("\n"))), **options)
 
 
-out = PlainConsole(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+out = PlainConsole(width=None if sys.stdout and sys.stdout.isatty() else _PIPED_WIDTH)
 notes = PlainConsole(stderr=True)
 
 _COLOURS = {"authentic": "green", "synthetic": "red", "inconclusive": "yellow"}
 _UNPRINTABLE = re.compile(r"[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
+def prepare_streams() -> None:
+    """Make stdout and stderr accept every text, whatever the locale: what they cannot encode is written as an escape.
+
+    A stream that the caller closed discards what is written, as a daemon's may. Opened before anything else is, so that
+    no socket or file gets its number and receives what a library prints.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif isinstance(stream, io.TextIOWrapper) and name != "stdin":
+            stream.reconfigure(errors="backslashreplace")
+
+
 def print_json(document: Mapping[str, Any]) -> None:
     """One object on one line. Characters that a terminal would obey are escaped, as JSON allows."""
-    line = json.dumps(document, ensure_ascii=False)
+    line = json.dumps(document, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf"))
     print(_UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", line), flush=True)
 
 
@@ -49,15 +65,19 @@ def error_document(error: SusyError) -> dict[str, str]:
     return {"code": str(error.code), "message": error.message}
 
 
-def progress_bar() -> Progress:
-    """A bar on stderr with count and time; silent when nobody watches."""
+def progress_bar(*, beside_output: bool = False) -> Progress:
+    """A bar on stderr with count and time; silent when nobody watches.
+
+    `beside_output`: stdout is printed to while the bar runs. On the same terminal that output takes the bar's place.
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=notes,
-        disable=not notes.is_terminal,
+        disable=not notes.is_terminal or (beside_output and out.is_terminal),
+        redirect_stdout=False,  # Rich would send what is printed on stdout to stderr, folded at the terminal's width
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,8 +56,8 @@ def stability(
     outcomes, unreadable = [], 0
     with open_network(settings, None if classes is None else split_names(classes)) as scorer:
         examiner = Examiner(scorer, settings.grid, settings.max_pixels, renders_maps=False)
-        with progress_bar() as bar:
-            found = examine_all(files, read, examiner, chosen, threads=settings.concurrency)
+        examined = examine_all(files, read, examiner, chosen, threads=settings.concurrency)
+        with progress_bar() as bar, closing(examined) as found:
             for of in bar.track(found, total=len(files), description="examining altered images"):
                 if isinstance(of, ImageOutcomes):
                     outcomes.append(of)

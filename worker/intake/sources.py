@@ -51,6 +51,15 @@ def uri_of(path: str | Path) -> str:
     return name
 
 
+def as_text(name: str) -> str:
+    """A file's name, or its path inside a folder, as text: itself, or escaped as in `uri_of` if it is not UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return quote_from_bytes(os.fsencode(name))
+    return name
+
+
 def display_path(path: str | Path) -> str:
     """A path as given, or, where its name is not UTF-8, as its URI."""
     absolute = Path(path).absolute()

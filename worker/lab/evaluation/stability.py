@@ -7,8 +7,7 @@ per alteration.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from worker.pipeline.examine import Examiner
 from worker.pipeline.measure import Scorer
 from worker.policy.policy import Policy
 from worker.settings import Settings
+from worker.threads import map_in_threads
 
 _OPPOSITES = {Decision.AUTHENTIC, Decision.SYNTHETIC}
 
@@ -83,7 +83,7 @@ def examine_altered(
 
 def examine_all(
     files: Iterable[Path], read: Callable[[Path], bytes], examiner: Examiner, policy: Policy, *, threads: int
-) -> Iterator[ImageOutcomes | Unreadable]:
+) -> Generator[ImageOutcomes | Unreadable, None, None]:
     """The outcomes of each file, in order; `threads` images are in flight so that batches fill.
 
     `read` returns the bytes of a file. Raises `SetupError`; the error of a single image is yielded.
@@ -97,8 +97,7 @@ def examine_all(
         except SusyError as error:
             return Unreadable(path, error)
 
-    with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(examine, files)
+    yield from map_in_threads(examine, files, threads)
 
 
 @contextmanager
