@@ -11,6 +11,7 @@ import typer
 from worker.cli.output import error_document, out, print_json, table
 from worker.errors import ErrorCode, PermanentError
 from worker.extras import needs
+from worker.intake.sources import display_path
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _failure(found: Inspection) -> PermanentError | None:
 
 def _document(found: Inspection) -> dict[str, Any]:
     return {
-        "path": str(found.path),
+        "path": display_path(found.path),
         "counts": found.counts,
         "formats": found.formats,
         "sizes": dict(zip(("smallest", "median", "largest"), map(list, found.sizes), strict=False)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +41,9 @@ class FileSource:
 
     def read(self) -> bytes:
         """The file's content."""
+        if not stat.S_ISREG(_status(self.path).st_mode):
+            why = f"{self.path} is not a regular file; remove it from the data set"
+            raise InputDataError(ErrorCode.DATA_INVALID, why)
         try:
             return self.path.read_bytes()
         except OSError as error:

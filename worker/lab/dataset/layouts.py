@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from worker.errors import ErrorCode, InputDataError
+from worker.intake.sources import as_text
 from worker.lab.dataset.entries import SPLIT_NAMES, Dataset, Entry, FileSource
 
 MANIFEST_FILES = ("manifest.csv", "manifest.parquet")
@@ -88,6 +89,8 @@ def _entry(path: Path, number: int, row: Mapping[str, str | None]) -> Entry:
         if not row[column]:
             raise _invalid(f"{path}, row {number}: {column} is empty; fill it in")
     name, label, split = str(row["path"]), str(row["class"]), str(row["split"])
+    if "\x00" in name:
+        raise _invalid(f"{path}, row {number}: the path contains a NUL character, which no file's name has; correct it")
     if split not in SPLIT_NAMES:
         raise _invalid(f"{path}, row {number}: {split!r} is not a split; write train, val or test")
     return Entry(
@@ -135,7 +138,7 @@ def _files(path: Path, folder: Path, label: str, split: str) -> Iterator[Entry]:
     if not files:
         raise _invalid(f"{folder} is empty; add images or remove the folder")
     for file in files:
-        name = file.relative_to(path).as_posix()
+        name, label = as_text(file.relative_to(path).as_posix()), as_text(label)
         yield Entry(name, label, split, dataset=label, picture=name, source=FileSource(file))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from worker.errors import printable
 from worker.lab.evaluation.calibration import Calibration
 from worker.lab.evaluation.detection import HALF, Recall
 from worker.lab.evaluation.evaluate import CalibrationRow, VariantResult
@@ -48,7 +49,7 @@ def histograms(rows: Items, threshold: float | None) -> Figure:
         axes.axvline(HALF, color="#333", linewidth=0.8)
         if threshold is not None:
             axes.axvline(threshold, color="#333", linewidth=0.8, linestyle="--")
-        axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+        axes.set_ylabel(printable(label), rotation=0, ha="right", va="center", fontsize=9)
         axes.tick_params(axis="y", labelsize=7)
     strips[-1].set_xlabel("score: 0 authentic, 1 synthetic (line: 0.5, dashed: best threshold)")
     strips[0].set_title("Scores by label, per image")
@@ -65,8 +66,8 @@ def confusion(table: ConfusionMatrix) -> Figure | None:
     axes = figure.subplots()
     axes.imshow(shares, cmap="Greens", vmin=0, vmax=1, aspect="auto")
     axes.grid(visible=False)
-    axes.set_xticks(range(len(table.columns)), table.columns, rotation=30, ha="right", fontsize=8)
-    axes.set_yticks(range(len(table.rows)), table.rows, fontsize=8)
+    axes.set_xticks(range(len(table.columns)), list(map(printable, table.columns)), rotation=30, ha="right", fontsize=8)
+    axes.set_yticks(range(len(table.rows)), list(map(printable, table.rows)), fontsize=8)
     for row, column in np.ndindex(counts.shape):
         colour = "white" if shares[row, column] > 0.6 else "#222"
         axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=9)
@@ -103,7 +104,7 @@ def recall_bars(recalls: tuple[Recall, ...]) -> Figure | None:
         colour = SYNTHETIC_COLOUR if row.synthetic else AUTHENTIC_COLOUR
         axes.barh(place, value, color=colour, alpha=0.75, xerr=error, error_kw={"ecolor": "#333", "capsize": 3})
     names = [row.label if row.dataset == row.label else f"{row.dataset}, {row.label}" for row in reversed(recalls)]
-    axes.set_yticks(range(len(recalls)), names, fontsize=8)
+    axes.set_yticks(range(len(recalls)), list(map(printable, names)), fontsize=8)
     axes.set(title="Recall by data set at 0.5, per image", xlim=(0, 1), xlabel="classified correctly")
     return figure
 

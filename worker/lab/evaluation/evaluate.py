@@ -9,6 +9,7 @@ import numpy as np
 
 from schema.scan import TILE
 from worker.errors import SetupError
+from worker.intake.sources import as_text
 from worker.lab.dataset.checks import require_splits
 from worker.lab.dataset.entries import Dataset, Entry
 from worker.lab.evaluation.alterations import Variant
@@ -91,7 +92,7 @@ class Evaluation:
     def name(self) -> str:
         """The name of the data set's folder, or of its manifest if that is not called `manifest`."""
         path = self.dataset.path.resolve()
-        return path.parent.name if path.stem == "manifest" else path.name
+        return as_text(path.parent.name if path.stem == "manifest" else path.name)
 
     @property
     def plain(self) -> VariantResult:

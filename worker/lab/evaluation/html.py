@@ -30,6 +30,7 @@ _STYLE = {
     "axes.titlesize": 11,
     "legend.frameon": False,
     "svg.fonttype": "path",
+    "text.parse_math": False,  # a class name with $ is not a formula
     "svg.hashsalt": "susy-worker",
 }
 
