@@ -56,7 +56,7 @@ def write_report(results: list[SampleResult], folder: Path, settings: Settings) 
     folder.mkdir(parents=True, exist_ok=True)
     articles = [_article(result, folder, settings) for result in results]
     page = folder / "index.html"
-    page.write_text(_PAGE.substitute(articles="".join(articles)))
+    page.write_text(_PAGE.substitute(articles="".join(articles)), encoding="utf-8")
     return page
 
 

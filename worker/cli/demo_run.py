@@ -40,7 +40,7 @@ def run_demo(report: Path) -> bool:
             page = write_report(results, report, stack.settings)
         failed = [result for result in results if not result.as_expected]
         if failed:
-            notes.print(worker_log.read_text())
+            notes.print(worker_log.read_text("utf-8", errors="replace"))
 
     out.print(_table(results))
     out.print(f"page with maps: {page}", soft_wrap=True)

@@ -56,7 +56,7 @@ class SampleResult:
 
 def load_samples() -> list[Sample]:
     """The bundled samples, as `expected.toml` lists them."""
-    expected: dict[str, dict[str, Any]] = tomllib.loads(EXPECTED.read_text())
+    expected: dict[str, dict[str, Any]] = tomllib.loads(EXPECTED.read_text(encoding="utf-8"))
     return [
         Sample(SAMPLES / name, facts.get("decision") or facts["error"], facts.get("generator"))
         for name, facts in expected.items()

@@ -14,6 +14,7 @@ from schema.verdict import verdict_document
 from worker.cli.output import coloured, out, print_json
 from worker.errors import ErrorCode, PermanentError, printable
 from worker.extras import require_extra
+from worker.files import write_atomically
 from worker.settings import Settings, load_settings
 from worker.store import CheckDetails, Store
 
@@ -33,7 +34,7 @@ def show(
     else:
         out.print(_table(document))
     if overlay is not None:
-        overlay.write_bytes(draw_overlay(view, settings))
+        write_atomically(overlay, draw_overlay(view, settings))
 
 
 def check_document(view: CheckDetails) -> dict[str, Any]:
