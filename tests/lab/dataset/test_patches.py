@@ -15,6 +15,7 @@ from PIL import Image
 from skimage.feature import graycomatrix, graycoprops
 
 from tests.support.full_disk import file_size_limit
+from tests.support.waiting import eventually
 from worker.detector.contrast import luma, tile_contrasts
 from worker.errors import ErrorCode, SetupError
 from worker.lab.dataset.entries import Entry
@@ -165,19 +166,30 @@ def test_a_shortened_cache_is_cut_anew(make_folder: MakeFolder, tmp_path: Path) 
 
 def test_what_a_killed_process_left_is_not_taken_for_whole(make_folder: MakeFolder, tmp_path: Path) -> None:
     folder = make_folder(count=4)
-    waiting = tmp_path / "fifo.png"
-    os.mkfifo(waiting)  # the last image: reading it waits until the process is killed
+    waiting, reached = tmp_path / "last.png", tmp_path / "reached"
+    waiting.touch()
     with (tmp_path / "list.csv").open("a") as lines:
-        lines.write("fifo.png,authentic,train,fifo,ignored\n")
+        lines.write("last.png,authentic,train,last,ignored\n")
     script = (
+        "import time\n"
         "from pathlib import Path\n"
+        "from worker.lab.dataset.entries import FileSource\n"
         "from worker.lab.dataset.layouts import open_dataset\n"
         "from worker.lab.dataset.patches import Geometry, cut_patches\n"
+        "read = FileSource.read\n"
+        "def read_until_the_last(source):\n"
+        "    if source.path.name == 'last.png':\n"
+        f"        Path({str(reached)!r}).touch()\n"
+        "        time.sleep(60)\n"
+        "    return read(source)\n"
+        "FileSource.read = read_until_the_last\n"
         f"entries = open_dataset(Path({str(tmp_path / 'list.csv')!r})).of('train')\n"
-        f"cut_patches(entries, {CLASSES}, Geometry(96, 3), Path({str(tmp_path / 'cache')!r}), max_pixels=10**8)\n"
+        f"out = Path({str(tmp_path / 'cache')!r})\n"
+        f"cut_patches(entries, {CLASSES}, Geometry(96, 3), out, max_pixels=10**8, processes=1)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script]) as process, waiting.open("wb"):
-        process.kill()  # `waiting` opens as soon as the process has got to it
+    with subprocess.Popen([sys.executable, "-c", script]) as process:
+        eventually(reached.exists)
+        process.kill()
         process.wait(30)
     (left,) = kept(tmp_path / "cache")
     assert left.name.endswith(".partial")
