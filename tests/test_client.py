@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.commands import environment
 from worker.client import Client
 from worker.errors import ErrorCode, PermanentError
 from worker.settings import Settings
@@ -47,3 +50,29 @@ def test_text_that_only_looks_like_an_escape_is_accepted(settings: Settings, ima
     with Client(settings) as client:
         receipt = client.submit(source="test", uri=str(images / "a.png"), attributes={"path": r"C:\\u0000 and 😀"})
     assert receipt.created
+
+
+FORKING = """
+import os
+from susy_worker import submit
+
+def once(name):
+    return submit(source="fork", external_id=name, uri="/images/a.png").created
+
+assert once("before")
+child = os.fork()
+if not child:
+    assert once("child")
+    raise SystemExit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert once("after")
+"""
+
+
+def test_a_process_that_forks_after_its_first_submission_shares_no_connection(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    variables = environment(SUSY_DATABASE_URL=database_url, SUSY_REDIS_URL=redis_url)
+    command = [sys.executable, "-c", FORKING]
+    done = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 from typing import Any, Self
 
 from pydantic import ValidationError
@@ -29,6 +30,7 @@ class Client:
 
     def __init__(self, settings: Settings | None = None, *, pool_size: int = 4) -> None:
         settings = settings or load_settings()
+        self._process_id = os.getpid()
         self._publisher = Publisher(settings)
         self._store = Store(settings.require_database_url(), pool_size=pool_size)
 
@@ -66,8 +68,10 @@ class Client:
         return submit_check(submission, self._store, self._publisher)
 
     def close(self) -> None:
-        self._store.close()
-        self._publisher.close()
+        """Close the connections. In a process forked from the one that made the client this does nothing."""
+        if os.getpid() == self._process_id:
+            self._store.close()
+            self._publisher.close()
 
     def __enter__(self) -> Self:
         return self
@@ -78,11 +82,12 @@ class Client:
 
 def submit(**submission: Any) -> Receipt:
     """`Client.submit` of one client per process, which the first call makes from the `SUSY_…` variables."""
-    return _process_client().submit(**submission)
+    return _process_client(os.getpid()).submit(**submission)
 
 
 @functools.cache
-def _process_client() -> Client:
+def _process_client(_process_id: int) -> Client:
+    """A forked process makes a client of its own: connections cannot be shared."""
     client = Client()
     atexit.register(client.close)
     return client

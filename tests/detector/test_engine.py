@@ -103,6 +103,14 @@ def test_an_answer_that_is_no_probability_fails_for_good(engine: InferenceEngine
         engine.score(tiles(1, 1, mark=NAN))
 
 
+def test_an_answer_of_another_shape_fails_its_images_and_the_engine_goes_on(network: Faulty) -> None:
+    with InferenceEngine(network, CPU, 7, batch=8) as engine:
+        for _ in range(2):
+            with pytest.raises(TransientError, match="answered") as failed:
+                engine.score(tiles(1, seed=1))
+            assert failed.value.code is ErrorCode.INFERENCE_FAILED
+
+
 def test_a_large_image_does_not_hold_up_a_small_one(engine: InferenceEngine, network: Faulty) -> None:
     network.pause = 0.02
     large = threading.Thread(target=engine.score, args=(tiles(120, 1),))

@@ -34,7 +34,7 @@ def test_a_message_for_one_of_our_tasks_keeps_task_id_and_arguments(task: str, q
     given = item(task, body, headers={"task": task, "id": "7", **obeyed}, properties=properties)
     message = json.loads(normalized(given.encode()))
     assert message["headers"] == {"task": task, "id": "7"}
-    assert message["properties"]["delivery_tag"] == "8"
+    assert message["properties"]["delivery_tag"] != "8", "two producers may choose the same"
     assert message["properties"]["delivery_info"] == {"exchange": "", "routing_key": queue}
     assert json.loads(base64.b64decode(message["body"])) == [["argument"], {"key": "\ud83d"}, {}]
 

@@ -159,7 +159,12 @@ class InferenceEngine:
         inputs = staging.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
         dtype = torch.float16 if self._device.type == "cuda" else torch.float32
         probabilities = self._network(inputs.to(dtype).div_(255))
-        return np.asarray(probabilities.float().cpu().numpy())
+        answer = np.asarray(probabilities.float().cpu().numpy())
+        if answer.shape != (len(tiles), self._num_classes):
+            raise ValueError(
+                f"the network answered {answer.shape} to {len(tiles)} tiles of {self._num_classes} classes"
+            )
+        return answer
 
 
 def _is_out_of_memory(error: Exception) -> bool:

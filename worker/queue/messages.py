@@ -42,7 +42,6 @@ def envelope(
     kwargs: Mapping[str, Any] | None = None,
     *,
     message_id: str | None = None,
-    delivery_tag: str | None = None,
 ) -> str:
     """A Celery message (protocol 2, JSON) for `task`, as kombu's Redis transport stores it in the list of `queue`."""
     body = json.dumps([list(args), dict(kwargs or {}), {}])
@@ -53,7 +52,7 @@ def envelope(
             "content-encoding": "utf-8",
             "headers": {"task": task, "id": message_id or str(uuid4())},
             "properties": {
-                "delivery_tag": delivery_tag or str(uuid4()),
+                "delivery_tag": str(uuid4()),
                 "delivery_info": {"exchange": "", "routing_key": queue},
                 "body_encoding": "base64",
             },
@@ -77,7 +76,8 @@ def normalized(item: bytes | str) -> str:
     """The message for one of our tasks that `item` is, or else a message for `REJECT_TASK` that carries it.
 
     Only task, id and arguments are kept. Whatever else Celery would obey could lose the message: it discards one that
-    has expired or cannot be decompressed, and puts one back under the routing key that it names.
+    has expired or cannot be decompressed, puts one back under the routing key that it names, and forgets one of two
+    with the same delivery tag.
     """
     raw = item.decode(errors="replace") if isinstance(item, bytes) else item
     try:
@@ -108,6 +108,7 @@ def _rebuilt(raw: str) -> str:
         raise _InvalidMessageError(f"content-type is {message.get('content-type')!r}; it must be {_JSON}")
     if str(message.get("content-encoding")).lower() not in ("utf-8", "us-ascii", "ascii"):
         raise _InvalidMessageError(f"content-encoding is {message.get('content-encoding')!r}; it must be utf-8")
+    _identifier(properties.get("delivery_tag"), "properties.delivery_tag")
     match _parsed(_decoded(message.get("body"), properties.get("body_encoding")), "body"):
         case [list() as args, dict() as kwargs, *_]:
             lane = delivery.get("routing_key")
@@ -117,7 +118,6 @@ def _rebuilt(raw: str) -> str:
                 args,
                 kwargs,
                 message_id=_identifier(headers.get("id"), "headers.id"),
-                delivery_tag=_identifier(properties.get("delivery_tag"), "properties.delivery_tag"),
             )
     raise _InvalidMessageError("body is not a JSON array of arguments, keyword arguments and options")
 
