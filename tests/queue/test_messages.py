@@ -60,6 +60,7 @@ def test_a_check_stays_in_its_lane() -> None:
         (item(headers=None), "headers is not a JSON object"),
         (item(properties={"delivery_info": {}, "body_encoding": "base64"}), "properties.delivery_tag is missing"),
         (item(body="{}"), "body is not a JSON array"),
+        (item(body='[[], {"self": 1}, {}]'), "an argument is called self"),
         (item(**{"content-type": "application/x-python-serialize"}), "content-type is"),
         (b"\xff\x00", "the message is not JSON"),
         (item(headers={"task": SUBMIT_TASK, "id": "7", "compression": "application/x-gzip"}), "headers.compression is"),

@@ -111,6 +111,8 @@ def _rebuilt(raw: str) -> str:
     _identifier(properties.get("delivery_tag"), "properties.delivery_tag")
     match _parsed(_decoded(message.get("body"), properties.get("body_encoding")), "body"):
         case [list() as args, dict() as kwargs, *_]:
+            if "self" in kwargs:
+                raise _InvalidMessageError("an argument is called self, which Celery's call of a task cannot pass on")
             lane = delivery.get("routing_key")
             return envelope(
                 task,
