@@ -46,6 +46,12 @@ def proxy(primary: Valkey) -> Iterator[TcpProxy]:
 
 
 @pytest.fixture
+def processes(proxy: TcpProxy, processes: Processes) -> Processes:
+    """Ended before the proxy closes, so that nothing connects to it meanwhile."""
+    return processes
+
+
+@pytest.fixture
 def done_within(
     settings: Settings, processes: Processes, store: Store, images: Path, proxy: TcpProxy
 ) -> Callable[[], float]:

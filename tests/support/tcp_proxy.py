@@ -55,13 +55,14 @@ class TcpProxy:
 
     async def _shut(self) -> None:
         self._server.close()
+        await asyncio.sleep(0.05)  # what was accepted last begins, and can be ended below
         for pair in list(self._pairs):
             pair.hang_up()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.sleep(0)  # sockets close in the loop's next turn
+        await asyncio.sleep(0.05)  # sockets close in the loop's next turns
 
     async def _listen(self) -> asyncio.Server:
         return await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
@@ -69,8 +70,8 @@ class TcpProxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there = await asyncio.open_connection(*self._target)
-        except OSError:
-            writer.close()
+        except (OSError, asyncio.CancelledError):  # the server is away, or the proxy closes
+            writer.transport.abort()
             return
         pair = _Pair(writer, there[1])
         self._pairs.add(pair)
