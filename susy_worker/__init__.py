@@ -5,9 +5,20 @@
     receipt = submit(source="avatars", external_id="upload-1", uri="/images/1.jpg")
 
 In a checkout the code lies in the packages `worker`, `schema` and `migrations`; the wheel contains them inside this
-one (`docs/decisions/0011-one-installed-package.md`).
+one (`docs/decisions/0011-one-installed-package.md`). `celery`, `train` and `datasets` are the other public modules;
+they need the extra `worker`.
 """
 
 from worker.client import Client, Receipt, submit
+from worker.errors import ConfigurationError, ErrorCode, PermanentError, SusyError, TransientError
 
-__all__ = ["Client", "Receipt", "submit"]
+__all__ = [
+    "Client",
+    "ConfigurationError",
+    "ErrorCode",
+    "PermanentError",
+    "Receipt",
+    "SusyError",
+    "TransientError",
+    "submit",
+]

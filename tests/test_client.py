@@ -6,13 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from tests.support.commands import environment
+from tests.support.ledger import done
 from worker.client import Client
 from worker.errors import ErrorCode, PermanentError
 from worker.settings import Settings
+from worker.store import Store
 
 DEEP: list[Any] = []
 for _ in range(5000):
@@ -50,6 +53,17 @@ def test_text_that_only_looks_like_an_escape_is_accepted(settings: Settings, ima
     with Client(settings) as client:
         receipt = client.submit(source="test", uri=str(images / "a.png"), attributes={"path": r"C:\\u0000 and 😀"})
     assert receipt.created
+
+
+def test_a_review_is_stored_or_refused_with_a_code(settings: Settings, store: Store) -> None:
+    check_id = done(store).check_id
+    with Client(settings) as client:
+        client.add_review(check_id, reviewer="ada", decision="authentic", note="a poster")
+        with pytest.raises(PermanentError) as unknown:
+            client.add_review(uuid4(), reviewer="ada", decision="authentic")
+        with pytest.raises(PermanentError) as invalid:
+            client.add_review(check_id, reviewer="ada", decision="perhaps")
+    assert (unknown.value.code, invalid.value.code) == (ErrorCode.UNKNOWN_CHECK, ErrorCode.INVALID_MESSAGE)
 
 
 FORKING = """

@@ -1,6 +1,6 @@
 """For upload hooks: submit an image from Python. Imports no torch and needs no running worker.
 
-from worker.client import submit
+from susy_worker import submit
 
 receipt = submit(source="avatars", external_id="upload-1", uri="/images/1.jpg")
 """
@@ -11,11 +11,12 @@ import atexit
 import functools
 import os
 from typing import Any, Self
+from uuid import UUID
 
 from pydantic import ValidationError
 
 from schema.messages import Submission
-from schema.states import Lane
+from schema.states import Decision, Lane
 from worker.errors import ErrorCode, PermanentError
 from worker.queue.publisher import Publisher, submit_check
 from worker.settings import Settings, load_settings
@@ -66,6 +67,17 @@ class Client:
         except ValueError as error:
             raise PermanentError(ErrorCode.INVALID_MESSAGE, str(error)) from error
         return submit_check(submission, self._store, self._publisher)
+
+    def add_review(self, check_id: UUID, *, reviewer: str, decision: Decision | str, note: str | None = None) -> None:
+        """Store what a person decided about a check; reviews are only added.
+
+        Raises `PermanentError` (`invalid_message`, `unknown_check`) and `TransientError` (`database_unavailable`).
+        """
+        try:
+            parsed = Decision(decision)
+        except ValueError as error:
+            raise PermanentError(ErrorCode.INVALID_MESSAGE, str(error)) from error
+        self._store.add_review(check_id, reviewer=reviewer, decision=parsed, note=note)
 
     def close(self) -> None:
         """Close the connections. In a process forked from the one that made the client this does nothing."""

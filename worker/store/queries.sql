@@ -288,9 +288,9 @@ SELECT
     EXISTS (SELECT FROM susy.verdicts WHERE id = %(lease_token)s AND check_id = %(check_id)s) AS recorded,
     EXISTS (SELECT FROM susy.checks WHERE id = %(check_id)s AND lease_token = %(lease_token)s) AS held;
 
--- ADD_REVIEW: store what a person decided about a check.
+-- ADD_REVIEW: store what a person decided about a check; no row when there is no such check.
 INSERT INTO susy.reviews (id, check_id, reviewer, decision, note)
-VALUES (%(id)s, %(check_id)s, %(reviewer)s, %(decision)s, %(note)s);
+SELECT %(id)s, id, %(reviewer)s, %(decision)s, %(note)s FROM susy.checks WHERE id = %(check_id)s;
 
 
 -- ==== Reading one check ==============================================================================================

@@ -217,9 +217,13 @@ class Store:
         return record(self._database, claim, examination)
 
     def add_review(self, check_id: UUID, *, reviewer: str, decision: Decision, note: str | None = None) -> None:
-        """Store what a person decided about a check. Reviews are only added, never changed."""
+        """Store what a person decided about a check. Reviews are only added, never changed.
+
+        Raises `PermanentError(UNKNOWN_CHECK)`.
+        """
         values = {"id": uuid7(), "check_id": check_id, "reviewer": reviewer, "decision": str(decision), "note": note}
-        self._database.execute(queries.ADD_REVIEW, values)
+        if self._database.execute(queries.ADD_REVIEW, values) == 0:
+            raise PermanentError(ErrorCode.UNKNOWN_CHECK, f"no check has the id {check_id}")
 
     # --- Reading one check
 

@@ -72,7 +72,7 @@ def test_two_processes_train_as_one_does_on_the_same_batches(
     """Losses within 0.1 %, weights within a tenth of the distance from the start. Adam's first steps amplify the last
     bits, which depend on the order of additions: it divides a gradient by its size. The test above shows that nothing
     else differs."""
-    output = finish(start(*TORCHRUN, "-m", "worker.lab.training", write_recipe(together)))
+    output = finish(start(*TORCHRUN, "-m", "susy_worker.train", write_recipe(together)))
     assert output.count("epoch 1:") == 1  # one process prints
 
     alone = changed(together, out=tmp_path / "alone")
@@ -92,7 +92,7 @@ def test_two_processes_train_as_one_does_on_the_same_batches(
 
 def test_an_error_of_one_process_ends_all_with_its_message(recipe: Recipe, tmp_path: Path) -> None:
     wrong = changed(recipe, out=tmp_path, classes=("authentic", "unheard-of"))
-    process = start(*TORCHRUN, "-m", "worker.lab.training", write_recipe(wrong))
+    process = start(*TORCHRUN, "-m", "susy_worker.train", write_recipe(wrong))
     output, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode != 0
     assert "data_invalid: class unheard-of" in output

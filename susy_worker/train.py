@@ -1,9 +1,7 @@
-"""Training as `torchrun` starts it: `torchrun --nproc-per-node N -m worker.lab.training RECIPE`.
+"""Training as `torchrun` starts it: `torchrun --nproc-per-node N -m susy_worker.train RECIPE`.
 
 `susy train RECIPE` does the same in one process.
 """
-
-from __future__ import annotations
 
 import sys
 from pathlib import Path
@@ -17,7 +15,7 @@ from worker.settings import load_settings
 def main() -> int:
     """Train by the recipe named on the command line; returns the exit code."""
     if len(sys.argv) != 2:
-        print("usage: torchrun --nproc-per-node N -m worker.lab.training RECIPE", file=sys.stderr)
+        print("usage: torchrun --nproc-per-node N -m susy_worker.train RECIPE", file=sys.stderr)
         return 2
     try:
         fit(read_recipe(Path(sys.argv[1])), max_pixels=load_settings().max_pixels)
