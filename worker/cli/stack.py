@@ -46,7 +46,8 @@ class WorkerProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", _PROGRAM, "worker", "--attended"],
+            # -P: the working folder is the user's, and may hold a module named as one of ours or Celery's.
+            [sys.executable, "-P", "-m", _PROGRAM, "worker", "--attended"],
             env=self._environment,
             stdin=subprocess.PIPE,  # its end tells the worker that this process is gone, even by kill -9
             stdout=self._log,
