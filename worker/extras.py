@@ -1,4 +1,4 @@
-"""What the optional dependencies bring, and the line that is printed without them.
+"""The optional dependencies, and the error that names the one that is missing.
 
 The plain installation submits, reads and reconciles; `pip install 'susy-worker[worker]'` adds what examines images.
 """
@@ -22,7 +22,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "datasets": ("datasets", "pyarrow"),
     "carbon": ("codecarbon",),
 }
-"""The packages that each extra installs itself, by the names they are imported under."""
+"""The import names of the packages that each extra installs itself."""
 
 Parameters = ParamSpec("Parameters")
 Answer = TypeVar("Answer")

@@ -1,4 +1,4 @@
-"""Structured logs: one event a line, JSON in production, readable on a terminal."""
+"""Structured logs: one event per line, JSON in production, readable on a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Logger = structlog.stdlib.BoundLogger
 def get_logger(name: str) -> Logger:
     """A logger whose events are words_with_underscores and whose facts are keyword arguments.
 
-    It writes through `logging`, so that a program that only imports `worker.client` decides itself what is shown.
+    It writes through `logging`, so that a program that only imports the client decides itself what is shown.
     """
     logger: Logger = structlog.wrap_logger(
         logging.getLogger(name),
@@ -31,12 +31,10 @@ def get_logger(name: str) -> Logger:
 
 
 def configure_logging(form: LogFormat, level: str) -> None:
-    """Send all logs of the process, those of libraries too, to stderr in one form."""
+    """Send all logs of the process, including those of libraries, to stderr in one form."""
     on_terminal = form is LogFormat.CONSOLE or (form is LogFormat.AUTO and sys.stderr.isatty())
     renderer: list[Any] = (
-        [
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        ]  # no locals: they hold secrets
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]  # locals may be secrets
         if on_terminal
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -56,7 +54,7 @@ def configure_logging(form: LogFormat, level: str) -> None:
     root.handlers = [handler]
     root.setLevel(level)
     for chatty in ("celery.worker.strategy", "celery.app.trace"):
-        # Two lines a message; `check_done` says it in one, with the decision.
+        # Two lines per message; `check_done` says it in one, with the decision.
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     # Each attempt to connect that fails; the error that ends the attempts says it once.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

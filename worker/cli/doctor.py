@@ -1,4 +1,4 @@
-"""`susy doctor`: is this setup fit for work?"""
+"""`susy doctor`: whether this setup can work."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def doctor() -> None:
 
 def _settings(_settings: Settings) -> str:
     unknown = unknown_variables(os.environ)
-    return f"in form, but these variables are not settings: {', '.join(unknown)}" if unknown else "in form"
+    return f"valid, but these variables are not settings: {', '.join(unknown)}" if unknown else "valid"
 
 
 def _database(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""`susy health`: probes of containers and services. Apart from `susy doctor`, which loads the weights."""
+"""`susy health`: probes for containers and services. They are cheap; `susy doctor` loads the weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.settings import load_settings
 
 
 class Probe(StrEnum):
-    """What is asked."""
+    """What is tested."""
 
     ALIVE = "alive"
     WORKER = "worker"

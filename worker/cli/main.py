@@ -1,4 +1,4 @@
-"""The `susy` command: assembled here, one module a group of commands."""
+"""The `susy` command, assembled from one module per command or group of commands."""
 
 from __future__ import annotations
 
