@@ -80,13 +80,13 @@ def _read_file(uri: str, roots: Sequence[Path], max_bytes: int) -> bytes:
     try:
         with open(path, "rb", opener=lambda *_: _open_beneath(root, path)) as file:
             status = os.fstat(file.fileno())
-            _need_regular(status.st_mode, path)
-            _need_at_most(status.st_size, max_bytes, path)
+            _require_regular(status.st_mode, path)
+            _require_at_most(status.st_size, max_bytes, path)
             # One byte past the size shows a file that grows; it is followed up to the cap, and no further.
             content = file.read(status.st_size + 1)
             if len(content) > status.st_size:
                 content += file.read(max_bytes + 1 - len(content))
-            _need_at_most(len(content), max_bytes, path)
+            _require_at_most(len(content), max_bytes, path)
             return content
     except OSError as error:
         raise _translated(error, path) from error
@@ -133,7 +133,7 @@ def _inside(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
             ErrorCode.UNREADABLE, f"the root {str(root)!r} is not there; mount it, or correct SUSY_IMAGE_ROOTS"
         )
     try:
-        _need_regular(path.lstat().st_mode, path)
+        _require_regular(path.lstat().st_mode, path)
     except OSError as error:
         raise _translated(error, path) from error
     return path, root
@@ -183,13 +183,13 @@ def _open_beneath(root: Path, path: Path) -> int:
         os.close(folder)
 
 
-def _need_regular(mode: int, path: Path) -> None:
+def _require_regular(mode: int, path: Path) -> None:
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise PermanentError(ErrorCode.NOT_A_FILE, f"{str(path)!r} is {kind}; name an image file")
 
 
-def _need_at_most(size: int, max_bytes: int, path: Path) -> None:
+def _require_at_most(size: int, max_bytes: int, path: Path) -> None:
     if size > max_bytes:
         raise PermanentError(
             ErrorCode.TOO_MANY_BYTES,
