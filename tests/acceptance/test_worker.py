@@ -177,6 +177,14 @@ def test_plain_celery_starts_the_same_worker(
         assert ended(client.submit(source="s", uri=str(images / "a.png")).check_id).verdict is not None
 
 
+def test_plain_celery_starts_beside_another_worker_whose_answer_it_reads(processes: Processes) -> None:
+    processes.start_worker()
+    command = [sys.executable, "-m", "celery", "-A", "susy_worker.celery", "worker", "--hostname", "other@%h"]
+    other = processes.spawn(*command).ready()
+    other.terminate()
+    assert other.wait(40) == 0
+
+
 def test_live_is_served_before_backfill(
     processes: Processes, settings: Settings, images: Path, store: Store, ended: Ended
 ) -> None:

@@ -7,10 +7,11 @@ import json
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from schema.messages import CHECK_TASK, SUBMIT_TASK
 from worker.queue import tasks
-from worker.queue.messages import MAX_RAW, REJECT_TASK, normalized
+from worker.queue.messages import MAX_RAW, REJECT_TASK, normalize_messages, normalized
 
 
 def item(task: str = SUBMIT_TASK, body: str = "[[], {}, {}]", **changes: object) -> str:
@@ -43,6 +44,15 @@ def test_a_check_stays_in_its_lane() -> None:
     properties = {"delivery_tag": "8", "delivery_info": {"routing_key": "backfill"}, "body_encoding": "base64"}
     message = json.loads(normalized(item(CHECK_TASK, properties=properties)))
     assert message["properties"]["delivery_info"]["routing_key"] == "backfill"
+
+
+@pytest.mark.parametrize(("key", "ours"), [("live", True), ("live\x06\x163", True), ("answers", False)])
+def test_only_items_of_the_named_queues_are_normalized(redis_url: str, key: str, ours: bool) -> None:
+    with Redis.from_url(redis_url) as client:
+        normalize_messages(client, "prefix-", ["live"])
+        client.lpush(f"prefix-{key}", "an item")
+        _, item = client.brpop([f"prefix-{key}"])
+    assert item == b"an item" if not ours else json.loads(item)["headers"]["task"] == REJECT_TASK
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,13 @@ def _start(**_: Any) -> None:
     except SetupError as error:
         raise _exit_after(error) from error
     identity = runtime.detector.identity
-    log.info("worker_ready", weights=identity.name, sha256=identity.sha256, device=str(runtime.detector.device))
+    log.info("weights_loaded", weights=identity.name, sha256=identity.sha256, device=str(runtime.detector.device))
+
+
+@signals.worker_ready.connect
+def _report_ready(**_: Any) -> None:
+    """Messages are taken: at the start, and again after each outage of Redis."""
+    log.info("worker_ready")
 
 
 @signals.worker_shutdown.connect

@@ -89,7 +89,8 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
     def connect(self) -> Any:
         connection = super().connect()
         broker_outage.ended()
-        normalize_messages(connection.default_channel.client)
+        channel = connection.default_channel
+        normalize_messages(channel.client, channel.global_keyprefix, QUEUES)
         return connection
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:

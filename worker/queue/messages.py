@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -29,6 +29,8 @@ MAX_RAW = 4096
 """Characters of an invalid item that are kept."""
 MAX_REASON = 500
 """Characters of the reason, which may repeat a part of the item."""
+PRIORITY_SEPARATOR = "\x06\x16"
+"""Between a queue's name and a priority in the key of a list (kombu.transport.redis.Channel.sep)."""
 RESERVED_KEYS = frozenset({"__type__", "__value__"})
 """The keys of an object that Celery would turn into another type. Where it cannot, it neither runs nor acknowledges the
 message, which then counts as being worked on: a few of them, and the worker takes no more."""
@@ -60,14 +62,20 @@ def envelope(
     )
 
 
-def normalize_messages(client: Redis) -> None:
-    """Make `client` pass each item that it pops with BRPOP through `normalized`."""
+def normalize_messages(client: Redis, key_prefix: str, queues: Collection[str]) -> None:
+    """Make `client` pass each item that it pops with BRPOP from one of `queues` through `normalized`.
+
+    Items of other queues stay as they are: a worker that starts asks the others for their state, and their answers come
+    by a queue of its own. `key_prefix` stands before every queue's name in Redis; kombu adds the priority, if it is not
+    0, behind `PRIORITY_SEPARATOR`.
+    """
 
     def checked(answer: Any, **_: Any) -> Any:
         if not answer:
             return answer
         key, item = answer
-        return key, normalized(item)
+        queue = key.decode(errors="replace").removeprefix(key_prefix).split(PRIORITY_SEPARATOR)[0]
+        return key, normalized(item) if queue in queues else item
 
     client.set_response_callback("BRPOP", checked)
 
