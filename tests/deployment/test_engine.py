@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 from tests.deployment.engine import Project, documented, python_of_the_engine
 from tests.support.released import save_released
@@ -85,13 +86,13 @@ class Photographs:
         self._numbers = count(1)
         self.made = 0
 
-    def make(self, number: int, width: int, height: int) -> list[str]:
+    def make(self, number: int, width: int, height: int, suffix: str = ".jpg") -> list[str]:
         """The paths of new images, as the containers see them."""
-        return [self._make(next(self._numbers), width, height) for _ in range(number)]
+        return [self._make(next(self._numbers), width, height, suffix) for _ in range(number)]
 
-    def _make(self, seed: int, width: int, height: int) -> str:
+    def _make(self, seed: int, width: int, height: int, suffix: str) -> str:
         noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-        name = f"noise-{seed}.jpg"
+        name = f"noise-{seed}{suffix}"
         Image.fromarray(noise).save(self._folder / name)
         self.made += 1
         return f"/images/{name}"
@@ -137,6 +138,12 @@ def test_the_doctor_finds_nothing_and_an_image_gets_its_verdict(project: Project
     assert document["decision"] == "authentic"
     assert document["policy"]["name"] == "thorough"
     assert "demo_weights" in document["reasons"]
+
+
+def test_the_image_reads_what_phones_send(project: Project, photographs: Photographs) -> None:
+    register_heif_opener()
+    project.submit(*photographs.make(1, 640, 480, ".heic"))
+    project.wait_until_done(1 + photographs.made)
 
 
 @pytest.mark.parametrize("service", sorted(RUNNING))
