@@ -171,7 +171,8 @@ SELECT
     coalesce(waiting.queued, 0) AS queued,
     coalesce(waiting.due, 0) AS due,
     coalesce(held.running, 0) AS running,
-    extract(epoch FROM now() - waiting.oldest_due)::double precision AS oldest_age_seconds
+    extract(epoch FROM now() - waiting.oldest_due)::double precision AS oldest_age_seconds,
+    paused.paused_at
 FROM (VALUES ('live'), ('backfill')) AS lanes (lane)
 LEFT JOIN (
     SELECT
@@ -183,7 +184,8 @@ LEFT JOIN (
 ) AS waiting ON waiting.lane = lanes.lane
 LEFT JOIN (
     SELECT lane, count(*) AS running FROM susy.checks WHERE state = 'running' GROUP BY lane
-) AS held ON held.lane = lanes.lane;
+) AS held ON held.lane = lanes.lane
+LEFT JOIN susy.paused_lanes AS paused ON paused.lane = lanes.lane;
 
 COMMENT ON VIEW dashboard.backlog IS 'What waits in each lane at the moment.';
 COMMENT ON COLUMN dashboard.backlog.lane IS 'live or backfill.';
@@ -191,6 +193,7 @@ COMMENT ON COLUMN dashboard.backlog.queued IS 'Checks that wait, including those
 COMMENT ON COLUMN dashboard.backlog.due IS 'Checks that a worker could begin now.';
 COMMENT ON COLUMN dashboard.backlog.running IS 'Checks that a worker holds.';
 COMMENT ON COLUMN dashboard.backlog.oldest_age_seconds IS 'Seconds for which the longest-waiting check has been due; null when none is.';
+COMMENT ON COLUMN dashboard.backlog.paused_at IS 'When the lane was paused; null while it is served.';
 
 CREATE VIEW dashboard.reviews AS
 SELECT check_id, reviewer, decision, note, created_at FROM susy.reviews;

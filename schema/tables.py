@@ -147,6 +147,16 @@ Index("ix_checks_cancelled", checks.c.finished_at, postgresql_where=text("state 
 Index("ix_checks_done", checks.c.lane, checks.c.finished_at, postgresql_where=text("state = 'done'"))
 Index("ix_checks_created_at", checks.c.created_at)
 
+# The lanes that operators have paused. No check of theirs is claimed or dispatched.
+paused_lanes = Table(
+    "paused_lanes",
+    metadata,
+    Column("lane", Text, nullable=False),
+    _since_now("paused_at"),
+    PrimaryKeyConstraint("lane"),
+    _one_of("lane", Lane),
+)
+
 scans = Table(
     "scans",
     metadata,

@@ -63,6 +63,7 @@ def test_an_empty_ledger_has_no_age_and_no_end(susy: Susy) -> None:
                 "done_per_minute": 0,
                 "oldest_age_seconds": None,
                 "drained_in_seconds": None,
+                "paused_at": None,
             }
             for lane in ("live", "backfill")
         ],

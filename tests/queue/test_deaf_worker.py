@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
@@ -10,13 +11,12 @@ from uuid import UUID
 import pytest
 
 from schema.states import Lane
-from tests.support.commands import Processes, Result, Susy
+from tests.support.commands import Process, Processes, Result, Susy
 from tests.support.databases import Sql
 from tests.support.ledger import examination, submission
 from worker.client import Client
 from worker.errors import ErrorCode
 from worker.queue import health
-from worker.queue.celery_app import make_app
 from worker.settings import Settings
 from worker.store import CheckDetails, Claim, Store
 
@@ -35,45 +35,37 @@ def check_health(susy: Susy, processes: Processes) -> Callable[[], Result]:
     return lambda: susy("health", "worker", **processes.variables)
 
 
-def control(settings: Settings, command: str, queue: str) -> None:
-    with make_app(settings) as app:
-        [answer] = app.control.broadcast(
-            command, {"queue": queue}, destination=[f"celery@{HOST}"], reply=True, timeout=5
-        )
-    assert "ok" in answer[f"celery@{HOST}"]
+def serving(processes: Processes, *queues: str) -> Process:
+    """A worker that takes messages from these queues alone."""
+    return processes.spawn(
+        sys.executable, "-m", "celery", "-A", "susy_worker.celery", "worker", "-Q", ",".join(queues)
+    ).ready()
 
 
-@pytest.mark.parametrize("queues", [["live"], ["submit", "live", "backfill"]])
-def test_a_worker_whose_consumer_was_cancelled_is_unhealthy_until_it_consumes_again(
+def test_a_worker_that_takes_no_uploads_is_unhealthy_while_some_wait(
     processes: Processes,
     settings: Settings,
     images: Path,
     ended: Callable[[UUID], CheckDetails],
     check_health: Callable[[], Result],
-    queues: list[str],
 ) -> None:
-    processes.start_worker()
-    processes.start_reconciler()
+    deaf = serving(processes, "submit")
+    assert check_health().code == 0, "no work waits"
     with Client(settings) as client:
-        ended(client.submit(source="avatars", uri=str(images / "a.png")).check_id)
-        assert check_health().code == 0
-        for queue in queues:
-            control(settings, "cancel_consumer", queue)
-        assert check_health().code == 0, "no work waits"
         waiting = client.submit(source="avatars", uri=str(images / "b.png")).check_id
         processes.eventually(lambda: check_health().code == 1, 30)
     assert "slots free" in check_health().stderr
-    control(settings, "add_consumer", "live")
+    deaf.terminate()
+    assert deaf.wait() == 0
+    processes.start_worker()
     ended(waiting)
     processes.eventually(lambda: check_health().code == 0)
 
 
-def test_a_worker_whose_backfill_is_paused_is_healthy(
+def test_a_worker_that_is_reserved_for_uploads_is_healthy_while_a_backfill_waits(
     processes: Processes, settings: Settings, run: Sql, images: Path, check_health: Callable[[], Result]
 ) -> None:
-    processes.start_worker()
-    processes.eventually(lambda: check_health().code == 0)
-    control(settings, "cancel_consumer", "backfill")
+    serving(processes, "submit", "live")
     with Client(settings) as client:
         client.submit(source="archive", uri=str(images / "a.png"), lane=Lane.BACKFILL)
     run("UPDATE susy.checks SET next_attempt_at = now() - interval '1 hour'")
@@ -111,6 +103,8 @@ def test_what_waits_is_what_was_sent_to_a_lane_of_the_worker(store: Store, run: 
     dispatched(store, run, lane=Lane.BACKFILL)
     assert idle(store, settings, [Lane.LIVE]) is None, "it is not the worker's lane"
     assert idle(store, settings) is not None
+    store.pause(Lane.BACKFILL)
+    assert idle(store, settings) is None, "the lane is paused"
 
 
 def test_a_worker_that_has_begun_a_check_lately_is_at_work(store: Store, run: Sql, settings: Settings) -> None:

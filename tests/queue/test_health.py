@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.support.commands import Susy, environment
 from worker.queue import health
+from worker.queue.celery_app import PRESENCE_EXPIRES
 
 WORKER = (
     "from worker.queue.celery_app import make_app\n"
@@ -34,7 +36,7 @@ def test_a_reconciler_is_healthy_while_its_servers_answer(susy: Susy) -> None:
     assert susy("health", "reconciler").code == 0
 
 
-def test_a_worker_is_healthy_while_it_answers(susy: Susy, command_variables: dict[str, str]) -> None:
+def test_a_worker_is_healthy_while_it_reports(susy: Susy, command_variables: dict[str, str], redis_url: str) -> None:
     assert susy("health", "worker").code == 1
     with subprocess.Popen(
         [sys.executable, "-c", WORKER], env=environment(**command_variables), stderr=subprocess.DEVNULL
@@ -46,6 +48,10 @@ def test_a_worker_is_healthy_while_it_answers(susy: Susy, command_variables: dic
                 assert time.monotonic() < deadline
         finally:
             process.terminate()
+    with redis.Redis.from_url(redis_url) as client:
+        [report] = client.keys("susy:worker:*")
+        assert 0 < client.ttl(report) <= PRESENCE_EXPIRES
+        client.delete(report)
     assert susy("health", "worker").code == 1
 
 

@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
+from schema.states import Lane
 from worker.cli.backlog_change import cancel, retry
 from worker.cli.backlog_import import import_
 from worker.cli.output import out, print_json
@@ -20,7 +21,9 @@ from worker.store import BacklogStatus, Store
 WATCH_EVERY = 2.0
 """Seconds between two updates."""
 
-app = typer.Typer(help="The backlog: inspect it, retry or cancel checks, import images.", no_args_is_help=True)
+app = typer.Typer(
+    help="The backlog: inspect it, retry or cancel checks, pause lanes, import images.", no_args_is_help=True
+)
 app.command("retry")(retry)
 app.command("cancel")(cancel)
 app.command("import")(import_)
@@ -45,6 +48,23 @@ def status(
         _print(_read(store, exact), as_json=json)
         while watch and not _interrupted():
             _print(_read(store, exact), as_json=json)
+
+
+LaneArgument = Annotated[Lane, typer.Argument(help="live or backfill.", metavar="LANE")]
+
+
+@app.command()
+def pause(lane: LaneArgument) -> None:
+    """Begin no further check of a lane, on any worker. Running checks are finished, and submissions are accepted."""
+    with Store(load_settings().require_database_url(), pool_size=1) as store:
+        out.print(f"{lane} is paused" if store.pause(lane) else f"{lane} was paused before")
+
+
+@app.command()
+def resume(lane: LaneArgument) -> None:
+    """Serve a paused lane again."""
+    with Store(load_settings().require_database_url(), pool_size=1) as store:
+        out.print(f"{lane} is served again" if store.resume(lane) else f"{lane} was not paused")
 
 
 def _interrupted() -> bool:
@@ -80,6 +100,7 @@ def status_document(status: BacklogStatus) -> dict[str, Any]:
                 "done_per_minute": round(lane.done_per_minute, 2),
                 "oldest_age_seconds": lane.oldest_age,
                 "drained_in_seconds": lane.drained_in,
+                "paused_at": lane.paused_at.isoformat() if lane.paused_at else None,
             }
             for lane in status.lanes
         ],
@@ -94,12 +115,12 @@ def _rendered(status: BacklogStatus) -> Group:
         lanes.add_column(heading, justify="right")
     for lane in status.lanes:
         lanes.add_row(
-            str(lane.lane),
+            f"{lane.lane} (paused)" if lane.paused_at else str(lane.lane),
             f"{'' if lane.queued_is_exact else '~'}{lane.queued:,}",
             f"{lane.running:,}",
             f"{lane.done_per_minute:,.1f}",
             duration(lane.oldest_age),
-            duration(lane.drained_in) if lane.queued or lane.running else "–",
+            duration(lane.drained_in) if (lane.queued or lane.running) and not lane.paused_at else "–",
         )
     aside = Table("set aside", box=None, pad_edge=False)
     aside.add_column("checks", justify="right")

@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from schema.states import Lane
 from worker.cli.output import out
 from worker.errors import ConfigurationError, ErrorCode, SetupError, SusyError
 from worker.extras import require_extra
@@ -56,8 +57,8 @@ def _database(settings: Settings) -> str:
     url = settings.require_database_url()
     require_current(url)
     with Store(url, pool_size=1) as store:
-        store.ping()
-    return "reachable, schema up to date"
+        paused = [str(lane) for lane in Lane if store.paused_at(lane)]
+    return "reachable, schema up to date" + (f"; paused by an operator: {', '.join(paused)}" if paused else "")
 
 
 def _redis(settings: Settings) -> str:

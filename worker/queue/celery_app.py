@@ -1,7 +1,8 @@
-"""How Celery is configured, for workers and for whoever inspects them, and Celery's consumer with guards."""
+"""How Celery is configured, and its consumer with guards."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 from celery import Celery
 from celery.worker.consumer import Consumer as CeleryConsumer
 from kombu.entity import Queue
+from redis.exceptions import ResponseError
 
 from schema.messages import CHECK_TASK, SUBMIT_QUEUE, SUBMIT_TASK
 from schema.states import Lane
@@ -23,6 +25,11 @@ log = get_logger(__name__)
 
 QUEUES = (SUBMIT_QUEUE, *(str(lane) for lane in Lane))
 """In the order in which they are served: submissions before checks, live before backfill."""
+
+PRESENCE_INTERVAL = 5.0
+"""Seconds between two reports of a worker that it takes messages."""
+PRESENCE_EXPIRES = 20.0
+"""Seconds for which a report counts."""
 
 broker_outage = Outage()
 """The outage of Redis as the consumer sees it."""
@@ -57,6 +64,9 @@ def make_app(settings: Settings) -> Celery:
         worker_consumer=f"{__name__}:{Consumer.__name__}",
         # Attempts continue when the connection to Redis is lost: their verdicts do not depend on it.
         worker_cancel_long_running_tasks_on_connection_loss=False,
+        # Whoever can write to Redis could otherwise stop workers and change their queues; one message that is not an
+        # object would end them (`docs/decisions/0013-remote-control.md`).
+        worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
     )
@@ -84,7 +94,13 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
     kombu raises AttributeError, which Celery takes for unrecoverable, when it restores or acknowledges a message on a
     channel whose connection has been closed. Neither is needed: Redis redelivers a message that was not acknowledged,
     and the ledger knows whether its check is done.
+
+    It listens to no broadcast: remote control, gossip, mingle and events are off, however the worker was started.
     """
+
+    def __init__(self, *args: Any, worker_options: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        silent = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True, "task_events": False}
+        super().__init__(*args, worker_options={**(worker_options or {}), **silent}, **{**kwargs, "task_events": False})
 
     def connect(self) -> Any:
         connection = super().connect()
@@ -93,6 +109,24 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
         normalize_messages(channel.client, channel.global_keyprefix, QUEUES)
         return connection
 
+    def register_with_event_loop(self, hub: Any) -> None:
+        super().register_with_event_loop(hub)
+        self._report_presence()
+        hub.call_repeatedly(PRESENCE_INTERVAL, self._report_presence)
+
+    def _report_presence(self) -> None:
+        """Tell `susy health worker` by a key that expires which queues this worker takes messages from.
+
+        It is called by the event loop: a worker whose loop is stuck does not report. The channel's own connection waits
+        for messages, so another one of its pool is used.
+        """
+        queues = json.dumps([queue.name for queue in self.task_consumer.queues])
+        try:
+            with self.connection.default_channel.conn_or_acquire() as client:
+                client.set(presence_key(self.hostname), queues, px=int(PRESENCE_EXPIRES * 1000))
+        except ResponseError:  # no memory or disk, or a replica: taking messages will show whether that matters
+            log.debug("presence_not_reported", exc_info=True)
+
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         if self.task_consumer is not None:
             self.task_consumer.channel.do_restore = False
@@ -100,6 +134,11 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
 
     def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return super().call_soon_ack(partial(_acknowledge, p), *args, **kwargs)
+
+
+def presence_key(worker: str) -> str:
+    """The key, without the prefix, by which the worker of this name reports that it takes messages."""
+    return f"worker:{worker}"
 
 
 def _acknowledge(acknowledge: Callable[..., Any], *args: Any, **kwargs: Any) -> None:

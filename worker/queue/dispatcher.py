@@ -29,6 +29,9 @@ lost, it costs one claim that finds nothing."""
 LOST_AT_LATEST = 3600.0
 """Seconds after which a message counts as lost even if the queue was never seen empty."""
 
+PAUSED_AFTER = 1.0
+"""Seconds after its publication at which a message of a paused lane counts as dropped."""
+
 
 class LaneDispatcher:
     """Keeps one lane's queue filled. The leading reconciler has one per lane."""
@@ -45,7 +48,15 @@ class LaneDispatcher:
         self._emptied_at: float | None = None
 
     def refill(self, store: Store, publisher: Publisher) -> None:
-        """Read the queue's depth, let lost messages be published again, and publish what there is room for."""
+        """Read the queue's depth, let lost messages be published again, and publish what there is room for.
+
+        Of a paused lane nothing is published. Workers drop the messages that are in its queue, so their checks are
+        returned to the ledger, to be published when the lane is resumed.
+        """
+        if store.paused_at(self._lane):
+            store.forget_dispatched(self._lane, age=PAUSED_AFTER, limit=self._batch)
+            self._was_filled, self._emptied_at = False, None
+            return
         found = publisher.depth(self._lane)
         self._forget_lost(found, store)
         self._adapt(found)

@@ -1,16 +1,20 @@
 """Health checks for containers: `susy health alive|worker|reconciler`.
 
 `alive` (liveness) asks no server whether the worker's process runs and nothing in it is stuck: restart it if not.
-`worker` (readiness) asks through Redis whether the worker answers, and the ledger whether it takes the work that waits
-for it. A restart helps a worker that takes none, and does not help while Redis or Postgres is unavailable.
+`worker` (readiness) asks Redis whether the worker reports that it takes messages, and the ledger whether it takes the
+work that waits for it. A restart helps a worker that takes none, and does not help while Redis or Postgres is
+unavailable.
 
 Separate from `susy doctor`, which loads the weights: these checks run every half minute beside a busy worker.
 """
 
 from __future__ import annotations
 
+import json
 import socket
 import time
+
+from redis.exceptions import RedisError
 
 from schema.states import Lane
 from worker.errors import ErrorCode, UnhealthyError
@@ -19,7 +23,7 @@ from worker.settings import Settings
 from worker.store import Store
 
 ANSWER_WITHIN = 5.0
-"""Seconds. A worker's main thread answers between two messages; images are examined in other threads."""
+"""Seconds that Redis may take to answer."""
 
 IDLE_AFTER = 60.0
 """Seconds for which checks are due and a worker with free slots begins none before it counts as unhealthy."""
@@ -44,7 +48,7 @@ def check_alive(settings: Settings) -> None:
 
 
 def check_worker(settings: Settings) -> None:
-    """Return when the worker of this host answers through Redis, and takes the checks that wait for it."""
+    """Return when the worker of this host takes messages from Redis, and the checks that wait for it."""
     require_extra("worker", what="the worker's check")
     lanes = _served_lanes(settings)
     with Store(settings.require_database_url(), pool_size=1) as store:
@@ -56,18 +60,21 @@ def check_worker(settings: Settings) -> None:
 
 
 def _served_lanes(settings: Settings) -> list[Lane]:
-    """The lanes that the worker of this host serves, by its own answer through Redis.
+    """The lanes that the worker of this host serves, by its own report.
 
-    `live` always counts: a worker that has lost its queues does not know it any more. `backfill` can be paused.
+    `live` always counts: a worker that has lost its queues does not know it any more.
     """
-    from worker.queue.celery_app import make_app
+    from worker.queue.celery_app import presence_key
 
     name = f"celery@{socket.gethostname()}"
-    with make_app(settings) as app:
-        answers = app.control.broadcast("active_queues", destination=[name], reply=True, timeout=ANSWER_WITHIN)
-    if not answers:
-        raise UnhealthyError(ErrorCode.QUEUE_UNAVAILABLE, f"{name} does not answer; see its log")
-    consumed = {queue["name"] for queue in answers[0][name]}
+    try:
+        with settings.require_redis().client(timeout=ANSWER_WITHIN) as client:
+            report = client.get(f"{settings.key_prefix}{presence_key(name)}")
+    except (RedisError, OSError) as error:
+        raise UnhealthyError(ErrorCode.QUEUE_UNAVAILABLE, f"Redis did not answer: {error}") from error
+    if report is None:
+        raise UnhealthyError(ErrorCode.QUEUE_UNAVAILABLE, f"{name} does not report that it takes messages; see its log")
+    consumed = json.loads(report)
     return [lane for lane in Lane if lane is Lane.LIVE or lane in consumed]
 
 

@@ -117,6 +117,9 @@ WITH RECURSIVE sources (source) AS (
 )
 SELECT id FROM candidates JOIN taken USING (id) ORDER BY turn, next_attempt_at, id;
 
+-- PAUSED_AT: since when a lane is paused; no row while it is served.
+SELECT paused_at FROM susy.paused_lanes WHERE lane = %(lane)s;
+
 -- FORGET_DISPATCHED: return checks to the lane's queue whose messages were sent more than `age` seconds ago.
 UPDATE susy.checks SET dispatched_at = NULL WHERE id = ANY (ARRAY(
     SELECT id FROM susy.checks
@@ -128,7 +131,7 @@ UPDATE susy.checks SET dispatched_at = NULL WHERE id = ANY (ARRAY(
 
 -- ==== Leases =========================================================================================================
 
--- CLAIM: begin an attempt. A session that waited for another one's row lock sees that one's lease and matches nothing.
+-- CLAIM: begin an attempt, unless the check's lane is paused. A session that waited for another one's row lock sees that one's lease and matches nothing.
 UPDATE susy.checks SET
     state = 'running',
     attempts = attempts + 1,
@@ -138,6 +141,7 @@ UPDATE susy.checks SET
     started_at = clock_timestamp()
 WHERE id = %(check_id)s
     AND attempts < %(max_attempts)s
+    AND lane NOT IN (SELECT lane FROM susy.paused_lanes)
     AND (
         (
             state = 'queued' AND next_attempt_at <= clock_timestamp()
@@ -151,6 +155,7 @@ RETURNING id AS check_id, lease_token, attempts AS attempt, source, external_id,
 SELECT EXISTS (
     SELECT FROM susy.checks
     WHERE id = %(check_id)s
+        AND lane NOT IN (SELECT lane FROM susy.paused_lanes)
         AND (
             (state = 'queued' AND next_attempt_at <= clock_timestamp() AND error_code = ANY(%(deadly)s))
             OR (state = 'running' AND lease_until < clock_timestamp())
@@ -365,10 +370,11 @@ SELECT
     ) AS dispatched,
     (SELECT count(*) FROM susy.checks WHERE state = 'running' AND lane = %(lane)s) AS running,
     (SELECT done * 60 / greatest(60, age) FROM recent)::float8 AS done_per_minute,
-    (SELECT extract(epoch FROM now() - min(due_at)) FROM heads)::float8 AS oldest_age;
+    (SELECT extract(epoch FROM now() - min(due_at)) FROM heads)::float8 AS oldest_age,
+    (SELECT paused_at FROM susy.paused_lanes WHERE lane = %(lane)s) AS paused_at;
 
 -- BACKLOG: the backlog as dashboards see it, with every check counted; `live` first.
-SELECT lane, queued, due, running, oldest_age_seconds AS oldest_age FROM dashboard.backlog ORDER BY lane DESC;
+SELECT lane, queued, due, running, oldest_age_seconds AS oldest_age, paused_at FROM dashboard.backlog ORDER BY lane DESC;
 
 -- QUARANTINED: how many checks are quarantined, by code.
 SELECT error_code AS code, count(*) AS checks FROM susy.checks
@@ -420,10 +426,16 @@ UPDATE susy.checks SET state = 'cancelled', finished_at = clock_timestamp() WHER
     LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
 ));
 
+-- PAUSE_LANE: keep the checks of a lane from being claimed and dispatched.
+INSERT INTO susy.paused_lanes (lane) VALUES (%(lane)s) ON CONFLICT (lane) DO NOTHING;
+
+-- RESUME_LANE: let them be claimed and dispatched again.
+DELETE FROM susy.paused_lanes WHERE lane = %(lane)s;
+
 -- WORKER_ACTIVITY: how many checks the workers of a host hold, how many seconds ago they last began one, null for longer
--- than the window, and for how long the longest-waiting check that was sent to a lane's queue has been due. What a worker
--- began in the window is still running, ended in the window, or waits for its next attempt: each has its index. (These
--- serve conditions on now(), which is stable, and not on clock_timestamp().)
+-- than the window, and for how long the longest-waiting check that was sent to a lane's queue has been due; lanes that are
+-- paused do not count. What a worker began in the window is still running, ended in the window, or waits for its next
+-- attempt: each has its index. (These serve conditions on now(), which is stable, and not on clock_timestamp().)
 WITH begun (started_at) AS (
     SELECT started_at FROM susy.checks WHERE state = 'running' AND starts_with(worker, %(host)s || ':')
     UNION ALL
@@ -449,6 +461,7 @@ SELECT
     (
         SELECT extract(epoch FROM now() - min(next_attempt_at)) FROM susy.checks
         WHERE state = 'queued' AND dispatched_at IS NOT NULL AND lane = ANY (%(lanes)s)
+            AND lane NOT IN (SELECT lane FROM susy.paused_lanes)
             AND next_attempt_at <= now()
     )::float8 AS oldest_due_age;
 

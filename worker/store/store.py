@@ -142,6 +142,11 @@ class Store:
         """Queue checks again whose messages were sent `age` seconds ago and are lost; how many."""
         return self._database.execute(queries.FORGET_DISPATCHED, {"lane": str(lane), "age": age, "limit": limit})
 
+    def paused_at(self, lane: Lane) -> datetime | None:
+        """When the lane was paused; None while it is served."""
+        values: list[datetime] = self._database.scalars(queries.PAUSED_AT, {"lane": str(lane)})
+        return values[0] if values else None
+
     @contextmanager
     def lead(self) -> Iterator[bool]:
         """Try to become the leading reconciler; yields whether this one leads.
@@ -157,7 +162,7 @@ class Store:
     def claim(
         self, check_id: UUID, *, worker: str, lease: float, max_attempts: int, suspects: bool = True
     ) -> Claim | None:
-        """Begin an attempt if the check is due, or its lease has expired, and attempts are left.
+        """Begin an attempt if the check is due, or its lease has expired, attempts are left, and its lane is served.
 
         Without `suspects`, not a check whose latest attempt may have ended its process (`is_suspect`).
         """
@@ -286,6 +291,21 @@ class Store:
                 return cancelled
         return 0
 
+    def pause(self, lane: Lane) -> bool:
+        """Let no further check of this lane be claimed; what is running continues. False when it was paused before."""
+        return self._database.execute(queries.PAUSE_LANE, {"lane": str(lane)}) > 0
+
+    def resume(self, lane: Lane) -> bool:
+        """Serve this lane again; False when it was not paused.
+
+        Workers have dropped the messages of its checks meanwhile. What the dispatcher has not noticed is returned to
+        the lane's queue here.
+        """
+        resumed = self._database.execute(queries.RESUME_LANE, {"lane": str(lane)}) > 0
+        while resumed and self.forget_dispatched(lane, age=0.0, limit=1000):
+            pass
+        return resumed
+
     def worker_activity(self, host: str, lanes: Sequence[Lane], *, window: float) -> WorkerActivity:
         """What the workers of a host have begun in the last `window` seconds, and what waits in these lanes."""
         values = {"host": host, "lanes": [str(lane) for lane in lanes], "window": window}
@@ -379,6 +399,7 @@ def _lane_status(
     running: int,
     done_per_minute: float | None,
     oldest_age: float | None,
+    paused_at: datetime | None,
 ) -> LaneStatus:
     is_exact = waiting < EXACT_UP_TO
     queued = dispatched + (waiting if is_exact else max(waiting, estimate))
@@ -391,6 +412,7 @@ def _lane_status(
         done_per_minute=rate,
         oldest_age=oldest_age if oldest_age is not None and oldest_age >= 0 else None,
         drained_in=(queued + running) / rate * 60 if rate else None,
+        paused_at=paused_at,
     )
 
 

@@ -102,6 +102,8 @@ class LaneBacklog:
     running: int
     oldest_age: float | None
     """Seconds for which the longest-waiting check has been due; None when none is."""
+    paused_at: datetime | None
+    """When the lane was paused; None while it is served."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,8 @@ class LaneStatus:
     """Seconds for which the longest-waiting check has been due; None when none is."""
     drained_in: float | None
     """Seconds until the lane is empty at that rate if nothing is added; None at a rate of 0."""
+    paused_at: datetime | None
+    """When the lane was paused; None while it is served."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,10 @@ class WorkerActivity:
     last_claim_age: float | None
     """Seconds since they last began an attempt; None when that is longer ago than the time that was looked at."""
     oldest_due_age: float | None
-    """Seconds for which the longest-waiting check that was sent to their lanes' queues has been due; None without."""
+    """Seconds for which the longest-waiting check that was sent to their lanes' queues has been due; None without.
+
+    Lanes that are paused do not count.
+    """
 
 
 @dataclass(frozen=True)
