@@ -25,7 +25,7 @@ class StandIn:
     def __init__(self, _settings: object = None) -> None:
         self._seconds = float(os.environ.get("CHAOS_SECONDS", "0"))
 
-    def score(self, tiles: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def score(self, tiles: list[NDArray[np.uint8]], _cancelled: object = None) -> NDArray[np.float32]:
         time.sleep(self._seconds)
         if not tiles:
             return np.empty((0, len(CLASSES)), np.float32)

@@ -78,9 +78,9 @@ def _prepare(runtime: Any) -> None:
             fault("claimed")
         return claimed
 
-    def score_faultily(tiles: Any) -> Any:
+    def score_faultily(*given: Any) -> Any:
         fault("scoring")
-        return score(tiles)
+        return score(*given)
 
     def record_faultily(*given: Any, **options: Any) -> Any:
         outcome = record(*given, **options)

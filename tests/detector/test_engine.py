@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from schema.scan import TILE
+from worker.detector import engine as engine_module
 from worker.detector.detector import prepare
 from worker.detector.engine import InferenceEngine
 from worker.detector.model import SuSy
@@ -31,10 +33,15 @@ class Faulty(nn.Module):
         self.network = network
         self.batches: list[int] = []
         self.pause = 0.0
+        self.memory = 1000
+        """Tiles that fit in memory."""
+        self.shortage: Callable[[], Exception] = MemoryError
 
     def forward(self, tiles: Tensor) -> Tensor:
         self.batches.append(len(tiles))
         time.sleep(self.pause)
+        if len(tiles) > self.memory:
+            raise self.shortage()
         marks = (tiles[:, 0, 0, 0] * 255).round()
         if (marks == POISON).any():
             raise RuntimeError("a poisoned tile")
@@ -61,6 +68,12 @@ def tiles(count: int, seed: int, mark: int = 0) -> list[NDArray[np.uint8]]:
     return list(made)
 
 
+def alone(network: Faulty, image: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """What the real network answers to the tiles of one image."""
+    with torch.inference_mode():
+        return np.asarray(network.network(torch.from_numpy(np.stack(image)).permute(0, 3, 1, 2).float() / 255))
+
+
 def test_each_caller_gets_its_own_tiles_scored_whatever_else_is_in_the_batch(
     engine: InferenceEngine, network: Faulty
 ) -> None:
@@ -68,8 +81,7 @@ def test_each_caller_gets_its_own_tiles_scored_whatever_else_is_in_the_batch(
     with ThreadPoolExecutor(len(images)) as pool:
         answers = list(pool.map(engine.score, images))
     for image, answer in zip(images, answers, strict=True):
-        alone = network.network(torch.from_numpy(np.stack(image)).permute(0, 3, 1, 2).float() / 255)
-        np.testing.assert_allclose(answer, alone.detach().numpy(), atol=1e-5)
+        np.testing.assert_allclose(answer, alone(network, image), atol=1e-5)
     assert max(network.batches) == 4
 
 
@@ -96,6 +108,104 @@ def test_only_the_image_that_breaks_the_network_fails(engine: InferenceEngine, n
     for future in good:
         np.testing.assert_allclose(future.result().sum(axis=1), 1, atol=1e-5)
     assert engine.score(tiles(2, 4)).shape == (2, 6), "the engine goes on"
+
+
+SHORTAGES = {
+    "host": MemoryError,
+    "device": lambda: torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    "torch's allocator": lambda: RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"),
+    "TorchScript": lambda: RuntimeError("The following operation failed ... RuntimeError: CUDA out of memory."),
+    "cuBLAS": lambda: RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
+    "C++": lambda: RuntimeError("std::bad_alloc"),
+}
+
+
+@pytest.mark.parametrize("shortage", SHORTAGES.values(), ids=SHORTAGES.keys())
+def test_a_batch_that_does_not_fit_in_memory_is_halved_until_it_does(
+    shortage: Callable[[], Exception], network: Faulty, caplog: pytest.LogCaptureFixture
+) -> None:
+    network.memory, network.shortage = 3, shortage
+    with InferenceEngine(network, CPU, 6, batch=16) as engine:
+        large = tiles(21, 1)
+        np.testing.assert_allclose(engine.score(large), alone(network, large), atol=1e-5)
+        assert network.batches[:3] == [16, 8, 4]
+        assert set(network.batches[3:]) <= {1, 2}
+        before = len(network.batches)
+        engine.score(tiles(6, 2))
+        assert network.batches[before:] == [2, 2, 2], "the size that fits is remembered"
+    logged = [record for record in caplog.records if record.message == "batch_reduced"]
+    assert [record.tiles for record in logged] == [2], "one line"  # type: ignore[attr-defined]
+
+
+def test_a_larger_batch_is_tried_again_later(
+    engine: InferenceEngine, network: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network.memory = 1
+    engine.score(tiles(4, 1))
+    network.memory = 1000
+    engine.score(tiles(2, 1))
+    assert network.batches[-2:] == [1, 1]
+    monkeypatch.setattr(engine_module, "LARGER_AGAIN_AFTER", 0.0)
+    engine.score(tiles(4, 1))
+    engine.score(tiles(8, 1))
+    assert network.batches[-1] == 4, "as configured, when memory was free again"
+
+
+def test_a_single_tile_that_does_not_fit_fails_its_image_for_now(engine: InferenceEngine, network: Faulty) -> None:
+    network.memory = 0
+    with pytest.raises(TransientError, match="one tile does not fit in the memory for cpu: MemoryError") as failed:
+        engine.score(tiles(2, 1))
+    assert failed.value.code is ErrorCode.OUT_OF_MEMORY
+    assert network.batches == [2, 1, 1], "tried twice, then the image's other tile is not"
+    network.memory = 1
+    assert engine.score(tiles(2, 1)).shape == (2, 6)
+
+
+def test_a_failed_batch_leaves_no_tensor_in_memory(engine: InferenceEngine, network: Faulty) -> None:
+    given: list[weakref.ref[Tensor]] = []
+    left: list[int] = []
+    forward = network.forward
+
+    def remember(tiles: Tensor) -> Tensor:
+        left.append(sum(reference() is not None for reference in given))
+        given.append(weakref.ref(tiles))
+        return forward(tiles)
+
+    network.memory = 0
+    network.forward = remember  # type: ignore[method-assign]
+    with pytest.raises(TransientError):
+        engine.score(tiles(1, 1))
+    assert left == [0, 0], "the second try finds the memory of the first one free"
+
+
+def test_tiles_of_a_cancelled_image_are_dropped_and_the_others_fill_the_batches(
+    engine: InferenceEngine, network: Faulty
+) -> None:
+    network.pause = 0.1
+    cancelled = threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        unwanted = pool.submit(engine.score, tiles(40, 1), cancelled)
+        while len(network.batches) < 2:
+            time.sleep(0.01)
+        cancelled.set()
+        wanted = pool.submit(engine.score, tiles(8, 2))
+        with pytest.raises(TransientError, match="no longer wanted") as dropped:
+            unwanted.result()
+        assert wanted.result().shape == (8, 6)
+    assert dropped.value.code is ErrorCode.LEASE_LOST
+    assert sum(network.batches) <= 8 + 4 * 4
+    assert network.batches[-2:] == [4, 4]
+
+
+def test_an_image_that_is_cancelled_before_it_is_scored_reaches_no_network(
+    engine: InferenceEngine, network: Faulty
+) -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(TransientError):
+        engine.score(tiles(3, 1), cancelled)
+    assert network.batches == []
+    assert engine.score(tiles(1, 1)).shape == (1, 6)
 
 
 def test_an_answer_that_is_no_probability_fails_for_good(engine: InferenceEngine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -87,7 +88,9 @@ def test_a_policy_this_worker_does_not_know_quarantines_the_check(runtime: Runti
 def test_the_same_content_is_measured_once(runtime: Runtime, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scored: list[int] = []
     score = runtime.detector.score
-    monkeypatch.setattr(runtime.detector, "score", lambda tiles: (scored.append(len(tiles)), score(tiles))[1])
+    monkeypatch.setattr(
+        runtime.detector, "score", lambda tiles, *more: (scored.append(len(tiles)), score(tiles, *more))[1]
+    )
     (images / "copy.png").write_bytes((images / "a.png").read_bytes())
     first, second = submitted(runtime, images / "a.png"), submitted(runtime, images / "copy.png")
     attempt(first, runtime)
@@ -101,7 +104,7 @@ def test_the_same_content_is_measured_once(runtime: Runtime, images: Path, monke
 def test_a_transient_failure_is_tried_again_later_and_quarantined_in_the_end(
     runtime: Runtime, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(_: object) -> None:
+    def failing(*_: object) -> None:
         raise TransientError(ErrorCode.OUT_OF_MEMORY, "no memory right now")
 
     monkeypatch.setattr(runtime.detector, "score", failing)
@@ -120,7 +123,7 @@ def test_a_transient_failure_is_tried_again_later_and_quarantined_in_the_end(
 def test_an_unforeseen_failure_is_kept_with_its_type_and_does_not_escape(
     runtime: Runtime, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_: object) -> None:
+    def broken(*_: object) -> None:
         raise KeyError("surprise")
 
     monkeypatch.setattr(runtime.detector, "score", broken)
@@ -138,7 +141,7 @@ def test_the_lease_is_kept_while_a_slow_image_is_scored(
 ) -> None:
     score = runtime.detector.score
     monkeypatch.setattr(
-        runtime.detector, "score", lambda tiles: (time.sleep(2 * runtime.settings.lease_duration), score(tiles))[1]
+        runtime.detector, "score", lambda *given: (time.sleep(2 * runtime.settings.lease_duration), score(*given))[1]
     )
     check_id = submitted(runtime, images / "a.png")
     working = threading.Thread(target=attempt, args=(check_id, runtime))
@@ -156,12 +159,12 @@ def test_a_worker_whose_lease_was_taken_over_writes_nothing(
     check_id = submitted(runtime, images / "a.png")
     score = runtime.detector.score
 
-    def robbed(tiles: list[object]) -> object:
+    def robbed(*given: Any) -> object:
         # While this attempt scores, its heartbeat has stopped and another worker takes the check over.
         runtime.heartbeat.stop()
         time.sleep(runtime.settings.lease_duration + 0.2)
         assert runtime.store.claim(check_id, worker="thief", lease=60, max_attempts=5) is not None
-        return score(tiles)  # type: ignore[arg-type]
+        return score(*given)
 
     monkeypatch.setattr(runtime.detector, "score", robbed)
     attempt(check_id, runtime)
@@ -169,6 +172,39 @@ def test_a_worker_whose_lease_was_taken_over_writes_nothing(
     assert view.state is CheckState.RUNNING
     assert view.worker == "thief"
     assert view.verdict is None
+
+
+def test_tiles_of_an_attempt_whose_lease_was_lost_do_not_reach_the_network(
+    runtime: Runtime, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_id = submitted(runtime, images / "a.png")
+    score, dropped = runtime.detector.score, []
+
+    def robbed(tiles: Any, cancelled: threading.Event) -> object:
+        time.sleep(runtime.settings.heartbeat_interval)
+        expire = "UPDATE susy.checks SET lease_until = now() - interval '1 s' WHERE id = %(id)s"
+        assert runtime.store._database.execute(expire, {"id": check_id}) == 1
+        assert runtime.store.claim(check_id, worker="thief", lease=60, max_attempts=5) is not None
+        assert cancelled.wait(5 * runtime.settings.heartbeat_interval), "the heartbeat notices at its next renewal"
+        with pytest.raises(TransientError) as failed:
+            score(tiles, cancelled)
+        dropped.append(failed.value.code)
+        raise failed.value
+
+    monkeypatch.setattr(runtime.detector, "score", robbed)
+    attempt(check_id, runtime)
+    assert dropped == [ErrorCode.LEASE_LOST]
+    view = runtime.store.show(check_id)
+    assert (view.state, view.worker, view.error) == (CheckState.RUNNING, "thief", None)
+
+
+def test_a_released_attempt_is_told_that_its_lease_is_lost(runtime: Runtime, images: Path) -> None:
+    claim = runtime.store.claim(submitted(runtime, images / "a.png"), worker="w", lease=60, max_attempts=5)
+    assert claim is not None
+    with runtime.heartbeat.track(claim) as lease_lost:
+        assert not lease_lost.wait(2 * runtime.settings.heartbeat_interval)
+        runtime.heartbeat.release_all()
+        assert lease_lost.is_set()
 
 
 def test_a_stuck_attempt_is_handed_on_its_neighbours_are_given_back_and_the_process_ends(
@@ -206,7 +242,7 @@ def test_a_check_that_may_have_killed_its_process_is_tried_alone(
     assert runtime.store.claim(suspect, worker="w", lease=60, max_attempts=5, suspects=False) is None
     begun = threading.Event()
     score = runtime.detector.score
-    monkeypatch.setattr(runtime.detector, "score", lambda tiles: (begun.set(), score(tiles))[1])
+    monkeypatch.setattr(runtime.detector, "score", lambda *given: (begun.set(), score(*given))[1])
     with runtime.isolation.read_lock():
         working = threading.Thread(target=attempt, args=(suspect, runtime))
         working.start()

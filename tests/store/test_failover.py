@@ -79,7 +79,7 @@ def test_a_moved_address_is_followed(servers: Replicated, address: TcpProxy) -> 
             pass
         address.move(servers.primary.port)
         assert seconds_until_it_works(store) < EXPECTED
-        assert store.renew([claim], 60) == {claim.check_id}
+        assert store.renew([claim], 60) == {claim.lease_token}
         with store.lead() as leading:
             assert leading
     with psycopg.connect(servers.standby.url()) as connection:

@@ -80,7 +80,7 @@ def test_renewing_extends_only_what_is_still_ours(store: Store, run: Sql) -> Non
     run(EXPIRE + " WHERE id = %s", lost.check_id)
     theirs = take(store, lost)
     assert theirs is not None
-    assert store.renew([lost, ours, finished], 60) == {ours.check_id}
+    assert store.renew([lost, ours, finished], 60) == {ours.lease_token}
     assert not store.renew([lost], 60)
     assert store.renew([theirs], 60)
     assert store.renew([], 60) == frozenset()

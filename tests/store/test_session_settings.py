@@ -67,7 +67,7 @@ def use_everything(store: Store) -> None:
     assert shown.scan.corners.tobytes() == stored_scan().corners.tobytes()
     assert shown.map_png is not None
     lost = claimed(store)
-    assert store.renew([lost], 60) == {lost.check_id}
+    assert store.renew([lost], 60) == {lost.lease_token}
     assert store.fail(lost, code=ErrorCode.CORRUPT, message="Ünlesbar", retry_in=None)
     since = CheckFilter(check_ids=[lost.check_id], since=store.now() - timedelta(minutes=1))
     assert store.count(CheckState.QUARANTINED, since) == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import threading
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -40,9 +42,9 @@ class Detector:
             threads=settings.threads,
         )
 
-    def score(self, tiles: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def score(self, tiles: list[NDArray[np.uint8]], cancelled: threading.Event | None = None) -> NDArray[np.float32]:
         """Class probabilities float32 [T, C] of T tiles uint8 [224, 224, 3]; see `InferenceEngine.score`."""
-        return self.engine.score(tiles)
+        return self.engine.score(tiles, cancelled)
 
     def close(self) -> None:
         self.engine.close()
@@ -52,6 +54,22 @@ class Detector:
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
+
+
+@dataclass(frozen=True)
+class CancellableScorer:
+    """A detector on behalf of one attempt: once `cancelled` is set, it drops the attempt's tiles and raises."""
+
+    detector: Detector
+    cancelled: threading.Event
+
+    @property
+    def identity(self) -> ModelIdentity:
+        return self.detector.identity
+
+    def score(self, tiles: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """As `Detector.score`, with this attempt's `cancelled`."""
+        return self.detector.score(tiles, self.cancelled)
 
 
 def choose_device(name: str) -> torch.device:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
 from structlog.contextvars import bound_contextvars
 
 from schema.examination import Examination
+from worker.detector.detector import CancellableScorer
 from worker.errors import ErrorCode, SusyError, TransientError
 from worker.intake.sources import read
 from worker.log import get_logger
@@ -45,11 +47,12 @@ def _attempt(check_id: UUID, runtime: Runtime, *, suspects: bool) -> bool:
         return False
     if suspects:
         log.info("attempt_isolated", attempt=claim.attempt)
-    with runtime.heartbeat.track(claim):
+    with runtime.heartbeat.track(claim) as lease_lost:
+        examiner = replace(runtime.examiner, scorer=CancellableScorer(runtime.detector, lease_lost))
         try:
             policy = runtime.policies.named(claim.policy)
             content = read(claim.uri, settings.image_roots, settings.max_bytes)
-            examination = runtime.examiner.examine(content, policy, partial(store.find_scan, claim))
+            examination = examiner.examine(content, policy, partial(store.find_scan, claim))
             outcome = store.record(claim, examination)
         except SusyError as error:
             _fail(claim, error, runtime)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from worker.errors import ErrorCode, SusyError
@@ -36,6 +36,8 @@ class _Tracked:
     started: float
     """`time.monotonic()`, plus the time it was paused."""
     paused_at: float | None = None
+    lost: threading.Event = field(default_factory=threading.Event)
+    """Set once the lease is no longer held."""
 
     def busy(self, now: float) -> float:
         """Seconds of work so far."""
@@ -65,12 +67,14 @@ class LeaseHeartbeat:
             thread.start()
 
     @contextmanager
-    def track(self, claim: Claim) -> Iterator[None]:
-        """Renew the lease of `claim` while the block runs."""
+    def track(self, claim: Claim) -> Iterator[threading.Event]:
+        """Renew the lease of `claim` while the block runs. Yields an event that is set when the lease is lost: then
+        nothing of this attempt can be recorded, and what it still computes is wasted."""
+        tracked = _Tracked(claim, time.monotonic())
         with self._lock:
-            self._tracked[claim.lease_token] = _Tracked(claim, time.monotonic())
+            self._tracked[claim.lease_token] = tracked
         try:
-            yield
+            yield tracked.lost
         finally:
             with self._lock:
                 del self._tracked[claim.lease_token]
@@ -91,27 +95,28 @@ class LeaseHeartbeat:
 
     def release_all(self) -> None:
         """Release every claim in flight as if it had not been made. What still runs can no longer write."""
-        for claim in self._claims():
-            if self._store.release(claim):
-                log.info("check_released", check_id=str(claim.check_id))
+        for tracked in self._in_flight():
+            if self._store.release(tracked.claim):
+                log.info("check_released", check_id=str(tracked.claim.check_id))
+            tracked.lost.set()
 
     def stop(self) -> None:
         self._stopped.set()
         for thread in self._threads:
             thread.join()
 
-    def _claims(self) -> list[Claim]:
+    def _in_flight(self) -> list[_Tracked]:
         with self._lock:
-            return [tracked.claim for tracked in self._tracked.values()]
+            return list(self._tracked.values())
 
     def _renew(self) -> None:
         failed = False
         while not self._stopped.wait(self._settings.heartbeat_interval):
-            claims = self._claims()
-            if not claims:
+            in_flight = self._in_flight()
+            if not in_flight:
                 continue
             try:
-                self._store.renew(claims, self._settings.lease_duration)
+                held = self._store.renew([tracked.claim for tracked in in_flight], self._settings.lease_duration)
             except SusyError as error:
                 # The leases last a while longer; the next renewal may reach Postgres again.
                 ledger_outage.began(error)
@@ -120,6 +125,9 @@ class LeaseHeartbeat:
                 if failed:
                     ledger_outage.ended()
                 failed = False
+                for tracked in in_flight:
+                    if tracked.claim.lease_token not in held:
+                        tracked.lost.set()
 
     def _watch(self) -> None:
         while not self._stopped.wait(min(self._settings.heartbeat_interval, self._settings.hard_deadline / 2)):

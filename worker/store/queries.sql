@@ -172,7 +172,7 @@ FROM (
     ORDER BY id FOR NO KEY UPDATE OF held
 ) AS still
 WHERE c.id = still.id
-RETURNING c.id;
+RETURNING c.lease_token;
 
 -- RELEASE: return a check to the queue as it was before the claim.
 UPDATE susy.checks SET

@@ -181,7 +181,7 @@ class Store:
         return bool(self._database.scalars(queries.IS_SUSPECT, {"check_id": check_id, "deadly": DEADLY})[0])
 
     def renew(self, claims: Sequence[Claim], lease: float) -> frozenset[UUID]:
-        """Extend the leases to `lease` seconds from now; the ids of the checks that are still held."""
+        """Extend the leases to `lease` seconds from now; the tokens of those that are still held."""
         values = {
             "check_ids": [claim.check_id for claim in claims],
             "lease_tokens": [claim.lease_token for claim in claims],
