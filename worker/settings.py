@@ -34,6 +34,7 @@ from pydantic_settings import (
 
 from schema.scan import MAX_STRIDE, MIN_STRIDE, TILE, SelectionGrid, Tiling
 from worker.errors import ConfigurationError, ErrorCode
+from worker.memory import default_budget
 from worker.redis_url import EXAMPLE as REDIS_URL_EXAMPLE
 from worker.redis_url import RedisUrl
 from worker.units import Duration, Size
@@ -134,6 +135,15 @@ class Settings(BaseSettings):
         100_000_000,
         "Largest decoded image. A larger one is quarantined as `too_many_pixels`, before it is decoded.",
         "pixels",
+        ge=1,
+    )
+
+    memory: Size | None = setting(
+        None,
+        "Memory that the images in flight take at once in one process. Images wait for their turn within it; one that "
+        "exceeds it is processed alone. The process itself takes about 600 MB more.",
+        "size",
+        default_text="half of the machine's memory, or of its cgroup's limit",
         ge=1,
     )
 
@@ -278,6 +288,11 @@ class Settings(BaseSettings):
     def grid(self) -> Tiling:
         """The tiling that scans are made with."""
         return Tiling(self.tiling, self.stride)
+
+    @cached_property
+    def memory_budget(self) -> int:
+        """`memory` in bytes, or its default for this machine."""
+        return default_budget() if self.memory is None else self.memory
 
     def require_database_url(self) -> str:
         """The Postgres URL. Raises `ConfigurationError` that says how to set it."""

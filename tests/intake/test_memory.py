@@ -5,14 +5,20 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image as Pillow
 
 from tests.support.corpus import encoded, heif, png, png_chunk, texture
-from worker.intake.decode import inspect
+from worker.errors import ErrorCode, TransientError
+from worker.intake.container import ENCODED_COPIES
+from worker.intake.decode import Image, inspect, with_decoded
+from worker.memory import MemoryBudget, Reservation
 
 WIDTH, HEIGHT = 2400, 2000
 MAX_PIXELS = 100_000_000
@@ -96,3 +102,90 @@ def test_decoding_allocates_at_most_what_the_header_tells(name: str, tmp_path: P
     warmup = {"HEIF": heif(texture(64, 64)), "AVIF": encoded(texture(64, 64), "AVIF")}
     (grown,) = peak_of(tmp_path, warmup.get(name, encoded(texture(64, 64), "JPEG")), content)
     assert 3 * WIDTH * HEIGHT < int(grown) < inspect(content, MAX_PIXELS).decoding_bytes
+
+
+# Four threads decode the second file, six times in all, within a budget of so many bytes.
+BUDGET_SCRIPT = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from worker.intake.decode import with_decoded
+from worker.memory import MemoryBudget
+
+def peak():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+
+first, content = (Path(name).read_bytes() for name in sys.argv[2:])
+with_decoded(first, 100_000_000, lambda image: None, MemoryBudget(10**9))
+before = peak()
+memory = MemoryBudget(int(sys.argv[1]))
+with ThreadPoolExecutor(4) as pool:
+    decoded = pool.map(lambda _: with_decoded(content, 100_000_000, lambda image: image.width, memory), range(6))
+    assert len(list(decoded)) == 6
+print(peak() - before)
+"""
+
+
+def bytes_needed(content: bytes) -> int:
+    return inspect(content, MAX_PIXELS).decoding_bytes + ENCODED_COPIES * len(content)
+
+
+def peak_of_four(folder: Path, content: bytes, budget: int) -> int:
+    """Bytes that a process grows by when four threads share `budget`."""
+    paths = [folder / "first", folder / "content"]
+    for path, written in zip(paths, (encoded(texture(64, 64), "WEBP"), content), strict=True):
+        path.write_bytes(written)
+    command = [sys.executable, "-c", BUDGET_SCRIPT, str(budget), *map(str, paths)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.parametrize("name", ["WebP", "progressive JPEG", "AVIF", "PNG"])
+def test_four_threads_stay_within_the_budget(name: str, tmp_path: Path) -> None:
+    content = PICTURES[name]()
+    budget = bytes_needed(content) * 3 // 2
+    assert peak_of_four(tmp_path, content, budget) < budget
+
+
+def test_images_beyond_the_budget_are_decoded_one_at_a_time(tmp_path: Path) -> None:
+    content = PICTURES["WebP"]()
+    assert peak_of_four(tmp_path, content, 1) < bytes_needed(content)
+
+
+def test_the_pixels_are_freed_before_their_share_is_given_back() -> None:
+    memory, alive = MemoryBudget(10**9), []
+
+    class Watching(MemoryBudget):
+        @contextmanager
+        def reserve(self, *args: Any, **options: Any) -> Iterator[Reservation]:
+            with memory.reserve(*args, **options) as reservation:
+                yield reservation
+                alive.append(pixels() is not None)
+
+    def use(image: Image) -> int:
+        nonlocal pixels
+        pixels = weakref.ref(image.pixels)
+        assert memory.used >= image.pixels.nbytes
+        return image.width
+
+    pixels: Callable[[], object] = lambda: None  # noqa: E731
+    assert with_decoded(encoded(texture(300, 200), "PNG"), MAX_PIXELS, use, Watching(0)) == 300
+    assert alive == [False]
+    assert memory.used == 0
+
+
+def test_an_error_that_is_kept_does_not_keep_the_pixels() -> None:
+    memory, pixels = MemoryBudget(10**9), []
+
+    def fail(image: Image) -> None:
+        tiles = image.pixels[:10]
+        pixels.append(weakref.ref(image.pixels))
+        try:
+            dict[int, int]()[len(tiles)]
+        except KeyError as error:
+            raise TransientError(ErrorCode.INFERENCE_FAILED, "the network failed") from error
+
+    with pytest.raises(TransientError) as kept:
+        with_decoded(encoded(texture(300, 200), "PNG"), MAX_PIXELS, fail, memory)
+    assert kept.value.code is ErrorCode.INFERENCE_FAILED
+    assert pixels[0]() is None
+    assert memory.used == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,10 +13,12 @@ import pytest
 
 from schema.messages import Submission
 from schema.states import CheckState, Decision, Reason
+from tests.support.waiting import eventually
 from worker.errors import ErrorCode, TransientError
 from worker.queue import attempt as attempt_module
 from worker.queue.attempt import attempt
 from worker.queue.heartbeat import LeaseHeartbeat
+from worker.queue.retry import RetryingStore
 from worker.queue.runtime import Runtime
 
 
@@ -287,3 +290,41 @@ def test_waiting_for_a_service_does_not_count_as_being_stuck(runtime: Runtime, i
             assert not ended.wait(1.5)
         assert ended.wait(5)
     heartbeat.stop()
+
+
+def test_an_image_that_waits_for_memory_keeps_its_lease_and_is_not_stuck(runtime: Runtime, images: Path) -> None:
+    ended = threading.Event()
+    settings = runtime.settings.model_copy(update={"hard_deadline": 4.0, "heartbeat_interval": 0.1})
+    heartbeat = LeaseHeartbeat(runtime.store, settings, exit_process=ended.set)
+    store = RetryingStore(runtime.store, settings, worker="w", pause=heartbeat.pause)
+    watched = replace(runtime, settings=settings, heartbeat=heartbeat, retrying_store=store)
+    check_id = submitted(runtime, images / "a.png")
+    working = threading.Thread(target=attempt, args=(check_id, watched))
+    with runtime.examiner.memory.reserve(runtime.examiner.memory.capacity):
+        working.start()
+        assert not ended.wait(settings.hard_deadline + 0.5)
+        assert runtime.store.reclaim_expired(max_attempts=5, limit=10).requeued == 0
+    working.join()
+    heartbeat.stop()
+    view = runtime.store.show(check_id)
+    assert (view.state, view.attempts) == (CheckState.DONE, 1)
+
+
+@pytest.mark.parametrize("how", ["shutdown", "loss"])
+def test_an_image_that_waits_for_memory_gives_up_when_its_lease_is_gone(
+    runtime: Runtime, images: Path, how: str
+) -> None:
+    check_id = submitted(runtime, images / "a.png")
+    working = threading.Thread(target=attempt, args=(check_id, runtime))
+    with runtime.examiner.memory.reserve(runtime.examiner.memory.capacity):
+        working.start()
+        eventually(lambda: runtime.store.show(check_id).state is CheckState.RUNNING)
+        if how == "shutdown":
+            runtime.heartbeat.release_all()
+        else:
+            (tracked,) = runtime.heartbeat._in_flight()
+            assert runtime.store.release(tracked.claim)
+        working.join(10)
+        assert not working.is_alive()
+    view = runtime.store.show(check_id)
+    assert (view.state, view.attempts, view.error) == (CheckState.QUEUED, 0, None)

@@ -22,6 +22,7 @@ from worker.cli.evaluate import (
 )
 from worker.cli.output import notes, out, print_json, progress_bar
 from worker.extras import needs
+from worker.memory import MemoryBudget
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def calibrate(
     settings = load_settings()
     chosen_rule, chosen_aggregate = decision_of(settings, rule, aggregate)
     options = Options(
-        Treatment(settings.grid, settings.max_pixels),
+        Treatment(settings.grid, settings.max_pixels, memory=MemoryBudget(settings.memory_budget)),
         split,
         chosen_rule,
         chosen_aggregate,

@@ -123,7 +123,7 @@ def _examined(files: list[Path], settings: Settings) -> Generator[dict[str, Any]
         return {"path": path, **verdict_document(examination.scan, examination.verdict)}
 
     with Detector(settings) as detector:
-        examiner = Examiner(detector, settings.grid, settings.max_pixels, renders_maps=False)
+        examiner = Examiner.of(settings, detector, renders_maps=False)
         yield from map_in_threads(examined, files, settings.concurrency)
 
 

@@ -14,6 +14,7 @@ from worker.cli.output import notes, out, print_json, progress_bar, table
 from worker.errors import ConfigurationError, ErrorCode
 from worker.extras import needs
 from worker.files import write_atomically
+from worker.memory import MemoryBudget
 from worker.policy.policy import Aggregation, Rule, load_policies
 from worker.settings import Settings, load_settings
 
@@ -93,6 +94,7 @@ def evaluate(
             tuple(one_of(Variant, name, "--variants") for name in dict.fromkeys(split_names(variants))),
             VariantParameters(quality, scale, one_of(Filter, resample, "--resample")),
             _patches(patches),
+            MemoryBudget(settings.memory_budget),
         ),
         split,
         chosen_rule,

@@ -55,7 +55,7 @@ def stability(
     read = partial(read_local, max_bytes=settings.max_bytes)
     outcomes, unreadable = [], 0
     with open_network(settings, None if classes is None else split_names(classes)) as scorer:
-        examiner = Examiner(scorer, settings.grid, settings.max_pixels, renders_maps=False)
+        examiner = Examiner.of(settings, scorer, renders_maps=False)
         examined = examine_all(files, read, examiner, chosen, threads=settings.concurrency)
         with progress_bar() as bar, closing(examined) as found:
             for of in bar.track(found, total=len(files), description="examining altered images"):

@@ -151,6 +151,7 @@ class InferenceEngine:
         with torch.inference_mode():
             while entries := self._waiting.take(self._limit.current(), self._gather):
                 self._answer(entries, buffer)
+                del entries  # while the lane waits, they would keep the last images in memory
 
     def _answer(self, entries: list[_Entry], buffer: Tensor, *, memory_was_released: bool = False) -> None:
         """Score these tiles together or, when that fails, in parts."""

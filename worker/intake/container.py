@@ -12,6 +12,8 @@ from worker.errors import ErrorCode, PermanentError
 
 UPRIGHT = 1
 """The EXIF orientation of an image that declares none."""
+ENCODED_COPIES = 3
+"""How many times the encoded image is in memory at most: as it was read, rewritten, and joined for the decoder."""
 FIXED_BYTES = 16_000_000
 """What decoding allocates whatever the size of the image: tables, buffers and one strip of pixels."""
 

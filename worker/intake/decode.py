@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import struct
+import threading
+import traceback
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from worker.errors import ErrorCode, PermanentError, SusyError, TransientError
-from worker.intake.container import Container, corrupt, truncated
+from worker.intake.container import ENCODED_COPIES, FIXED_BYTES, Container, corrupt, truncated
 from worker.intake.gif import read_gif
 from worker.intake.heif import read_heif
 from worker.intake.jpeg import read_jpeg
 from worker.intake.png import read_png
 from worker.intake.webp import read_webp
+from worker.memory import MemoryBudget
 
 STRIP_PIXELS = 1 << 18
 """Pixels converted at a time: what conversion allocates beside the image stays at a few megabytes."""
+SCORING_BYTES = 1
+"""What selecting and scoring tiles allocates per pixel beside the image: its gray levels."""
 WHITE = 255
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +81,47 @@ def decode(content: bytes, max_pixels: int) -> Image:
     return decode_container(inspect(content, max_pixels))
 
 
+def with_decoded(
+    content: bytes,
+    max_pixels: int,
+    use: Callable[[Image], Result],
+    memory: MemoryBudget,
+    *,
+    using_bytes: int = SCORING_BYTES,
+    cancelled: threading.Event | None = None,
+    pause: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Result:
+    """`use(image)` of the image in `content`, decoded when it is its turn in `memory` and freed before its share is.
+
+    `using_bytes` is what `use` allocates per pixel beside the image, which it must not keep. Raises as `decode` does,
+    what `use` raises, and `TransientError(lease_lost)` when `cancelled` is set before its turn comes; `pause` surrounds
+    the time of waiting.
+    """
+    container = inspect(content, max_pixels)
+    held = ENCODED_COPIES * len(content)
+    working = (3 + using_bytes) * container.width * container.height + FIXED_BYTES
+    amount = max(container.decoding_bytes, working)
+    with memory.reserve(amount, held=held, cancelled=cancelled, pause=pause) as reservation:
+        try:
+            image = decode_container(container)
+            del container  # and what its decoder has kept
+            reservation.reduce_to(held + working)
+            try:
+                return use(image)
+            finally:
+                del image
+        except Exception as error:
+            _clear_frames(error)
+            raise
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Free the local variables of the calls that ended with `error`: a traceback keeps them, the pixels among them."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
 def inspect(content: bytes, max_pixels: int) -> Container:
     """What the container of `content` declares: format, size, and the memory that decoding takes. Decodes nothing.
 
@@ -105,8 +155,7 @@ def decode_container(container: Container) -> Image:
     except MemoryError:
         raise TransientError(
             ErrorCode.OUT_OF_MEMORY,
-            "there is not enough memory to decode the image at this moment; "
-            "lower SUSY_CONCURRENCY or SUSY_MAX_PIXELS if this repeats",
+            "there is not enough memory to decode the image at this moment; lower SUSY_MEMORY if this repeats",
         ) from None
     except SusyError:
         raise

@@ -18,6 +18,8 @@ from worker.intake.decode import decode
 Pixels = NDArray[np.uint8]
 Format = Literal["JPEG", "WEBP"]
 
+ALTERING_BYTES = 48
+"""What an alteration allocates at most per pixel of the original: twice its size, in the copies of Pillow and numpy."""
 LARGEST_SIDE: dict[Format, int] = {"JPEG": 65_500, "WEBP": 16_383}
 """Pixels; the largest side of an image in each format, as Pillow writes it."""
 

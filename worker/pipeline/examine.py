@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Self
 
 from schema.examination import Examination, StoredScan
 from schema.scan import Scan, Tiling
 from schema.verdict import Verdict
-from worker.intake.decode import Image, decode
+from worker.intake.decode import Image, with_decoded
 from worker.localization import find_regions, heatmap, map_png
+from worker.memory import MemoryBudget
 from worker.pipeline.measure import Scorer, complete, measure
 from worker.policy.decide import MAP_REASONS, decide, wants_map
 from worker.policy.policy import Policy
+from worker.settings import Settings
 
 FindScan = Callable[[str, str, Tiling], StoredScan | None]
 """Finds the stored scan by the SHA-256 of the content, the SHA-256 of the weights, and the tiling."""
@@ -38,22 +43,41 @@ class Examiner:
     """Larger images are refused before they are decoded (`too_many_pixels`)."""
     renders_maps: bool = True
     """Whether examinations carry the map as PNG, which only the ledger needs."""
+    memory: MemoryBudget = field(default_factory=MemoryBudget.of_machine)
+    """What all images in flight share."""
 
-    def examine(self, content: bytes, policy: Policy, find_scan: FindScan = nothing_stored) -> Examination:
+    @classmethod
+    def of(cls, settings: Settings, scorer: Scorer, *, renders_maps: bool = True) -> Self:
+        """An examiner with the tiling and the limits of the settings."""
+        budget = MemoryBudget(settings.memory_budget)
+        return cls(scorer, settings.grid, settings.max_pixels, renders_maps, budget)
+
+    def examine(
+        self,
+        content: bytes,
+        policy: Policy,
+        find_scan: FindScan = nothing_stored,
+        *,
+        cancelled: threading.Event | None = None,
+        pause: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> Examination:
         """Measure the encoded image `content` and decide about it.
 
         A stored scan of the same content replaces decoding and scoring, except for the tiles it lacks when `policy`
-        asks for a complete map.
+        asks for a complete map. An image waits until there is memory for it; `cancelled` and `pause` are those of
+        `with_decoded`.
         """
         digest = content_digest(content)
         stored = find_scan(digest, self.scorer.identity.sha256, self.tiling)
         if stored is not None and not wants_map(stored.scan, policy):
             scan, scan_id, has_map = stored.scan, stored.id, stored.has_map
         else:
-            image = decode(content, self.max_pixels)
-            scan = stored.scan if stored is not None else measure(image, digest, self.tiling, self.scorer)
-            if wants_map(scan, policy):
-                scan = complete(scan, image, self.scorer)
+
+            def scan_of(image: Image) -> Scan:
+                scan = stored.scan if stored is not None else measure(image, digest, self.tiling, self.scorer)
+                return complete(scan, image, self.scorer) if wants_map(scan, policy) else scan
+
+            scan = with_decoded(content, self.max_pixels, scan_of, self.memory, cancelled=cancelled, pause=pause)
             scan_id, has_map = None, False
         heat = heatmap(scan)
         picture = map_png(heat) if self.renders_maps and not has_map else None

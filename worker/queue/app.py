@@ -51,6 +51,7 @@ def _start(**_: Any) -> None:
         raise _exit_after(error) from error
     identity = runtime.detector.identity
     log.info("weights_loaded", weights=identity.name, sha256=identity.sha256, device=str(runtime.detector.device))
+    log.info("memory_budget", bytes=runtime.examiner.memory.capacity)
 
 
 @signals.worker_ready.connect

@@ -52,7 +52,13 @@ def _attempt(check_id: UUID, runtime: Runtime, *, suspects: bool) -> bool:
         try:
             policy = runtime.policies.named(claim.policy)
             content = read(claim.uri, settings.image_roots, settings.max_bytes)
-            examination = examiner.examine(content, policy, partial(store.find_scan, claim))
+            examination = examiner.examine(
+                content,
+                policy,
+                partial(store.find_scan, claim),
+                cancelled=lease_lost,
+                pause=partial(runtime.heartbeat.pause, claim),
+            )
             outcome = store.record(claim, examination)
         except SusyError as error:
             _fail(claim, error, runtime)

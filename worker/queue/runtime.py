@@ -70,7 +70,7 @@ def start_runtime(settings: Settings) -> Runtime:
             store=store,
             retrying_store=RetryingStore(store, settings, worker=worker, pause=heartbeat.pause),
             detector=detector,
-            examiner=Examiner(detector, settings.grid, settings.max_pixels),
+            examiner=Examiner.of(settings, detector),
             policies=policies,
             heartbeat=heartbeat,
             isolation=ReaderWriterLock(),

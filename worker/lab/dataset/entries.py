@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.errors import ErrorCode, InputDataError, SusyError
-from worker.intake.decode import decode
+from worker.errors import ErrorCode, InputDataError, PermanentError, TransientError
+from worker.intake.decode import Image, decode, with_decoded
+from worker.memory import MemoryBudget
+
+Result = TypeVar("Result")
 
 SPLITS = ("train", "val", "test")
 SPLIT_NAMES = {**{split: split for split in SPLITS}, "validation": "val"}
@@ -86,9 +90,26 @@ class Entry:
         `max_pixels` pixels.
         """
         content = self.read()
-        try:
+        with self._named_in_errors():
             return decode(content, max_pixels).pixels
-        except SusyError as error:
+
+    def with_pixels(
+        self, max_pixels: int, use: Callable[[NDArray[np.uint8]], Result], memory: MemoryBudget, *, using_bytes: int
+    ) -> Result:
+        """`use` of the pixels when it is the image's turn in `memory`; see `with_decoded`. Raises as `pixels` does."""
+        content = self.read()
+
+        def use_pixels(image: Image) -> Result:
+            return use(image.pixels)
+
+        with self._named_in_errors():
+            return with_decoded(content, max_pixels, use_pixels, memory, using_bytes=using_bytes)
+
+    @contextmanager
+    def _named_in_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (PermanentError, TransientError) as error:
             raise InputDataError(
                 ErrorCode.DATA_INVALID,
                 f"{self.name} cannot be decoded ({error.message}); fix the image or remove it "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from worker.lab.evaluation.detection import HALF, Recall, areas, best_threshold,
 from worker.lab.evaluation.items import Items, Label, Level, Options, classified_logits, make_items, read_labels
 from worker.lab.evaluation.recognition import ConfusionMatrix, Recognition, confusion, recognition
 from worker.lab.evaluation.scorer import Scorer
-from worker.lab.evaluation.scoring import Scored, Scores, StartTask, Treatment, Unreadable, no_progress, score
+from worker.lab.evaluation.scoring import Scored, Scores, StartTask, Unreadable, no_progress, score
 
 VALIDATION = "val"
 
@@ -136,7 +136,7 @@ def evaluate(dataset: Dataset, scorer: Scorer, options: Options, start_task: Sta
 
 def _score_validation(entries: tuple[Entry, ...], scorer: Scorer, options: Options, start_task: StartTask) -> Scored:
     of_test = options.treatment
-    treatment = Treatment(of_test.tiling, of_test.max_pixels, patches=of_test.patches)
+    treatment = replace(of_test, variants=(Variant.ORIGINAL,))
     advance = start_task(f"scoring {VALIDATION}, to choose thresholds", len(entries))
     return score(entries, scorer, treatment, skip_unreadable=options.skip_unreadable, advance=advance)
 

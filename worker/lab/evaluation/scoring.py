@@ -17,9 +17,12 @@ from worker.detector.contrast import SELECTED_TILES
 from worker.detector.engine import Tile
 from worker.detector.tiles import cut
 from worker.errors import ErrorCode, InputDataError, SetupError
+from worker.intake.decode import SCORING_BYTES
 from worker.lab.dataset.entries import Entry
 from worker.lab.evaluation.alterations import Variant, VariantParameters, make_variant
 from worker.lab.evaluation.scorer import Scorer
+from worker.lab.imaging import ALTERING_BYTES, Pixels
+from worker.memory import MemoryBudget
 from worker.pipeline.measure import lay_out
 
 StartTask = Callable[[str, int], Callable[[], object]]
@@ -51,6 +54,8 @@ class Treatment:
     parameters: VariantParameters = field(default_factory=VariantParameters)
     patches: int | None = SELECTED_TILES
     """How many tiles of highest contrast are scored; None for all."""
+    memory: MemoryBudget = field(default_factory=MemoryBudget.of_machine, compare=False, repr=False)
+    """What the images that are decoded at once share."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,20 +165,24 @@ class _Counts:
 
 
 def _tiles(entry: Entry, treatment: Treatment) -> dict[Variant, list[Tile]]:
-    image = entry.pixels(treatment.max_pixels)
-    tiles = {}
-    for variant in treatment.variants:
-        altered = make_variant(image, variant, treatment.parameters)
-        if altered is None:
-            height, width = image.shape[:2]
-            raise InputDataError(
-                ErrorCode.DATA_INVALID,
-                f"{entry.name} is {width}×{height} pixels, too large for JPEG; leave out the image or the variant",
-            )
-        layout = lay_out(altered, treatment.tiling, treatment.patches)
-        # Copies: views would keep the whole image in memory.
-        tiles[variant] = [tile.copy() for tile in cut(altered, layout.corners[layout.selected])]
-    return tiles
+    def tiles_of(image: Pixels) -> dict[Variant, list[Tile]]:
+        tiles = {}
+        for variant in treatment.variants:
+            altered = make_variant(image, variant, treatment.parameters)
+            if altered is None:
+                height, width = image.shape[:2]
+                raise InputDataError(
+                    ErrorCode.DATA_INVALID,
+                    f"{entry.name} is {width}×{height} pixels, too large for JPEG; leave out the image or the variant",
+                )
+            layout = lay_out(altered, treatment.tiling, treatment.patches)
+            # Copies: views would keep the whole image in memory.
+            tiles[variant] = [tile.copy() for tile in cut(altered, layout.corners[layout.selected])]
+        return tiles
+
+    is_altered = treatment.variants != (Variant.ORIGINAL,)
+    using_bytes = ALTERING_BYTES if is_altered else SCORING_BYTES
+    return entry.with_pixels(treatment.max_pixels, tiles_of, treatment.memory, using_bytes=using_bytes)
 
 
 def _submit_ahead(

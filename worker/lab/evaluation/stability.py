@@ -20,10 +20,10 @@ from schema.states import Decision
 from worker.detector.detector import Detector
 from worker.detector.paths import weights_path
 from worker.errors import SetupError, SusyError
-from worker.intake.decode import Image, decode
+from worker.intake.decode import Image, with_decoded
 from worker.lab.evaluation.alterations import ALTERATIONS, Alteration
 from worker.lab.evaluation.scorer import open_scorer
-from worker.lab.imaging import Pixels
+from worker.lab.imaging import ALTERING_BYTES, Pixels
 from worker.pipeline.examine import Examiner
 from worker.pipeline.measure import Scorer
 from worker.policy.policy import Policy
@@ -67,18 +67,20 @@ def examine_altered(
 
     Raises `PermanentError` or `TransientError` as a worker would.
     """
-    image = decode(content, examiner.max_pixels)
 
-    def outcome(pixels: Pixels) -> Outcome:
-        height, width = pixels.shape[:2]
-        verdict = examiner.decide_image(Image(pixels, width, height, image.format), policy)
-        return Outcome(verdict.score, verdict.decision)
+    def outcomes(image: Image) -> ImageOutcomes:
+        def outcome(pixels: Pixels) -> Outcome:
+            height, width = pixels.shape[:2]
+            verdict = examiner.decide_image(Image(pixels, width, height, image.format), policy)
+            return Outcome(verdict.score, verdict.decision)
 
-    as_is = outcome(image.pixels)
-    if as_is.score is None:
-        return ImageOutcomes(path, as_is, ())
-    altered = (alteration.apply(image.pixels, examiner.max_pixels) for alteration in alterations)
-    return ImageOutcomes(path, as_is, tuple(None if pixels is None else outcome(pixels) for pixels in altered))
+        as_is = outcome(image.pixels)
+        if as_is.score is None:
+            return ImageOutcomes(path, as_is, ())
+        altered = (alteration.apply(image.pixels, examiner.max_pixels) for alteration in alterations)
+        return ImageOutcomes(path, as_is, tuple(None if pixels is None else outcome(pixels) for pixels in altered))
+
+    return with_decoded(content, examiner.max_pixels, outcomes, examiner.memory, using_bytes=ALTERING_BYTES)
 
 
 def examine_all(

@@ -1,0 +1,178 @@
+"""How much memory images take at once in one process: a budget, and the order in which they get their share.
+
+Decoding takes up to 18 bytes per pixel, so that a few large images could exhaust a machine. Each image therefore
+reserves what its header says it takes, and waits for its turn while others use the budget. `SUSY_MEMORY` is the budget;
+by default it follows from the memory that this process may use.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Self
+
+from worker.errors import ErrorCode, TransientError
+
+_M_ARENA_MAX = -8
+"""Of `malloc.h`."""
+LOOK_EVERY = 0.5
+"""Seconds between two looks at whether a waiting image is still wanted."""
+
+
+class MemoryBudget:
+    """Bytes shared by the images of a process, first come, first served. Thread-safe.
+
+    An image that exceeds the budget by itself gets its turn as soon as no other one is being processed. A small image
+    never passes a large one that waits, so that a large one is not starved.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        _share_one_heap()
+        self._used = 0
+        self._admitted = 0
+        self._waiting: deque[Reservation] = deque()
+        self._changed = threading.Condition()
+
+    @classmethod
+    def of_machine(cls) -> Self:
+        """The default: half of the memory that this process may use."""
+        return cls(default_budget())
+
+    @property
+    def used(self) -> int:
+        """Bytes reserved at this moment, those that waiting images already hold included."""
+        with self._changed:
+            return self._used
+
+    @contextmanager
+    def reserve(
+        self,
+        amount: int,
+        *,
+        held: int = 0,
+        cancelled: threading.Event | None = None,
+        pause: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> Iterator[Reservation]:
+        """Wait until `amount` more bytes fit beside the `held` ones that the image already takes; release both at the
+        end.
+
+        `pause` surrounds the time of waiting. Raises `TransientError` (`lease_lost`) when `cancelled` is set before its
+        turn comes.
+        """
+        reservation = Reservation(self, held)
+        with pause():
+            self._wait(reservation, amount, cancelled)
+        try:
+            yield reservation
+        finally:
+            with self._changed:
+                self._used -= reservation.size
+                self._admitted -= 1
+                self._changed.notify_all()
+
+    def _wait(self, reservation: Reservation, amount: int, cancelled: threading.Event | None) -> None:
+        with self._changed:
+            self._used += reservation.size
+            self._waiting.append(reservation)
+            try:
+                while not self._fits(reservation, amount):
+                    self._changed.wait(LOOK_EVERY)
+                    _require_wanted(cancelled)
+                self._admitted += 1
+                self._used += amount
+                reservation.size += amount
+            except BaseException:
+                self._used -= reservation.size
+                raise
+            finally:
+                self._waiting.remove(reservation)
+                self._changed.notify_all()
+
+    def _fits(self, reservation: Reservation, amount: int) -> bool:
+        is_first = self._waiting[0] is reservation
+        return is_first and (self._used + amount <= self.capacity or not self._admitted)
+
+    def _reduce(self, reservation: Reservation, size: int) -> None:
+        with self._changed:
+            freed = max(0, reservation.size - size)
+            self._used -= freed
+            reservation.size -= freed
+            self._changed.notify_all()
+
+
+class Reservation:
+    """The share of one image."""
+
+    def __init__(self, budget: MemoryBudget, size: int) -> None:
+        self._budget = budget
+        self.size = size
+        """Bytes."""
+
+    def reduce_to(self, size: int) -> None:
+        """Give back what exceeds `size` bytes."""
+        self._budget._reduce(self, size)
+
+
+def _share_one_heap() -> None:
+    """Make all threads allocate from one heap, where the C library is glibc.
+
+    glibc gives each thread a heap of its own and keeps in it what the thread has freed, up to some 60 MB each: four
+    threads that decode in turn would keep three times the memory of one image.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
+
+
+def _require_wanted(cancelled: threading.Event | None) -> None:
+    if cancelled is not None and cancelled.is_set():
+        raise TransientError(ErrorCode.LEASE_LOST, "the lease was lost while the image waited for memory")
+
+
+def default_budget() -> int:
+    """Half of the memory that this process may use: the rest is for the process itself and for its neighbours."""
+    return available_memory() // 2
+
+
+def available_memory(root: Path = Path("/")) -> int:
+    """Bytes that this process may use: the machine's memory, or the limit of its cgroup (v1 or v2) if that is lower."""
+    total = next(
+        int(line.split()[1]) * 1024
+        for line in (root / "proc/meminfo").read_text().splitlines()
+        if line.startswith("MemTotal:")
+    )
+    return min([total, *_cgroup_limits(root)])
+
+
+def _cgroup_limits(root: Path) -> Iterator[int]:
+    """The limits of this process's cgroups and of those around them, as far as this process sees them."""
+    try:
+        memberships = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for membership in memberships:
+        _, controllers, path = membership.split(":", 2)
+        if not controllers:
+            folder, name = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            folder, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # Inside a container, the path may be the host's and not exist; the container's own cgroup is then the folder.
+        parts = [part for part in path.split("/") if part and part != ".."]
+        for depth in range(len(parts) + 1):
+            yield from _limit(folder.joinpath(*parts[:depth], name))
+
+
+def _limit(file: Path) -> Iterator[int]:
+    try:
+        text = file.read_text().strip()
+    except OSError:
+        return
+    if text.isdecimal():  # not `max`
+        yield int(text)
