@@ -25,6 +25,9 @@ from worker.validation import describe_invalid
 
 __all__ = ["Client", "Receipt", "submit"]
 
+REDIS_ANSWER_WITHIN = 2.0
+"""Seconds that Redis may take to answer before a check is left to the reconciler, so that uploads do not wait."""
+
 
 class Client:
     """Submits images; thread-safe. Keep one per process, and close it or use it in a `with` block."""
@@ -32,7 +35,7 @@ class Client:
     def __init__(self, settings: Settings | None = None, *, pool_size: int = 4) -> None:
         settings = settings or load_settings()
         self._process_id = os.getpid()
-        self._publisher = Publisher(settings)
+        self._publisher = Publisher(settings, answer_within=REDIS_ANSWER_WITHIN)
         self._store = Store(settings.require_database_url(), pool_size=pool_size)
 
     def submit(

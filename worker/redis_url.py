@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError
 from redis.retry import Retry
 
@@ -67,7 +68,8 @@ class RedisUrl:
         """A redis-py client that waits at most `timeout` seconds for each answer; `options` are those of `redis.Redis`.
 
         A call that fails is repeated once, on a new connection: a server that was restarted leaves broken ones behind,
-        and after a failover the open ones still lead to the former primary, which refuses to be written to.
+        and after a failover the open ones still lead to the former primary, which refuses to be written to. A server
+        that did not answer in time is not asked again.
         """
         return Redis(
             host=self.host,
@@ -81,7 +83,7 @@ class RedisUrl:
             socket_timeout=timeout,
             socket_connect_timeout=min(timeout, CONNECT_TIMEOUT),
             socket_keepalive=True,
-            retry=Retry(NoBackoff(), 1),
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
             retry_on_error=[ReadOnlyError],
             **options,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -52,6 +53,21 @@ class Postgres:
             timeout=60,
         )
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """SIGSTOP for all its processes while the block runs: the kernel still accepts connections and data."""
+        parent = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(parent, signal.SIGSTOP)  # first, so that it starts no more
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        pids = [*map(int, children), parent]
+        try:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def close(self) -> None:
         self._server.cleanup()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -89,6 +105,16 @@ class Valkey:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """SIGSTOP while the block runs: the kernel still accepts connections and data."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def client(self) -> redis.Redis:
         return redis.Redis.from_url(self.url)

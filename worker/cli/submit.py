@@ -55,7 +55,7 @@ def _print(document: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(document)
     elif "error" in document:
-        notes.print(f"susy: {document['error']['code']}: {document['error']['message']}")
+        notes.print(f"susy: {document['error']['code']}: {document['error']['message']}", soft_wrap=True)
     else:
         repeat = "" if document["created"] else "  (accepted before)"
         out.print(f"{document['check_id']}  {printable(document['path'])}{repeat}")

@@ -27,6 +27,12 @@ DIRECT_DEPTH = 32
 """Messages in a lane's queue at which a new check waits in the ledger, to be published in its source's turn."""
 DEPTH_MAX_AGE = 0.2
 """Seconds that a queue's depth is remembered, so that a flood of submissions does not double the calls to Redis."""
+PUBLISH_AFTER = 1.0
+"""Seconds after which an accepted check is left to the reconciler, so that a slow server delays no caller any more."""
+MARK_WITHIN = 2.0
+"""Seconds that Postgres may take to note a message that was sent."""
+ANSWER_WITHIN = 10.0
+"""Seconds that Redis may take to answer."""
 
 
 def submit_check(submission: Submission, store: Store, publisher: Publisher) -> Receipt:
@@ -37,12 +43,13 @@ def submit_check(submission: Submission, store: Store, publisher: Publisher) -> 
     The same `(source, external_id)` is accepted once; a repeat returns the check that exists. Raises `TransientError`
     (`database_unavailable`) or `PermanentError` (`conflict`), and then nothing was accepted.
     """
+    began = time.monotonic()
     receipt = store.submit(submission)
-    if receipt.created:
+    if receipt.created and time.monotonic() - began < PUBLISH_AFTER:
         try:
             if publisher.has_room(submission.lane):
                 publisher.publish([receipt.check_id], submission.lane)
-                store.mark_dispatched([receipt.check_id])
+                store.mark_dispatched([receipt.check_id], within=MARK_WITHIN)
         except TransientError as error:
             # Accepted nevertheless: the reconciler publishes what was not marked as dispatched.
             log.warning("publish_deferred", check_id=str(receipt.check_id), code=str(error.code), error=error.message)
@@ -52,9 +59,11 @@ def submit_check(submission: Submission, store: Store, publisher: Publisher) -> 
 class Publisher:
     """Sends check messages to Redis; thread-safe. Fails fast when Redis is unavailable."""
 
-    def __init__(self, settings: Settings, *, depth_max_age: float = DEPTH_MAX_AGE) -> None:
+    def __init__(
+        self, settings: Settings, *, depth_max_age: float = DEPTH_MAX_AGE, answer_within: float = ANSWER_WITHIN
+    ) -> None:
         self._depth_max_age = depth_max_age
-        self._redis = settings.require_redis().client(timeout=10, health_check_interval=25)
+        self._redis = settings.require_redis().client(timeout=answer_within, health_check_interval=25)
         self._prefix = settings.key_prefix
         self._depths: dict[Lane, tuple[float, int]] = {}
         """When a lane's depth was last seen, and what it was."""

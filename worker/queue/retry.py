@@ -12,7 +12,7 @@ from uuid import UUID
 
 from schema.examination import Examination, StoredScan
 from schema.scan import Tiling
-from worker.errors import ErrorCode, SusyError, TransientError
+from worker.errors import ErrorCode, SetupError, SusyError, TransientError
 from worker.log import get_logger
 from worker.settings import Settings
 from worker.store import Claim, RecordOutcome, Store
@@ -67,16 +67,34 @@ ledger_outage = Outage()
 def retry_while_unavailable(
     call: Callable[Parameters, Answer], *args: Parameters.args, **kwargs: Parameters.kwargs
 ) -> Answer:
-    """The answer of `call`, which is repeated while it raises `TransientError`, with 0.25 to 15 s between two calls.
+    """The answer of `call`, which is repeated while it raises `TransientError`, with 0.25 to 15 s between two calls."""
+    return _retry((TransientError,), call, *args, **kwargs)
 
-    Calls that a lease token guards are safe to repeat: once another worker holds the check they change nothing. A
-    process that is told to stop while it waits here ends when its grace period is over (`worker.queue.shutdown`).
+
+def retry_while_unusable(
+    call: Callable[Parameters, Answer], *args: Parameters.args, **kwargs: Parameters.kwargs
+) -> Answer:
+    """The same for a worker that is running, and for `SetupError` too.
+
+    A privilege that was revoked, or a table that is being replaced, is not the fault of a check or a message, and is
+    repaired while the worker waits. Calls that a lease token guards are safe to repeat: once another worker holds the
+    check they change nothing. A process that is told to stop while it waits here ends when its grace period is over
+    (`worker.queue.shutdown`).
     """
+    return _retry((TransientError, SetupError), call, *args, **kwargs)
+
+
+def _retry(
+    repeated: tuple[type[SusyError], ...],
+    call: Callable[Parameters, Answer],
+    *args: Parameters.args,
+    **kwargs: Parameters.kwargs,
+) -> Answer:
     failures = 0
     while True:
         try:
             answer = call(*args, **kwargs)
-        except TransientError as error:
+        except repeated as error:
             ledger_outage.began(error)
             failures += 1
             time.sleep(backoff(failures, first=FIRST_WAIT, longest=LONGEST_WAIT))
@@ -87,7 +105,7 @@ def retry_while_unavailable(
 
 
 class RetryingStore:
-    """An attempt's calls to the ledger, each repeated while Postgres is unavailable.
+    """An attempt's calls to the ledger, each repeated while Postgres is unavailable or refuses this worker.
 
     Waiting for Postgres does not count as being stuck: `pause` stops the clock of the claim's hard deadline.
     """
@@ -102,7 +120,7 @@ class RetryingStore:
 
     def claim(self, check_id: UUID, *, suspects: bool) -> Claim | None:
         """See `Store.claim`."""
-        return retry_while_unavailable(
+        return retry_while_unusable(
             self._store.claim,
             check_id,
             worker=self._worker,
@@ -113,21 +131,21 @@ class RetryingStore:
 
     def is_suspect(self, check_id: UUID) -> bool:
         """See `Store.is_suspect`."""
-        return retry_while_unavailable(self._store.is_suspect, check_id)
+        return retry_while_unusable(self._store.is_suspect, check_id)
 
     def find_scan(self, claim: Claim, content_sha256: str, weights_sha256: str, tiling: Tiling) -> StoredScan | None:
         """See `Store.find_scan`."""
         with self._pause(claim):
-            return retry_while_unavailable(self._store.find_scan, content_sha256, weights_sha256, tiling)
+            return retry_while_unusable(self._store.find_scan, content_sha256, weights_sha256, tiling)
 
     def record(self, claim: Claim, examination: Examination) -> RecordOutcome:
         """See `Store.record`."""
         with self._pause(claim):
-            return retry_while_unavailable(self._store.record, claim, examination)
+            return retry_while_unusable(self._store.record, claim, examination)
 
     def fail(self, claim: Claim, error: SusyError, *, retry_in: float | None) -> bool:
         """See `Store.fail`."""
         with self._pause(claim):
-            return retry_while_unavailable(
+            return retry_while_unusable(
                 self._store.fail, claim, code=error.code, message=error.message, retry_in=retry_in
             )

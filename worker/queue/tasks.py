@@ -15,7 +15,7 @@ from worker.log import get_logger
 from worker.queue.attempt import attempt
 from worker.queue.messages import REJECT_TASK
 from worker.queue.publisher import submit_check
-from worker.queue.retry import retry_while_unavailable
+from worker.queue.retry import retry_while_unusable
 from worker.queue.runtime import current
 from worker.validation import describe_invalid
 
@@ -46,7 +46,7 @@ def submit(self: Task, /, *args: Any, **kwargs: Any) -> None:
         if submission.external_id is None:
             # Redis may deliver a message twice; its id makes the second delivery the same submission.
             submission = submission.model_copy(update={"external_id": f"message:{self.request.id}"})
-        retry_while_unavailable(submit_check, submission, runtime.store, runtime.publisher)
+        retry_while_unusable(submit_check, submission, runtime.store, runtime.publisher)
     except ValidationError as error:
         _reject(self, args, kwargs, describe_invalid(error, whole="message"))
     except SusyError as error:
@@ -74,4 +74,4 @@ def _reject(task: Task, args: Any, kwargs: Any, message: str, code: ErrorCode = 
 def _store_rejected(task: str, body: str, message: str, code: ErrorCode) -> None:
     """Store what cannot be processed where an operator finds it."""
     log.warning("message_rejected", task=task, code=str(code), error=message)
-    retry_while_unavailable(current.get().store.reject_message, task, body, code=code, message=message)
+    retry_while_unusable(current.get().store.reject_message, task, body, code=code, message=message)

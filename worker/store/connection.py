@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import select
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -15,10 +17,12 @@ from psycopg.rows import TupleRow
 from worker.errors import ConfigurationError, ErrorCode
 from worker.store import queries
 
-Connection = psycopg.Connection[TupleRow]
-
 CONNECT_TIMEOUT = 5
 """Seconds to wait for the server to accept a connection."""
+CONFIGURE_TIMEOUT = 2.0
+"""Seconds that each of the two statements may take by which a new connection is prepared."""
+ANSWER_MARGIN = 5.0
+"""Seconds that an answer may take longer than the server lets a statement run."""
 CONNECT_TIMEOUT_OF_SEVERAL = 2
 """The same for each server, where the URL names several; libpq knows no shorter one."""
 ENCODING = "UTF8"
@@ -85,6 +89,42 @@ def _target(requested: Any) -> str:
     return "primary" if requested in (None, "any") else str(requested)
 
 
+_Value = TypeVar("_Value")
+
+
+class Connection(psycopg.Connection[TupleRow]):
+    """A connection that is closed when the server does not answer in time.
+
+    The server's own timeouts and TCP's do not help while its process is stopped, or its machine has no memory left:
+    the kernel still confirms what is sent.
+    """
+
+    answer_within: float = math.inf
+    """Seconds that the answer to each statement may take."""
+    answer_by: float = math.inf
+    """The time of `time.monotonic()` after which no answer is waited for."""
+
+    def wait(self, gen: Generator[Any, Any, _Value], *args: Any, **options: Any) -> _Value:
+        """Every exchange with the server passes through here. Raises `psycopg.OperationalError` in the end."""
+        return super().wait(self._in_time(gen), *args, **options)
+
+    def _in_time(self, exchange: Generator[Any, Any, _Value]) -> Generator[Any, Any, _Value]:
+        """`exchange`, which psycopg resumes with nothing ten times per second while no answer comes."""
+        began = time.monotonic()
+        answer_by = min(self.answer_by, began + self.answer_within)
+        try:
+            wanted = next(exchange)
+            while True:
+                ready = yield wanted
+                if not ready and time.monotonic() > answer_by:
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(f"no answer within {time.monotonic() - began:.1f} s")
+                wanted = exchange.send(ready)
+        except StopIteration as end:
+            value: _Value = end.value
+            return value
+
+
 class ReadOnlyServerError(psycopg.OperationalError):
     """The server answers, but does not accept writes."""
 
@@ -101,7 +141,7 @@ class Timeouts:
 
 def connect(dsn: Dsn, timeouts: Timeouts) -> Connection:
     """A configured connection outside the pool, in autocommit mode."""
-    connection = psycopg.connect(dsn.url, **dsn.parameters)
+    connection = Connection.connect(dsn.url, **dsn.parameters)
     configure(connection, dsn, timeouts)
     return connection
 
@@ -115,10 +155,12 @@ def configure(connection: Connection, dsn: Dsn, timeouts: Timeouts) -> None:
         "statement_timeout": f"{timeouts.statement * 1000:.0f}",
         "lock_timeout": f"{timeouts.lock * 1000:.0f}",
     }
+    connection.answer_within = CONFIGURE_TIMEOUT
     try:
         _require_encoding(connection, dsn)
         connection.execute(queries.CONFIGURE, values)
-        check(connection, timeout=CONNECT_TIMEOUT)
+        check(connection, timeout=CONFIGURE_TIMEOUT)
+        connection.answer_within = timeouts.statement + ANSWER_MARGIN if timeouts.statement else math.inf
     except BaseException:
         connection.close()
         raise

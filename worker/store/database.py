@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, Self, TypeVar
 
 import psycopg
-from psycopg.rows import TupleRow, kwargs_row, scalar_row
+from psycopg.rows import kwargs_row, scalar_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from worker.errors import SusyError
@@ -33,6 +35,10 @@ MIGRATION_LOCK = AdvisoryLock(_SPACE, 2)
 """Held while migrations run."""
 
 
+PATIENT = math.inf
+"""For calls that may take as long as their statements do: until `STATEMENT_TIMEOUT`."""
+CLOSE_TIMEOUT = 1.0
+"""Seconds to wait, when the pool is closed, for threads that connect."""
 STATEMENT_TIMEOUT = 30.0
 """Seconds after which Postgres ends a statement, or a transaction whose client stopped sending."""
 _UNUSABLE_SERVER = frozenset({"25006", "57P01", "57P02", "57P03"})
@@ -43,8 +49,12 @@ class Database:
     """Lends connections in autocommit mode: outside `connection.transaction()` each statement commits by itself."""
 
     def __init__(self, url: str, *, pool_size: int, timeout: float) -> None:
-        """Raise `TransientError` after `timeout` seconds without a connection or a lock: these take turns to wait."""
+        """Raise `TransientError` within `timeout` seconds while Postgres is unavailable.
+
+        Waiting for a connection and waiting for a lock have shares of that time.
+        """
         self.dsn = Dsn.parse(url)
+        self._timeout = timeout * 0.9
         self._pool_timeout = timeout * 0.45
         self._check_timeout = timeout * 0.1
         self.timeouts = Timeouts(statement=STATEMENT_TIMEOUT, lock=timeout * 0.4)
@@ -70,17 +80,22 @@ class Database:
 
     def close(self) -> None:
         """Close every connection that is not lent."""
-        self._pool.close()
+        self._pool.close(timeout=CLOSE_TIMEOUT)
 
     @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """A connection from the pool."""
+    def connection(self, within: float | None = None) -> Iterator[Connection]:
+        """A connection from the pool, which answers in the `timeout` of this database, or `within` seconds from now."""
+        answer_by = time.monotonic() + (self._timeout if within is None else within)
         with translate_errors(self.dsn), ExitStack() as stack:
             self.open()
             try:
-                connection = stack.enter_context(self._pool.connection())
+                connection = stack.enter_context(
+                    self._pool.connection(timeout=min(self._pool_timeout, answer_by - time.monotonic()))
+                )
             except PoolTimeout as error:
                 raise self._why_no_connection() from error
+            connection.answer_by = answer_by
+            stack.callback(setattr, connection, "answer_by", math.inf)
             try:
                 yield connection
             except psycopg.Error as error:
@@ -99,23 +114,25 @@ class Database:
             if held:
                 connection.execute(queries.UNLOCK, lock._asdict())
 
-    def rows(self, query: str, parameters: Mapping[str, Any], make: Callable[..., Row]) -> list[Row]:
+    def rows(
+        self, query: str, parameters: Mapping[str, Any], make: Callable[..., Row], within: float | None = None
+    ) -> list[Row]:
         """Run one statement; `make` is called for each row with its columns as keyword arguments."""
-        with self.connection() as connection:
+        with self.connection(within) as connection:
             return rows(connection, query, parameters, make)
 
     def row(self, query: str, parameters: Mapping[str, Any], make: Callable[..., Row]) -> Row | None:
         """The first of `rows`; None when there is none."""
         return next(iter(self.rows(query, parameters, make)), None)
 
-    def scalars(self, query: str, parameters: Mapping[str, Any]) -> list[Any]:
+    def scalars(self, query: str, parameters: Mapping[str, Any], within: float | None = None) -> list[Any]:
         """Run one statement; its first column."""
-        with self.connection() as connection:
+        with self.connection(within) as connection:
             return scalars(connection, query, parameters)
 
-    def execute(self, query: str, parameters: Mapping[str, Any]) -> int:
+    def execute(self, query: str, parameters: Mapping[str, Any], within: float | None = None) -> int:
         """Run one statement; how many rows it affected."""
-        with self.connection() as connection:
+        with self.connection(within) as connection:
             return connection.execute(query, parameters).rowcount
 
     def _check(self, connection: Connection) -> None:
@@ -129,7 +146,7 @@ class Database:
         """A class of connections that notes whether it could connect, which the pool does in its own threads."""
         database = self
 
-        class PooledConnection(psycopg.Connection[TupleRow]):
+        class PooledConnection(Connection):
             @classmethod
             def connect(cls, *arguments: Any, **parameters: Any) -> Self:
                 try:

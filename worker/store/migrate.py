@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT = 60.0
 """Seconds to wait for a migration by another process, or for a table that is in use."""
+MIGRATING = Timeouts(statement=0, lock=LOCK_TIMEOUT)
+"""An index of a large table takes its time."""
+READING = Timeouts(statement=3, lock=3)
 
 # Alembic keeps its current environment in module globals.
 _one_at_a_time = threading.Lock()
@@ -52,7 +55,7 @@ def downgrade(database_url: str, revision: str) -> None:
 
 def current(database_url: str) -> str | None:
     """The revision the database is at; None when it has no ledger yet."""
-    with _connected(database_url) as connection:
+    with _connected(database_url, READING) as connection:
         return _revision(connection)
 
 
@@ -105,10 +108,10 @@ def _config(connection: sa.Connection | None = None) -> Config:
 
 
 @contextmanager
-def _connected(database_url: str) -> Iterator[sa.Connection]:
+def _connected(database_url: str, timeouts: Timeouts) -> Iterator[sa.Connection]:
     dsn = Dsn.parse(database_url)
     # libpq parses the URL, not SQLAlchemy: they differ in sockets, several hosts and defaults.
-    engine = sa.create_engine("postgresql+psycopg://", creator=lambda: _connect(dsn), poolclass=sa.NullPool)
+    engine = sa.create_engine("postgresql+psycopg://", creator=lambda: _connect(dsn, timeouts), poolclass=sa.NullPool)
     with translate_errors(dsn):
         try:
             with engine.begin() as connection:
@@ -117,8 +120,8 @@ def _connected(database_url: str) -> Iterator[sa.Connection]:
             raise (error.orig or error) from error
 
 
-def _connect(dsn: Dsn) -> Connection:
-    connection = connect(dsn, Timeouts(statement=0, lock=LOCK_TIMEOUT))  # an index of a large table takes its time
+def _connect(dsn: Dsn, timeouts: Timeouts) -> Connection:
+    connection = connect(dsn, timeouts)
     connection.autocommit = False
     # A migration reports by a NOTICE what it could not do, such as creating the dashboards' role.
     connection.add_notice_handler(lambda notice: log.warning("%s", notice.message_primary))
@@ -127,7 +130,7 @@ def _connect(dsn: Dsn) -> Connection:
 
 @contextmanager
 def _locked(database_url: str) -> Iterator[sa.Connection]:
-    with _one_at_a_time, _connected(database_url) as connection:
+    with _one_at_a_time, _connected(database_url, MIGRATING) as connection:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK.space}, {MIGRATION_LOCK.key})")
         try:
             yield connection

@@ -11,7 +11,7 @@ from schema.examination import Examination
 from worker.errors import TransientError
 from worker.store import queries
 from worker.store.connection import Connection
-from worker.store.database import Database, rows
+from worker.store.database import PATIENT, Database, rows
 from worker.store.scans import keep_scan
 from worker.store.types import Claim, RecordOutcome
 
@@ -32,7 +32,7 @@ def record(database: Database, claim: Claim, examination: Examination) -> Record
 
 def _write(database: Database, claim: Claim, examination: Examination) -> RecordOutcome:
     verdict = examination.verdict
-    with database.connection() as connection, connection.transaction():
+    with database.connection(PATIENT) as connection, connection.transaction():
         content = {"content_sha256": examination.scan.content_sha256}
         if not connection.execute(queries.FINISH, {**_key(claim), **content}).rowcount:
             return _outcome(connection, claim) or RecordOutcome.LEASE_LOST
@@ -60,7 +60,7 @@ def _write(database: Database, claim: Claim, examination: Examination) -> Record
 
 
 def _read_back(database: Database, claim: Claim) -> RecordOutcome | None:
-    with database.connection() as connection:
+    with database.connection(PATIENT) as connection:
         connection.execute(queries.AWAIT_CHECK, _key(claim))
         return _outcome(connection, claim)
 

@@ -20,7 +20,7 @@ from schema.states import CheckState, Decision, Lane, Reason
 from schema.verdict import PolicyVersion, Region, Verdict
 from worker.errors import ErrorCode, PermanentError
 from worker.store import queries
-from worker.store.database import LEADER_LOCK, Database, rows, scalars
+from worker.store.database import LEADER_LOCK, PATIENT, Database, rows, scalars
 from worker.store.recording import record
 from worker.store.scans import stored_scan
 from worker.store.types import (
@@ -54,7 +54,8 @@ class Store:
     """The ledger in one Postgres. Safe to share between threads.
 
     Every method raises `TransientError(DATABASE_UNAVAILABLE)` when Postgres is unavailable, within `timeout` seconds,
-    and `SetupError(DATABASE_OUTDATED)` when it lacks a migration.
+    and `SetupError(DATABASE_OUTDATED)` when it lacks a migration. Those that may work on many rows, and the recording
+    of a verdict, wait up to 35 s for the answer of a server that stopped in the meantime.
     """
 
     def __init__(self, database_url: str, *, pool_size: int, timeout: float = 10.0) -> None:
@@ -126,9 +127,9 @@ class Store:
 
     # --- Publishing
 
-    def mark_dispatched(self, check_ids: Iterable[UUID]) -> None:
-        """Note that messages for these checks are in the queue."""
-        self._database.execute(queries.MARK_DISPATCHED, {"check_ids": list(check_ids)})
+    def mark_dispatched(self, check_ids: Iterable[UUID], *, within: float | None = None) -> None:
+        """Note that messages for these checks are in the queue, `within` seconds."""
+        self._database.execute(queries.MARK_DISPATCHED, {"check_ids": list(check_ids)}, within)
 
     def take_due(self, lane: Lane, *, limit: int) -> list[UUID]:
         """Mark up to `limit` due checks as dispatched; the caller publishes them in this order.
@@ -136,11 +137,12 @@ class Store:
         One of each source in turn, each source's oldest first, so that no source waits for another one's flood. May
         take fewer than are due; an empty answer means that none is left.
         """
-        return self._database.scalars(queries.TAKE_DUE, {"lane": str(lane), "limit": limit})
+        return self._database.scalars(queries.TAKE_DUE, {"lane": str(lane), "limit": limit}, PATIENT)
 
     def forget_dispatched(self, lane: Lane, *, age: float, limit: int) -> int:
         """Queue checks again whose messages were sent `age` seconds ago and are lost; how many."""
-        return self._database.execute(queries.FORGET_DISPATCHED, {"lane": str(lane), "age": age, "limit": limit})
+        values = {"lane": str(lane), "age": age, "limit": limit}
+        return self._database.execute(queries.FORGET_DISPATCHED, values, PATIENT)
 
     def paused_at(self, lane: Lane) -> datetime | None:
         """When the lane was paused; None while it is served."""
@@ -203,7 +205,7 @@ class Store:
     def reclaim_expired(self, *, max_attempts: int, limit: int) -> ReclaimResult:
         """Requeue checks whose lease has expired, and quarantine those that have used up their attempts."""
         values = {"max_attempts": max_attempts, "limit": limit, "code": str(ErrorCode.LEASE_EXPIRED)}
-        states = Counter(self._database.scalars(queries.RECLAIM_EXPIRED, values))
+        states = Counter(self._database.scalars(queries.RECLAIM_EXPIRED, values, PATIENT))
         return ReclaimResult(requeued=states[CheckState.QUEUED], quarantined=states[CheckState.QUARANTINED])
 
     def _with_lease(self, query: str, claim: Claim, **values: Any) -> bool:
@@ -270,23 +272,23 @@ class Store:
 
     def backlog(self) -> list[LaneBacklog]:
         """What waits in each lane, `live` first, as dashboards see it: every check is counted."""
-        return self._database.rows(queries.BACKLOG, {}, _lane_backlog)
+        return self._database.rows(queries.BACKLOG, {}, _lane_backlog, PATIENT)
 
     def count(self, state: CheckState, where: CheckFilter) -> int:
         """How many checks of this state match."""
         return sum(
-            self._database.scalars(queries.COUNT_CHECKS, {**asdict(where), "state": str(state), **part})[0]
+            self._database.scalars(queries.COUNT_CHECKS, {**asdict(where), "state": str(state), **part}, PATIENT)[0]
             for part in _parts(state, where)
         )
 
     def requeue(self, state: CheckState, where: CheckFilter, *, limit: int = 1000) -> int:
         """Queue up to `limit` matching checks of a final state again, with all their attempts; how many."""
-        return self._database.execute(queries.REQUEUE, {**asdict(where), "state": str(state), "limit": limit})
+        return self._database.execute(queries.REQUEUE, {**asdict(where), "state": str(state), "limit": limit}, PATIENT)
 
     def cancel(self, where: CheckFilter, *, limit: int = 1000) -> int:
         """Cancel up to `limit` matching queued checks, so that they are never examined; how many."""
         for part in _parts(CheckState.QUEUED, where):
-            cancelled = self._database.execute(queries.CANCEL, {**asdict(where), **part, "limit": limit})
+            cancelled = self._database.execute(queries.CANCEL, {**asdict(where), **part, "limit": limit}, PATIENT)
             if cancelled:
                 return cancelled
         return 0
@@ -314,7 +316,7 @@ class Store:
 
     def analyze(self) -> None:
         """Refresh Postgres' statistics of the checks, after many were added at once."""
-        self._database.execute(queries.ANALYZE, {})
+        self._database.execute(queries.ANALYZE, {}, PATIENT)
 
     def now(self) -> datetime:
         """The database's clock, from which all times in the ledger come."""

@@ -1,0 +1,208 @@
+"""A server whose processes are stopped still accepts connections and data. No command waits for it longer than it says.
+
+Each call is under way when the server stops: it waits for a lock that another session holds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from schema.states import CheckState
+from tests.support.commands import Result, Susy
+from tests.support.databases import new_database
+from tests.support.ledger import claimed, examination, submission
+from tests.support.servers import Postgres, Valkey
+from tests.support.waiting import eventually
+from worker.client import Client
+from worker.errors import ErrorCode, SusyError, TransientError
+from worker.queue.retry import RetryingStore
+from worker.settings import Settings, load_settings
+from worker.store import RecordOutcome, Store, database
+from worker.store.migrate import upgrade
+
+PROMISED = 10.0
+"""Seconds (`docs/messages.md`)."""
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'susy.checks'::regclass"
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def database_url(postgres: Postgres) -> Iterator[str]:
+    with new_database(postgres.url) as url:
+        upgrade(url)
+        yield url
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[Valkey]:
+    server = Valkey(tmp_path / "valkey")
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def settings(database_url: str, valkey: Valkey, images: Path) -> Settings:
+    return load_settings(database_url=database_url, redis_url=valkey.url, image_roots=(images,))
+
+
+@pytest.fixture
+def command_variables(settings: Settings) -> dict[str, str]:
+    return settings.environment()
+
+
+def frozen_while_it_waits(postgres: Postgres, database_url: str, call: Callable[[], object]) -> float:
+    """Stop the server while `call` waits for a lock; the seconds until `call` ended."""
+    with psycopg.connect(database_url) as holder, psycopg.connect(database_url, autocommit=True) as watcher:
+        holder.execute("LOCK TABLE susy.checks IN ACCESS EXCLUSIVE MODE")
+        with ThreadPoolExecutor(1) as pool:
+            began = time.monotonic()
+            running = pool.submit(call)
+            eventually(lambda: watcher.execute(WAITING).fetchone() != (0,), 8)
+            with postgres.frozen():
+                running.result(60)
+            return time.monotonic() - began
+
+
+def test_submitting_ends_in_time_and_says_that_nothing_is_known_of_the_check(
+    postgres: Postgres, database_url: str, settings: Settings, images: Path
+) -> None:
+    def submit() -> None:
+        with pytest.raises(TransientError) as caught:
+            client.submit(source="s", external_id="1", uri=str(images / "a.png"))
+        assert caught.value.code is ErrorCode.DATABASE_UNAVAILABLE
+        assert "no answer within" in caught.value.message
+
+    with Client(settings) as client:
+        client.submit(source="s", external_id="0", uri=str(images / "a.png"))  # its connections are open
+        assert frozen_while_it_waits(postgres, database_url, submit) < PROMISED
+        eventually(lambda: _submitted(client, images), 30)
+
+
+def _submitted(client: Client, images: Path) -> bool:
+    try:
+        return bool(client.submit(source="s", external_id="1", uri=str(images / "a.png")).check_id)
+    except SusyError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["submit", "a.png"],
+        ["show", "0199a3c2-7c1e-7000-8000-000000000001"],
+        ["backlog", "status"],
+        ["health", "worker"],
+        ["doctor"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_command_ends_in_time_with_one_line(
+    postgres: Postgres,
+    database_url: str,
+    settings: Settings,
+    valkey: Valkey,
+    images: Path,
+    susy: Susy,
+    command: list[str],
+) -> None:
+    results: list[Result] = []
+    if command[0] == "health":
+        from worker.queue.health import _served_lanes  # noqa: F401 (imported before the clock runs)
+
+        _pretend_presence(valkey)
+    if command[0] == "doctor":
+        seconds = _frozen_at_once(postgres, lambda: results.append(susy(*command)))
+    else:
+        call = lambda: results.append(susy(*command, folder=images))  # noqa: E731
+        seconds = frozen_while_it_waits(postgres, database_url, call)
+    assert seconds < PROMISED
+    [result] = results
+    assert result.code in (1, 2)
+    if command[0] == "doctor":
+        assert "is unavailable" in result.stdout
+    else:
+        assert len(result.stderr.splitlines()) == 1, result.stderr
+        [line] = result.stderr.splitlines()
+        assert "database_unavailable" in line
+
+
+def _pretend_presence(valkey: Valkey) -> None:
+    import socket
+
+    with valkey.client() as client:
+        client.set(f"susy:worker:celery@{socket.gethostname()}", '["live"]')
+
+
+def _frozen_at_once(postgres: Postgres, call: Callable[[], object]) -> float:
+    began = time.monotonic()
+    with postgres.frozen():
+        call()
+    return time.monotonic() - began
+
+
+def test_submitting_ends_in_time_while_redis_is_frozen_and_the_check_is_accepted(
+    settings: Settings, valkey: Valkey, images: Path
+) -> None:
+    with Client(settings) as client, Store(settings.require_database_url(), pool_size=1) as store:
+        client.submit(source="s", uri=str(images / "a.png"))  # its connection is open
+        time.sleep(0.3)  # longer than the depth of a queue is remembered
+        with valkey.frozen():
+            began = time.monotonic()
+            receipt = client.submit(source="s", uri=str(images / "b.png"))
+            assert time.monotonic() - began < PROMISED
+        assert store.show(receipt.check_id).state is CheckState.QUEUED
+
+
+@pytest.mark.parametrize("command", [["submit", "a.png"], ["health", "worker"], ["health", "reconciler"], ["doctor"]])
+def test_a_command_ends_in_time_while_redis_is_frozen(
+    settings: Settings, valkey: Valkey, images: Path, susy: Susy, command: list[str]
+) -> None:
+    with valkey.frozen():
+        began = time.monotonic()
+        result = susy(*command, folder=images)
+        assert time.monotonic() - began < PROMISED
+    if command[0] == "submit":
+        assert result.code == 0, "the check is accepted; the reconciler publishes it"
+    else:
+        assert result.code in (1, 2)
+        assert len(result.stderr.splitlines()) <= 1
+
+
+def test_a_verdict_whose_commit_froze_is_recorded_once(
+    postgres: Postgres, database_url: str, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setattr(database, "STATEMENT_TIMEOUT", 1.0)  # plus 5 s until the client gives up
+    outcomes: list[RecordOutcome] = []
+    with Store(database_url, pool_size=2) as store:
+        from contextlib import nullcontext
+
+        retrying = RetryingStore(store, settings, worker="w", pause=lambda _: nullcontext())
+        claim = claimed(store)
+        seconds = frozen_while_it_waits(
+            postgres, database_url, lambda: _later(lambda: outcomes.append(retrying.record(claim, examination())))
+        )
+        assert seconds < 5
+        eventually(lambda: outcomes, 60)
+        assert outcomes == [RecordOutcome.RECORDED]
+        assert store.show(claim.check_id).state is CheckState.DONE
+        store.submit(submission())
+
+
+def _later(call: Callable[[], object]) -> None:
+    """Run `call` in the background, for the first seconds of which the server is frozen."""
+    import threading
+
+    threading.Thread(target=call, daemon=True).start()
+    time.sleep(2)
