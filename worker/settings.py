@@ -33,6 +33,7 @@ from pydantic_settings import (
 )
 
 from schema.scan import MAX_STRIDE, MIN_STRIDE, TILE, SelectionGrid, Tiling
+from worker.cores import usable_cores
 from worker.errors import ConfigurationError, ErrorCode
 from worker.memory import default_budget
 from worker.redis_url import EXAMPLE as REDIS_URL_EXAMPLE
@@ -62,10 +63,17 @@ def setting(
 ) -> Any:
     """A field of `Settings`.
 
-    `default_text` says what an absent value stands for; `old_name` is what the version before called the setting.
+    `default` is a value or a function without parameters. `default_text` says what an absent value stands for;
+    `old_name` is what the version before called the setting.
     """
     facts: dict[str, Any] = {"unit": unit, "default_text": default_text, "old_name": old_name}
-    return Field(default, description=description, json_schema_extra=facts, **limits)
+    source = {"default_factory": default} if callable(default) else {"default": default}
+    return Field(**source, description=description, json_schema_extra=facts, **limits)
+
+
+def default_concurrency() -> int:
+    """Enough images in flight that decoding keeps the network busy on every core."""
+    return min(max(4, 2 * usable_cores()), 32)
 
 
 class Settings(BaseSettings):
@@ -118,7 +126,12 @@ class Settings(BaseSettings):
         le=1024,
     )
     threads: int | None = setting(
-        None, "CPU threads of one forward pass.", "threads", default_text="all of the process", ge=1
+        None,
+        "CPU threads that run the network, each on batches of its own. A GPU is fed by one thread.",
+        "threads",
+        default_text="as many as the process may use cores",
+        ge=1,
+        le=256,
     )
 
     # Images
@@ -163,7 +176,14 @@ class Settings(BaseSettings):
     )
 
     # Queue
-    concurrency: int = setting(4, "Images in flight in one worker process.", "images", ge=1, le=256)
+    concurrency: int = setting(
+        default_concurrency,
+        "Images in flight in one worker process.",
+        "images",
+        default_text="twice the cores that the process may use, 4 to 32",
+        ge=1,
+        le=256,
+    )
     lease_duration: Duration = setting(
         90.0,
         "How long a worker holds a check without a heartbeat. Then another worker may take the check.",

@@ -208,6 +208,51 @@ def test_an_image_that_is_cancelled_before_it_is_scored_reaches_no_network(
     assert engine.score(tiles(1, 1)).shape == (1, 6)
 
 
+def test_lanes_score_one_image_together_and_answer_as_one_lane_does(network: Faulty) -> None:
+    at_once, most = threading.Semaphore(2), threading.Barrier(2, timeout=20)
+    forward = network.forward
+
+    def together(given: Tensor) -> Tensor:
+        assert at_once.acquire(blocking=False), "more lanes than two"
+        most.wait()  # passes only when both lanes are inside the network
+        try:
+            return forward(given)
+        finally:
+            at_once.release()
+
+    image = tiles(6, 1)
+    expected = alone(network, image)
+    network.forward = together  # type: ignore[method-assign]
+    with InferenceEngine(network, CPU, 6, batch=4, lanes=2) as engine:
+        np.testing.assert_allclose(engine.score(image), expected, atol=1e-5)
+    assert sorted(network.batches) == [3, 3], "each idle lane takes its share"
+
+
+@pytest.mark.parametrize("lanes", [2, 5])
+def test_every_tile_is_answered_once_whatever_the_lanes(lanes: int, network: Faulty) -> None:
+    images = [tiles(count, seed) for seed, count in enumerate((1, 9, 2, 5, 3))]
+    images.append(tiles(2, 9, mark=POISON))
+    with InferenceEngine(network, CPU, 6, batch=4, lanes=lanes) as engine, ThreadPoolExecutor(len(images)) as pool:
+        answers = [pool.submit(engine.score, image) for image in images]
+        with pytest.raises(TransientError, match="poisoned"):
+            answers.pop().result()
+        for image, answer in zip(images, answers, strict=False):
+            np.testing.assert_allclose(answer.result(), alone(network, image), atol=1e-5)
+
+
+def test_a_lane_uses_one_core(network: Faulty) -> None:
+    forward, threads = network.forward, []
+
+    def count(given: Tensor) -> Tensor:
+        threads.append(torch.get_num_threads())
+        return forward(given)
+
+    network.forward = count  # type: ignore[method-assign]
+    with InferenceEngine(network, CPU, 6) as engine:
+        engine.score(tiles(1, 1))
+    assert threads == [1]
+
+
 def test_an_answer_that_is_no_probability_fails_for_good(engine: InferenceEngine) -> None:
     with pytest.raises(PermanentError, match="NaN"):
         engine.score(tiles(1, 1, mark=NAN))

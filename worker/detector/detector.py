@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from schema.scan import ModelIdentity
+from worker.cores import usable_cores
 from worker.detector.engine import InferenceEngine
 from worker.detector.model import SuSy
 from worker.detector.paths import weights_path
@@ -39,7 +40,7 @@ class Detector:
             device,
             len(info.classes),
             batch=settings.batch_size,
-            threads=settings.threads,
+            lanes=(settings.threads or usable_cores()) if device.type == "cpu" else 1,
         )
 
     def score(self, tiles: list[NDArray[np.uint8]], cancelled: threading.Event | None = None) -> NDArray[np.float32]:

@@ -81,8 +81,8 @@ _Entry = tuple[_Job, int]
 class InferenceEngine:
     """Scores tiles with a prepared network (see `worker.detector.detector.prepare`).
 
-    `lanes` threads run the network at the same time, each with `threads` CPU threads for one forward pass (None: as
-    torch is set). `score` may be called from any number of threads. Close the engine, or use it in a `with` block.
+    `lanes` threads run the network at the same time over the same weights, each on batches of its own and on one CPU
+    core. `score` may be called from any number of threads. Close the engine, or use it in a `with` block.
     """
 
     def __init__(
@@ -93,14 +93,12 @@ class InferenceEngine:
         *,
         batch: int | None = None,
         lanes: int = 1,
-        threads: int | None = None,
     ) -> None:
         on_cuda = device.type == "cuda"
         self.batch = batch or (CUDA_BATCH if on_cuda else CPU_BATCH)
         self._network = network
         self._device = device
         self._num_classes = num_classes
-        self._threads = threads
         self._gather = CUDA_GATHER if on_cuda else 0.0
         self._limit = _BatchLimit(self.batch, device)
         self._waiting: FairQueue[_Entry] = FairQueue(drop=lambda entry: entry[0].is_over())
@@ -146,8 +144,9 @@ class InferenceEngine:
         self.close()
 
     def _serve(self, buffer: Tensor) -> None:
-        if self._threads:
-            torch.set_num_threads(self._threads)  # of this thread: OpenMP keeps the number per thread
+        # A forward pass on several cores waits at every layer for the slowest one. The number is this thread's own, and
+        # the default of threads that are started later.
+        torch.set_num_threads(1)
         with torch.inference_mode():
             while entries := self._waiting.take(self._limit.current(), self._gather):
                 self._answer(entries, buffer)
