@@ -39,7 +39,8 @@ SELECT
         SELECT r.decision FROM susy.reviews AS r
         WHERE r.check_id = c.id ORDER BY r.created_at DESC, r.id DESC LIMIT 1
     ) AS review_decision,
-    v.generator_confidence
+    v.generator_confidence,
+    s.map_sampled
 FROM susy.checks AS c
 LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
 LEFT JOIN susy.scans AS s ON s.id = v.scan_id;
@@ -77,6 +78,7 @@ COMMENT ON COLUMN dashboard.checks.error_code IS 'Stable name of the latest fail
 COMMENT ON COLUMN dashboard.checks.error_message IS 'One line about the latest failure.';
 COMMENT ON COLUMN dashboard.checks.review_decision IS 'The decision of the latest review; null without one.';
 COMMENT ON COLUMN dashboard.checks.generator_confidence IS 'Share of the synthetic probability that its most probable generator holds, 0 to 1; null without a generator.';
+COMMENT ON COLUMN dashboard.checks.map_sampled IS 'True when the image has more tiles than the limit, and its map shows a coarser grid of them.';
 
 CREATE VIEW dashboard.review_queue AS
 SELECT
@@ -123,7 +125,7 @@ COMMENT ON COLUMN dashboard.review_queue.attributes IS 'The attributes that were
 COMMENT ON COLUMN dashboard.review_queue.generator_confidence IS 'Share of the synthetic probability that its most probable generator holds, 0 to 1; null without a generator.';
 
 CREATE VIEW dashboard.maps AS
-SELECT v.check_id, s.width, s.height, s.map_png
+SELECT v.check_id, s.width, s.height, s.map_png, s.map_sampled
 FROM susy.verdicts AS v
 JOIN susy.scans AS s ON s.id = v.scan_id
 WHERE v.mode = 'live' AND s.map_png IS NOT NULL;
@@ -133,6 +135,7 @@ COMMENT ON COLUMN dashboard.maps.check_id IS 'The check.';
 COMMENT ON COLUMN dashboard.maps.width IS 'Width of the image in pixels, upright; stretch the map to it.';
 COMMENT ON COLUMN dashboard.maps.height IS 'Height of the image in pixels, upright.';
 COMMENT ON COLUMN dashboard.maps.map_png IS 'The map as the bytes of a PNG file.';
+COMMENT ON COLUMN dashboard.maps.map_sampled IS 'True when the map shows a coarser grid of tiles, each stretched to the place of those that were left out.';
 
 CREATE VIEW dashboard.quarantine AS
 SELECT

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 TILE = 224
 """Side of a tile in pixels: the size SuSy was trained on."""
 MIN_STRIDE, MAX_STRIDE = 56, TILE
+MAX_TILES = 600
+"""Tiles of one image that are scored, by default: all of a photograph of up to 27 megapixels at the default stride."""
 
 
 class SelectionGrid(StrEnum):
@@ -69,10 +71,12 @@ class Scan:
     """[T]: whether the network scored the tile. Not scored is not the same as a score of zero."""
     probabilities: NDArray[np.float16]
     """[T, C]: class probabilities; NaN where not scored."""
+    map_sampled: bool = False
+    """Whether the image has more tiles than the limit, and of its map's tiles a coarser grid was scored."""
 
     @property
     def complete(self) -> bool:
-        """Whether every tile was scored, so that the map has no gaps."""
+        """Whether every tile was scored."""
         return bool(self.scored.all())
 
     @property

@@ -178,6 +178,7 @@ scans = Table(
     Column("scored", LargeBinary, nullable=False),
     Column("probabilities", LargeBinary, nullable=False),
     Column("map_png", LargeBinary),
+    Column("map_sampled", Boolean, nullable=False, server_default=text("false")),
     _since_now("created_at"),
     _since_now("updated_at"),
     PrimaryKeyConstraint("id"),

@@ -73,6 +73,7 @@ def verdict_document(scan: Scan, verdict: Verdict) -> dict[str, Any]:
             "total": len(scan.corners),
             "scored": int(scan.scored.sum()),
         },
+        "map_sampled": scan.map_sampled,
         "regions": [asdict(region) for region in verdict.regions],
         "policy": asdict(verdict.policy),
         "model": {"name": scan.model.name, "sha256": scan.model.sha256},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
@@ -63,3 +64,19 @@ def test_regions_are_bounding_boxes_in_pixels_strongest_first() -> None:
     assert (strongest.x, strongest.y, strongest.width, strongest.height) == (672, 0, 224, 224)
     assert (other.x, other.y, other.width, other.height) == (224, 0, 224, 448)
     assert strongest.score > other.score
+
+
+@given(st.integers(224, 900), st.integers(224, 900), st.sampled_from([56, 112, 224]), st.randoms())
+def test_of_a_sampled_map_a_cell_without_a_tile_has_the_score_of_the_nearest(width, height, stride, random) -> None:  # type: ignore[no-untyped-def]
+    corners, _ = lay_tiles(width, height, Tiling(stride=stride))
+    authentic = [random.choice([None, None, random.random()]) for _ in corners]
+    authentic[0] = 0.5
+    plain = scan_of(authentic, width=width, height=height, stride=stride)
+    heat, filled = heatmap(plain), heatmap(replace(plain, map_sampled=True))
+    np.testing.assert_array_equal(filled.scores[np.isfinite(heat.scores)], heat.scores[np.isfinite(heat.scores)])
+    centres = plain.corners[plain.scored] + TILE / 2
+    for row, column in np.argwhere(np.isnan(heat.scores)):
+        x, y = heat.x_edges[column : column + 2].mean(), heat.y_edges[row : row + 2].mean()
+        distances = np.hypot(centres[:, 0] - x, centres[:, 1] - y)
+        nearest = plain.synthetic[plain.scored][np.isclose(distances, distances.min())]
+        assert filled.scores[row, column] in nearest

@@ -1,7 +1,8 @@
 """Localization: where on an image the tiles look synthetic. The heat map, its regions, and both as pictures.
 
 Tiles may overlap, so the map consists of cells: the rectangles between all left, right, top and bottom edges of tiles.
-A cell's score is the mean over the scored tiles that cover it.
+A cell's score is the mean over the scored tiles that cover it. Of a sampled map, a cell that no scored tile covers has
+the score of the nearest one.
 """
 
 from __future__ import annotations
@@ -60,7 +61,20 @@ def heatmap(scan: Scan) -> Heatmap:
             covering[top:bottom, left:right] += 1
     scores = np.full(shape, np.nan)
     np.divide(total, covering, out=scores, where=covering > 0)
+    if scan.map_sampled:
+        _fill(scores, x_edges, y_edges, scan)
     return Heatmap(scan.width, scan.height, x_edges, y_edges, scores.astype(np.float32))
+
+
+def _fill(scores: NDArray[np.float64], x_edges: NDArray[np.int32], y_edges: NDArray[np.int32], scan: Scan) -> None:
+    """Give each cell without a score, in place, that of the scored tile whose centre is nearest to the cell's."""
+    centres = scan.corners[scan.scored] + TILE / 2
+    found = scan.synthetic[scan.scored]
+    across = (((x_edges[:-1] + x_edges[1:]) / 2)[:, None] - centres[:, 0]) ** 2  # [columns, scored tiles]
+    for row, y in enumerate((y_edges[:-1] + y_edges[1:]) / 2):
+        empty = np.isnan(scores[row])
+        nearest = (across[empty] + (y - centres[:, 1]) ** 2).argmin(axis=1)
+        scores[row, empty] = found[nearest]
 
 
 def find_regions(heat: Heatmap, at: float) -> tuple[Region, ...]:

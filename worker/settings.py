@@ -32,7 +32,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from schema.scan import MAX_STRIDE, MIN_STRIDE, TILE, SelectionGrid, Tiling
+from schema.scan import MAX_STRIDE, MAX_TILES, MIN_STRIDE, TILE, SelectionGrid, Tiling
 from worker.cores import usable_cores
 from worker.errors import ConfigurationError, ErrorCode
 from worker.memory import default_budget
@@ -115,6 +115,13 @@ class Settings(BaseSettings):
         "pixels",
         ge=MIN_STRIDE,
         le=MAX_STRIDE,
+    )
+    max_tiles: int = setting(
+        MAX_TILES,
+        "Most tiles of one image that are scored. The map of an image with more tiles is made from a coarser grid of "
+        "them, and its check says `map_sampled`.",
+        "tiles",
+        ge=16,
     )
     batch_size: int | None = setting(
         None,

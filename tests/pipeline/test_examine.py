@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import io
+import struct
+from dataclasses import replace
 from uuid import uuid4
 
 import numpy as np
 import PIL.Image
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from schema.examination import Examination, StoredScan
-from schema.scan import ModelIdentity, Tiling
+from schema.scan import MAX_TILES, ModelIdentity, SelectionGrid, Tiling
 from schema.states import Decision, Reason
+from schema.verdict import verdict_document
+from tests.support.scans import scan_of
 from worker.localization import heatmap, map_png
 from worker.pipeline.examine import Examiner, content_digest
+from worker.pipeline.measure import lay_tiles, map_tiles
 from worker.policy.policy import Policy
 
 
@@ -44,6 +51,10 @@ def examiner(scorer: Redness) -> Examiner:
 
 def policy(localize: str) -> Policy:
     return Policy(name="test", synthetic_at=0.9, authentic_below=0.3, minimum_contrast=0, localize=localize)
+
+
+def replace_policy(of: Policy, **changes: float) -> Policy:
+    return Policy.model_validate({**of.model_dump(), **changes})
 
 
 def image(columns: int = 7, red: int = 0) -> bytes:
@@ -106,3 +117,99 @@ def test_a_stored_scan_that_lacks_tiles_is_completed_and_written_again(examiner:
 def test_without_use_for_a_map_none_is_drawn(scorer: Redness) -> None:
     examiner = Examiner(scorer, Tiling(), max_pixels=10**7, renders_maps=False)
     assert examiner.examine(image(), policy("always")).map_png is None
+
+
+def mosaic(columns: int, rows: int) -> bytes:
+    """Noisy tiles that are the redder the farther right they are."""
+    pixels = np.random.default_rng(2).integers(0, 256, (224 * rows, 224 * columns, 3), np.uint8)
+    pixels[..., 0] = np.linspace(0, 255, 224 * columns).astype(np.uint8)
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def test_the_map_of_an_image_with_too_many_tiles_is_sampled_and_says_so(scorer: Redness) -> None:
+    limited = Examiner(scorer, Tiling(), max_pixels=10**7, max_tiles=30)
+    examination = limited.examine(mosaic(12, 8), policy("always"))
+    scan = examination.scan
+    assert scan.map_sampled
+    assert verdict_document(scan, examination.verdict)["map_sampled"] is True
+    assert len(scan.corners) == 96
+    columns, rows = (
+        np.isin(scan.corners[:, axis], [0, 672, 1344, 2016, last]) for axis, last in ((0, 2464), (1, 1568))
+    )
+    np.testing.assert_array_equal(scan.scored, scan.selected | (columns & rows))
+    assert scorer.scored == scan.scored.sum() == 25
+    heat = heatmap(scan)
+    assert np.isfinite(heat.scores).all()
+    assert examination.map_png == map_png(heat)
+
+    whole = Examiner(Redness(), Tiling(), max_pixels=10**7).examine(mosaic(12, 8), policy("always"))
+    assert not whole.scan.map_sampled
+    assert verdict_document(whole.scan, whole.verdict)["map_sampled"] is False
+    assert whole.scan.scored.all()
+    np.testing.assert_array_equal(scan.selected, whole.scan.selected)
+    assert examination.verdict.score == whole.verdict.score
+
+
+def test_a_sampled_scan_is_reused(scorer: Redness) -> None:
+    limited = Examiner(scorer, Tiling(), max_pixels=10**7, max_tiles=30)
+    first = limited.examine(mosaic(12, 8), policy("always"))
+    scored = scorer.scored
+    stored = found(first, has_map=True)
+    again = limited.examine(mosaic(12, 8), policy("always"), lambda *_: stored)
+    assert (scorer.scored, again.scan_id) == (scored, stored.id)
+    assert again.verdict == first.verdict
+
+
+@given(
+    st.integers(224, 9000),
+    st.integers(224, 9000),
+    st.sampled_from([56, 100, 150, 224]),
+    st.sampled_from(SelectionGrid),
+    st.integers(16, 700),
+)
+def test_a_maps_tiles_are_within_the_limit_and_reach_every_edge(
+    width: int, height: int, stride: int, mode: SelectionGrid, limit: int
+) -> None:
+    corners, candidates = lay_tiles(width, height, Tiling(mode, stride))
+    selected = np.zeros(len(corners), np.bool_)
+    selected[candidates[:5]] = True
+    scan = replace(scan_of([], width=1, height=1), corners=corners, selected=selected, width=width, height=height)
+    chosen = map_tiles(replace(scan, tiling=Tiling(mode, stride)), limit)
+    assert chosen[selected].all()
+    if len(corners) <= limit:
+        assert chosen.all()
+    else:
+        assert chosen.sum() <= limit
+        assert {(0, 0), (width - 224, height - 224)} <= {(int(x), int(y)) for x, y in corners[chosen]}
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(4000, 3000), (4032, 3024), (5184, 3456), (6000, 4000), (6000, 4500), (6240, 4160)]
+)
+def test_the_map_of_an_ordinary_photograph_is_complete_by_default(width: int, height: int) -> None:
+    assert len(lay_tiles(width, height, Tiling())[0]) <= MAX_TILES
+
+
+@pytest.mark.parametrize("localize", ["always", "suspicious"])
+def test_an_image_out_of_scope_gets_no_map(examiner: Examiner, scorer: Redness, localize: str) -> None:
+    """35 bytes that stand for a white image of 9 megapixels: 196 tiles."""
+    gif = b"GIF89a" + struct.pack("<HHBBB", 3000, 3000, 0, 0, 0) + b",\0\0\0\0\1\0\1\0\0\2\2L\1\0;"
+    assert len(gif) <= 35
+    examination = examiner.examine(gif, replace_policy(policy(localize), minimum_contrast=10.0))
+    assert examination.verdict.reasons == (Reason.LOW_CONTRAST,)
+    assert examination.verdict.score == 1.0
+    assert examination.verdict.regions == ()
+    assert examination.map_png is None
+    assert scorer.scored == 5
+    too_few = examiner.examine(image(columns=2), replace_policy(policy(localize), minimum_tiles=5))
+    assert too_few.verdict.reasons == (Reason.TOO_FEW_TILES,)
+    assert too_few.map_png is None
+
+
+def test_a_stored_scan_of_an_image_out_of_scope_is_not_completed(examiner: Examiner, scorer: Redness) -> None:
+    first = examiner.examine(image(), policy("never"))
+    stored = found(first, has_map=False)
+    again = examiner.examine(image(), replace_policy(policy("always"), minimum_contrast=65025.0), lambda *_: stored)
+    assert (scorer.scored, again.scan_id, again.map_png) == (5, stored.id, None)

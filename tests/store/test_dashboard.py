@@ -19,6 +19,7 @@ from tests.support.ledger import (
     claimed,
     done,
     examination,
+    stored_scan,
     submission,
 )
 from worker.errors import ErrorCode
@@ -182,6 +183,17 @@ def test_a_map_is_found_by_its_check(store: Store, read: Any) -> None:
     claimed(store)
     rows = read("SELECT check_id, width, height, map_png FROM dashboard.maps")
     assert rows == [{"check_id": claim.check_id, "width": 896, "height": 224, "map_png": MAP}]
+
+
+def test_checks_and_maps_say_whether_the_map_is_sampled(store: Store, read: Any) -> None:
+    whole, sampled = done(store), claimed(store)
+    store.record(sampled, examination(replace(stored_scan(content="e" * 64), map_sampled=True)))
+    expected = {whole.check_id: False, sampled.check_id: True}
+    assert {row["id"]: row["map_sampled"] for row in read("SELECT * FROM dashboard.checks")} == expected
+    assert {row["check_id"]: row["map_sampled"] for row in read("SELECT * FROM dashboard.maps")} == expected
+    shown = store.show(sampled.check_id).scan
+    assert shown is not None
+    assert shown.map_sampled
 
 
 def test_the_quarantine_says_why(store: Store, read: Any) -> None:

@@ -23,6 +23,7 @@ def again(scan: Scan) -> Scan:
 def assert_same(one: Scan, other: Scan) -> None:
     assert (one.content_sha256, one.model, one.tiling) == (other.content_sha256, other.model, other.tiling)
     assert (one.width, one.height, one.format) == (other.width, other.height, other.format)
+    assert one.map_sampled == other.map_sampled
     for name in ("corners", "contrast", "selected", "scored", "probabilities"):
         mine, theirs = getattr(one, name), getattr(other, name)
         assert (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape), name
@@ -35,8 +36,9 @@ def assert_same(one: Scan, other: Scan) -> None:
     seed=st.integers(0, 2**32 - 1),
     mode=st.sampled_from(SelectionGrid),
     stride=st.integers(56, 224),
+    sampled=st.booleans(),
 )
-def test_any_bits_survive(tiles: int, classes: int, seed: int, mode: SelectionGrid, stride: int) -> None:
+def test_any_bits_survive(tiles: int, classes: int, seed: int, mode: SelectionGrid, stride: int, sampled: bool) -> None:
     random = np.random.default_rng(seed)
     scan = Scan(
         content_sha256="b" * 64,
@@ -51,6 +53,7 @@ def test_any_bits_survive(tiles: int, classes: int, seed: int, mode: SelectionGr
         scored=random.random(tiles) < 0.5,
         # Any 16 bits: NaN of every kind, infinities, subnormal numbers, minus zero.
         probabilities=random.integers(0, 2**16, (tiles, classes)).astype(np.uint16).view(np.float16),
+        map_sampled=sampled,
     )
     assert_same(again(scan), scan)
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from schema.examination import Examination, StoredScan
-from schema.scan import Scan, Tiling
+from schema.scan import MAX_TILES, Scan, Tiling
 from schema.verdict import Verdict
 from worker.intake.decode import Image, with_decoded
 from worker.localization import find_regions, heatmap, map_png
 from worker.memory import MemoryBudget
 from worker.pipeline.measure import Scorer, complete, measure
-from worker.policy.decide import MAP_REASONS, decide, wants_map
+from worker.policy.decide import MAP_REASONS, decide, out_of_scope, wants_map
 from worker.policy.policy import Policy
 from worker.settings import Settings
 
@@ -45,12 +45,14 @@ class Examiner:
     """Whether examinations carry the map as PNG, which only the ledger needs."""
     memory: MemoryBudget = field(default_factory=MemoryBudget.of_machine)
     """What all images in flight share."""
+    max_tiles: int = MAX_TILES
+    """Tiles of one image that are scored; the map of an image with more is sampled."""
 
     @classmethod
     def of(cls, settings: Settings, scorer: Scorer, *, renders_maps: bool = True) -> Self:
         """An examiner with the tiling and the limits of the settings."""
         budget = MemoryBudget(settings.memory_budget)
-        return cls(scorer, settings.grid, settings.max_pixels, renders_maps, budget)
+        return cls(scorer, settings.grid, settings.max_pixels, renders_maps, budget, settings.max_tiles)
 
     def examine(
         self,
@@ -75,14 +77,13 @@ class Examiner:
 
             def scan_of(image: Image) -> Scan:
                 scan = stored.scan if stored is not None else measure(image, digest, self.tiling, self.scorer)
-                return complete(scan, image, self.scorer) if wants_map(scan, policy) else scan
+                return complete(scan, image, self.scorer, self.max_tiles) if wants_map(scan, policy) else scan
 
             scan = with_decoded(content, self.max_pixels, scan_of, self.memory, cancelled=cancelled, pause=pause)
             scan_id, has_map = None, False
-        heat = heatmap(scan)
-        picture = map_png(heat) if self.renders_maps and not has_map else None
-        regions = find_regions(heat, policy.region_at)
-        verdict = decide(scan, policy, regions)
+        verdict = self._verdict(scan, policy)
+        draws_map = self.renders_maps and not has_map and not out_of_scope(scan, policy)
+        picture = map_png(heatmap(scan)) if draws_map else None
         return Examination(scan, scan_id, picture, verdict, policy.document)
 
     def decide_image(self, image: Image, policy: Policy) -> Verdict:
@@ -93,9 +94,10 @@ class Examiner:
         scan = measure(image, "", self.tiling, self.scorer)
         verdict = self._verdict(scan, policy)
         if verdict.reasons[0] in MAP_REASONS and wants_map(scan, policy):
-            return self._verdict(complete(scan, image, self.scorer), policy)
+            return self._verdict(complete(scan, image, self.scorer, self.max_tiles), policy)
         return verdict
 
     @staticmethod
     def _verdict(scan: Scan, policy: Policy) -> Verdict:
-        return decide(scan, policy, find_regions(heatmap(scan), policy.region_at))
+        regions = () if out_of_scope(scan, policy) else find_regions(heatmap(scan), policy.region_at)
+        return decide(scan, policy, regions)

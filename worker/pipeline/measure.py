@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.scan import ModelIdentity, Scan, SelectionGrid, Tiling
+from schema.scan import MAX_TILES, ModelIdentity, Scan, SelectionGrid, Tiling
 from worker.detector.contrast import SELECTED_TILES, highest, luma, tile_contrasts
 from worker.detector.tiles import Grid, coverage_grid, cut, reference_grid
 from worker.intake.decode import Image
@@ -44,9 +44,24 @@ def measure(image: Image, content_sha256: str, tiling: Tiling, scorer: Scorer) -
     return _score(unscored, layout.selected, image, scorer)
 
 
-def complete(scan: Scan, image: Image, scorer: Scorer) -> Scan:
-    """`scan` of `image` with the remaining tiles scored too."""
-    return _score(scan, ~scan.scored, image, scorer)
+def complete(scan: Scan, image: Image, scorer: Scorer, max_tiles: int = MAX_TILES) -> Scan:
+    """`scan` of `image` with the remaining tiles of the map scored too, at most `max_tiles` in all."""
+    wanted = map_tiles(scan, max_tiles)
+    return replace(_score(scan, wanted & ~scan.scored, image, scorer), map_sampled=not wanted.all())
+
+
+def map_tiles(scan: Scan, max_tiles: int) -> NDArray[np.bool_]:
+    """Which tiles [T] the map of `scan` is made from: all, unless they are more than `max_tiles`.
+
+    Then they are the selected ones and a grid of twice the stride, or three times, and so on, that is small enough. It
+    ends at the edges of the image, as every grid does.
+    """
+    if len(scan.corners) <= max_tiles:
+        return np.ones(len(scan.corners), np.bool_)
+    room, stride = max_tiles - int(scan.selected.sum()), scan.tiling.stride
+    while len(grid := coverage_grid(scan.width, scan.height, stride)) > room:
+        stride += scan.tiling.stride
+    return scan.selected | np.isin(_places(scan.corners, scan.width), _places(grid, scan.width))
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ def decide(scan: Scan, policy: Policy, regions: tuple[Region, ...]) -> Verdict:
     """What `policy` decides about `scan`, whose map reaches `policy.region_at` in `regions`."""
     tiles = scan.probabilities[scan.selected & scan.scored].astype(np.float64)
     distribution = aggregate(tiles, policy.aggregate) if len(tiles) else None
-    decision, reason = _decide(scan, policy, distribution, tile_count=len(tiles), has_region=bool(regions))
+    decision, reason = _decide(scan, policy, distribution, has_region=bool(regions))
     generator, confidence = None, None
     if distribution is not None and decision is not Decision.AUTHENTIC:
         generator, confidence = _generator(distribution, scan.model.classes, policy.generator_share)
@@ -37,9 +37,19 @@ def decide(scan: Scan, policy: Policy, regions: tuple[Region, ...]) -> Verdict:
     )
 
 
+def out_of_scope(scan: Scan, policy: Policy) -> Reason | None:
+    """Why the detector cannot judge the image, whatever it answers; None when it can."""
+    tile_count = int((scan.selected & scan.scored).sum())
+    if tile_count == 0:
+        return Reason.TOO_SMALL
+    if tile_count < policy.minimum_tiles:
+        return Reason.TOO_FEW_TILES
+    return Reason.LOW_CONTRAST if scan.contrast.max() < policy.minimum_contrast else None
+
+
 def wants_map(scan: Scan, policy: Policy) -> bool:
-    """Whether the policy asks for scores of the tiles of `scan` that were not selected."""
-    if policy.localize is Localize.NEVER or scan.complete:
+    """Whether the policy asks for scores of the tiles of `scan` that were not selected: never out of its scope."""
+    if policy.localize is Localize.NEVER or scan.complete or scan.map_sampled or out_of_scope(scan, policy):
         return False
     if policy.localize is Localize.ALWAYS:
         return True
@@ -71,15 +81,12 @@ def evidence(distributions: NDArray[np.float64], rule: Rule) -> NDArray[np.float
     return np.asarray(strongest / (strongest + authentic))
 
 
-def _decide(  # noqa: PLR0911 (one return per reason)
-    scan: Scan, policy: Policy, distribution: NDArray[np.float64] | None, *, tile_count: int, has_region: bool
+def _decide(
+    scan: Scan, policy: Policy, distribution: NDArray[np.float64] | None, *, has_region: bool
 ) -> tuple[Decision, Reason]:
-    if distribution is None:
-        return Decision.INCONCLUSIVE, Reason.TOO_SMALL
-    if tile_count < policy.minimum_tiles:
-        return Decision.INCONCLUSIVE, Reason.TOO_FEW_TILES
-    if scan.contrast.max() < policy.minimum_contrast:
-        return Decision.INCONCLUSIVE, Reason.LOW_CONTRAST
+    reason = out_of_scope(scan, policy)
+    if distribution is None or reason is not None:
+        return Decision.INCONCLUSIVE, reason or Reason.TOO_SMALL
     weight = evidence(distribution, policy.rule)
     if weight >= policy.synthetic_at:
         return Decision.SYNTHETIC, Reason.ABOVE_SYNTHETIC_AT

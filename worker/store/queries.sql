@@ -236,7 +236,7 @@ ON CONFLICT (name, version) DO NOTHING;
 -- FIND_SCAN: the scan of a content by these weights under this tiling.
 SELECT
     id, map_png IS NOT NULL AS has_map, content_sha256, weights_sha256, tiling, model_name, classes, is_demo,
-    width, height, format, corners, contrast, selected, scored, probabilities
+    width, height, format, corners, contrast, selected, scored, probabilities, map_sampled
 FROM susy.scans
 WHERE content_sha256 = %(content_sha256)s AND weights_sha256 = %(weights_sha256)s AND tiling = %(tiling)s;
 
@@ -244,17 +244,17 @@ WHERE content_sha256 = %(content_sha256)s AND weights_sha256 = %(weights_sha256)
 -- removed. Returns no row when the scan that was there before is kept.
 INSERT INTO susy.scans AS kept (
     id, content_sha256, weights_sha256, tiling, model_name, classes, is_demo, width, height, format,
-    tiles_total, tiles_scored, corners, contrast, selected, scored, probabilities, map_png
+    tiles_total, tiles_scored, corners, contrast, selected, scored, probabilities, map_png, map_sampled
 ) VALUES (
     %(id)s, %(content_sha256)s, %(weights_sha256)s, %(tiling)s, %(model_name)s, %(classes)s, %(is_demo)s,
     %(width)s, %(height)s, %(format)s, %(tiles_total)s, %(tiles_scored)s,
-    %(corners)s, %(contrast)s, %(selected)s, %(scored)s, %(probabilities)s, %(map_png)s
+    %(corners)s, %(contrast)s, %(selected)s, %(scored)s, %(probabilities)s, %(map_png)s, %(map_sampled)s
 )
 ON CONFLICT (content_sha256, weights_sha256, tiling) DO UPDATE SET
     tiles_total = excluded.tiles_total, tiles_scored = excluded.tiles_scored,
     corners = excluded.corners, contrast = excluded.contrast, selected = excluded.selected,
     scored = excluded.scored, probabilities = excluded.probabilities,
-    map_png = coalesce(excluded.map_png, kept.map_png), updated_at = now()
+    map_png = coalesce(excluded.map_png, kept.map_png), map_sampled = excluded.map_sampled, updated_at = now()
 WHERE excluded.tiles_scored > kept.tiles_scored
     OR (excluded.tiles_scored = kept.tiles_scored AND kept.map_png IS NULL AND excluded.map_png IS NOT NULL)
 RETURNING id;
@@ -315,7 +315,7 @@ FROM susy.verdicts WHERE check_id = %(check_id)s AND mode = 'live';
 -- SHOW_SCAN: the scan of its verdict.
 SELECT
     id, map_png IS NOT NULL AS has_map, content_sha256, weights_sha256, tiling, model_name, classes, is_demo,
-    width, height, format, corners, contrast, selected, scored, probabilities
+    width, height, format, corners, contrast, selected, scored, probabilities, map_sampled
 FROM susy.scans WHERE id = %(scan_id)s;
 
 -- SHOW_MAP: the map of that scan.

@@ -54,6 +54,7 @@ def scan_columns(scan: Scan) -> dict[str, Any]:
         "selected": scan.selected.astype(_BOOL).tobytes(),
         "scored": scan.scored.astype(_BOOL).tobytes(),
         "probabilities": scan.probabilities.astype(_FLOAT16).tobytes(),
+        "map_sampled": scan.map_sampled,
     }
 
 
@@ -75,6 +76,7 @@ def stored_scan(
     selected: bytes,
     scored: bytes,
     probabilities: bytes,
+    map_sampled: bool,
 ) -> StoredScan:
     """A scan from the columns that its queries select. Its arrays are writable copies."""
     mode, stride = tiling.rsplit("-", 1)
@@ -90,6 +92,7 @@ def stored_scan(
         selected=_array(selected, _BOOL, np.bool_),
         scored=_array(scored, _BOOL, np.bool_),
         probabilities=_array(probabilities, _FLOAT16, np.float16).reshape(-1, len(classes)),
+        map_sampled=map_sampled,
     )
     return StoredScan(id, scan, has_map)
 
