@@ -16,28 +16,50 @@ Photographs = Annotated[
 ]
 
 
+Pieces = Annotated[Path, typer.Option("--pieces", help="Folder of the pieces of the photographs.")]
+
+
 @app.command()
-def data(
-    photographs: Photographs,
-    out: Annotated[Path, typer.Option(help="Folder for the data set.")],
-) -> None:
-    """Download the photographs and rebuild them: minutes on two cores."""
-    from tools.demo_weights.build import build
+def pieces(photographs: Photographs, out: Annotated[Path, typer.Option(help="Folder for the pieces.")]) -> None:
+    """Download the photographs and cut the pieces that are rebuilt."""
+    from tools.demo_weights.build import cut_pieces
     from tools.demo_weights.photographs import fetch
 
-    print(build(fetch(photographs), out))
+    print(f"{len(cut_pieces(fetch(photographs), out))} pieces in {out}")
+
+
+@app.command()
+def data(
+    pieces: Pieces,
+    out: Annotated[Path, typer.Option(help="Folder for the data set.")],
+    short: Annotated[bool, typer.Option("--short", help="A twelfth of the pieces, for a trial of all steps.")] = False,
+) -> None:
+    """Rebuild the pieces: about two seconds of one core for each crop to train on."""
+    from tools.demo_weights.build import Plan, build
+
+    print(build(pieces, out, Plan(every=12, crops=1, crops_val=1) if short else Plan()))
+
+
+@app.command()
+def average(
+    weights: Annotated[list[Path], typer.Argument(help="Weights files trained from the same start.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+) -> None:
+    """Average the weights of several runs."""
+    from tools.demo_weights.finish import average as write_average
+
+    write_average(weights, out)
 
 
 @app.command()
 def samples(
-    photographs: Photographs,
+    pieces: Pieces,
     out: Annotated[Path, typer.Option(help="Folder for the samples.")],
 ) -> None:
     """Make the sample images of `susy demo`."""
-    from tools.demo_weights.photographs import fetch
     from tools.demo_weights.samples import make_samples
 
-    make_samples(fetch(photographs), out)
+    make_samples(pieces, out)
 
 
 @app.command()
@@ -56,12 +78,13 @@ def weights(
 
     from tools.demo_weights import finish
     from worker.demo import DEMO_WEIGHTS
+    from worker.lab.dataset.layouts import open_dataset
     from worker.lab.evaluation.report import report
     from worker.lab.evaluation.scoring import tasks_of
 
     finished = out / "demo-weights.safetensors"
     finish.to_half(trained, finished)
-    images = finish.open_rebuilt(data)
+    images = open_dataset(data / "manifest.csv")
     with Progress() as bar:
         start_task = tasks_of(bar)
         finish.fit_temperature(finished, images, start_task)

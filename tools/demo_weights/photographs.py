@@ -1,26 +1,29 @@
-"""The photographs that are rebuilt: package, path, author, licence and split of each; and how they are downloaded.
+"""The photographs that are rebuilt (`photographs.csv`), and how the packages that contain them are downloaded.
 
-Every file was inspected, so that the list has camera photographs only: no renderings, illustrations, paintings or
-composed wallpapers. The split was fixed before any training, by photograph and never by tile. Two views of one scene
-are never in two splits. The photographs themselves are not part of this project.
+Every file was looked at, so that the list has camera photographs only: no renderings, illustrations, paintings or
+screenshots. The split was fixed before any training, by photograph and by package of origin: no package has
+photographs in two splits. The photographs themselves are not part of this project.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import csv
+import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress import track
 
-from worker.errors import ConfigurationError, ErrorCode, InputDataError
+from worker.errors import ErrorCode, InputDataError
 
 SPLITS = ("train", "val", "test")
-PYTHON_PACKAGES = {"scikit-image": "skimage", "scikit-learn": "sklearn"}
-"""Distributions that contain photographs, and the packages they install."""
+_WEBP = re.compile(rb"RIFF(....)WEBP", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -29,166 +32,129 @@ class Photograph:
 
     name: str
     split: str
+    source: str
+    """`npm`, `pypi`, or `debian` and the release whose package has the file."""
     package: str
+    """Of npm and PyPI with its version: `uikit@3.25.29`, `gradio==6.31.0`."""
     path: str
     author: str
+    """As far as the package says; otherwise the package's contributors."""
     licence: str
+    """SPDX identifier of the photograph's licence or, where the package states none for it, of the package's."""
+
+    @property
+    def folder(self) -> str:
+        """The name of the unpacked package's folder."""
+        return re.sub(r"[^a-z0-9.=@-]+", "-", f"{self.source} {self.package}".lower())
 
     def find(self, roots: Sequence[Path]) -> Path | None:
-        """The file under the first root that has it; a root is an unpacked package or a folder of unpacked packages."""
-        for root in roots:
-            for candidate in (root / self.path, root / self.package / self.path):
-                if candidate.is_file():
-                    return candidate
-        return None
+        """The file under the first root that has it; a root is a folder of unpacked packages."""
+        candidates = (root / self.folder / self.path for root in roots)
+        return next((path for path in candidates if path.is_file()), None)
 
 
-def _lomiri(split: str, file: str, author: str, licence: str, release: str = "16.04") -> Photograph:
-    # Authors and licences: debian/copyright of lomiri-wallpapers.
-    name = file.partition("_by_")[0].lower().replace("_", "-")
-    return Photograph(name, split, f"lomiri-wallpapers-{release}", f"usr/share/backgrounds/{file}.jpg", author, licence)
+LIST = Path(__file__).with_name("photographs.csv")
 
 
-def _mate(split: str, file: str, author: str) -> Photograph:
-    # Authors and licence: debian/copyright of mate-backgrounds.
-    path = f"usr/share/backgrounds/mate/nature/{file}.jpg"
-    return Photograph(file.lower(), split, "mate-backgrounds", path, author, "GPL-2.0-or-later")
+def read_photographs(path: Path = LIST) -> tuple[Photograph, ...]:
+    """The photographs of a list, in its order."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return tuple(Photograph(**row) for row in csv.DictReader(file))
 
 
-def _plasma(split: str, folder: str, author: str) -> Photograph:
-    # Authors and licence: each wallpaper's metadata.json in plasma-workspace-wallpapers.
-    path = f"usr/share/wallpapers/{folder}/contents/images/2560x1600.jpg"
-    name = folder.lower().replace("_", "-")
-    return Photograph(name, split, "plasma-workspace-wallpapers", path, author, "LGPL-3.0-only")
+PHOTOGRAPHS = read_photographs()
 
 
-def _opencv(split: str, path: str) -> Photograph:
-    # debian/copyright of opencv-doc names no author of the single samples.
-    return Photograph(
-        Path(path).stem.lower().replace("_", "-"),
-        split,
-        "opencv-doc",
-        f"usr/share/doc/opencv-doc/examples/{path}",
-        "OpenCV contributors",
-        "Apache-2.0",
-    )
-
-
-def _skimage(split: str, file: str, author: str, licence: str) -> Photograph:
-    # Authors and licences: docstrings of skimage.data.
-    return Photograph(Path(file).stem.replace("_", "-"), split, "scikit-image", f"skimage/data/{file}", author, licence)
-
-
-def _sklearn(split: str, file: str, author: str) -> Photograph:
-    # Authors and licence: README.txt beside the files.
-    return Photograph(Path(file).stem, split, "scikit-learn", f"sklearn/datasets/images/{file}", author, "CC-BY-2.0")
-
-
-PHOTOGRAPHS = (
-    _lomiri("train", "aitzgorri_by_Aitzol_Berasategi", "Aitzol Berasategi", "CC-BY-4.0"),
-    _lomiri("train", "analogpattern_by_Peter_Nerlich", "Peter Nerlich", "CC-BY-SA-4.0"),
-    _lomiri("train", "Bridge_by_Sander_Klootwijk", "Sander Klootwijk", "CC-BY-SA-4.0"),
-    _lomiri("test", "Dragonfly_by_Bolly", "Bolly", "CC-BY-SA-4.0"),
-    _lomiri("train", "free_by_Peter_Nerlich", "Peter Nerlich", "CC-BY-SA-4.0"),
-    _lomiri("test", "friends_by_Aitzol_Berasategi", "Aitzol Berasategi", "CC-BY-4.0"),
-    _lomiri("train", "greentock_by_Peter_Nerlich", "Peter Nerlich", "CC-BY-SA-4.0"),
-    _lomiri("train", "life_by_Aitzol_Berasategi", "Aitzol Berasategi", "CC-BY-4.0"),
-    _lomiri("test", "picosdeeuropa_by_Aitzol_Berasategi", "Aitzol Berasategi", "CC-BY-4.0"),
-    _lomiri("test", "Picture_0B_by_freespace", "Trevor “Freespace”", "CC-BY-4.0"),
-    _lomiri("train", "Picture_1A_by_freespace", "Trevor “Freespace”", "CC-BY-4.0"),
-    _lomiri("val", "seeding_by_Clements_Engelhardt", "Clemens Engelhardt", "CC0-1.0"),
-    _lomiri("train", "sunset_by_Aitzol_Berasategi", "Aitzol Berasategi", "CC-BY-4.0"),
-    _lomiri("train", "Wine_by_Jakkub_Mede", "Jakub Mede", "CC-BY-4.0"),
-    _lomiri("test", "Kleiber_by_Lukas_Baubkus", "Lukas Baubkus", "CC-BY-SA-3.0", release="20.04"),
-    _mate("train", "Aqua", "Charles Barbin"),
-    _mate("train", "Blinds", "Lennart Poettering, Andrea Cimitan"),
-    _mate("train", "Dune", "Marco Cogoni, Hylke Bons"),
-    _mate("train", "FreshFlower", "Jens Ansorg"),
-    _mate("train", "Garden", "Charles Barbin"),
-    _mate("val", "GreenMeadow", "Timothy Schellhase, Lapo Calamandrei"),
-    _mate("test", "LadyBird", "Charles Barbin"),
-    _mate("test", "RainDrops", "blackcombwhistler07"),
-    _mate("train", "Storm", "Sergey Nazarov"),
-    _mate("train", "TwoWings", "Charles Barbin, Hylke Bons"),
-    _mate("train", "Wood", "Jean-François Fortin Tam"),
-    _mate("train", "YellowFlower", "Charles Barbin"),
-    _plasma("train", "FallenLeaf", "Martin Klapetek"),
-    _plasma("test", "Path", "Risto Saukonpää"),
-    _plasma("train", "DarkestHour", "Risto Saukonpää"),
-    _plasma("train", "summer_1am", "Risto Saukonpää"),
-    _plasma("val", "EveningGlow", "Ian Hex"),
-    _plasma("train", "Grey", "Sigi Sagi"),
-    _plasma("train", "Kite", "Risto Saukonpää"),
-    _plasma("test", "ColorfulCups", "Dmitri Popov"),
-    _plasma("train", "OneStandsOut", "Risto Saukonpää"),
-    _plasma("train", "ColdRipple", "Risto Saukonpää"),
-    _plasma("train", "BytheWater", "Maciej Wiklo"),
-    _opencv("train", "data/board.jpg"),
-    _opencv("train", "data/building.jpg"),
-    _opencv("train", "data/butterfly.jpg"),
-    _opencv("val", "data/chicky_512.png"),
-    _opencv("val", "data/ela_original.jpg"),
-    _opencv("train", "data/fruits.jpg"),
-    _opencv("train", "data/graf1.png"),
-    _opencv("test", "data/home.jpg"),
-    _opencv("train", "data/leuvenA.jpg"),
-    _opencv("test", "data/aloeL.jpg"),
-    _opencv("train", "data/aero1.jpg"),
-    _opencv("train", "data/rubberwhale1.png"),
-    _opencv("test", "data/squirrel_cls.jpg"),
-    _opencv("train", "data/stuff.jpg"),
-    _opencv("train", "text/scenetext01.jpg"),
-    _opencv("test", "text/scenetext02.jpg"),
-    _opencv("train", "text/scenetext03.jpg"),
-    _opencv("train", "text/scenetext04.jpg"),
-    _opencv("val", "text/scenetext05.jpg"),
-    _opencv("test", "text/scenetext06.jpg"),
-    _opencv("train", "alphamat/input_images/plant.jpg"),
-    _skimage("val", "astronaut.png", "NASA", "public domain"),
-    _skimage("train", "chelsea.png", "Stefan van der Walt", "CC0-1.0"),
-    _skimage("test", "coffee.png", "Rachel Michetti", "CC0-1.0"),
-    _skimage("train", "rocket.jpg", "SpaceX", "public domain"),
-    _sklearn("test", "china.jpg", "danielbuechele"),
-    _sklearn("train", "flower.jpg", "vultilion"),
-)
-
-
-def fetch(folder: Path) -> list[Path]:
+def fetch(folder: Path, photographs: Sequence[Photograph] = PHOTOGRAPHS) -> list[Path]:
     """Download the packages that are not in `folder` yet, and return the folders that `Photograph.find` searches.
 
-    Debian packages are unpacked, not installed: this needs apt-get, dpkg-deb and a network, but not root. Raises
-    `SetupError` naming the package that cannot be downloaded.
+    Packages are unpacked and neither installed nor run. This needs apt-get, dpkg-deb, npm, pip and a network, but not
+    root. Raises `InputDataError` (`data_invalid`) naming the package that cannot be downloaded.
     """
-    packages = sorted({photograph.package for photograph in PHOTOGRAPHS} - PYTHON_PACKAGES.keys())
+    packages = {photograph.folder: photograph for photograph in photographs}
     folder.mkdir(parents=True, exist_ok=True)
-    for package in track(packages, "downloading photographs"):
-        if not (folder / package).is_dir():
-            _unpack(package, folder)
-    return [folder, *(_site_packages(name) for name in PYTHON_PACKAGES.values())]
+    for name, of in track(sorted(packages.items()), "downloading photographs"):
+        if not (folder / name).is_dir():
+            _unpack(of, folder / name)
+    return [folder]
 
 
-def _unpack(package: str, folder: Path) -> None:
-    partial = folder / f"{package}.partial"
+def _unpack(of: Photograph, target: Path) -> None:
+    partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
+    kind, _, release = of.source.partition(" ")
     try:
-        subprocess.run(["apt-get", "download", "-qq", package], cwd=partial, check=True, capture_output=True)
-        (archive,) = partial.glob("*.deb")
-        subprocess.run(["dpkg-deb", "--extract", str(archive), str(partial)], check=True, capture_output=True)
-        archive.unlink()
-    except (OSError, subprocess.CalledProcessError, ValueError) as error:
-        reason = (
-            error.stderr.decode(errors="replace").strip() if isinstance(error, subprocess.CalledProcessError) else error
-        )
+        _UNPACKERS[kind](of.package, release, partial)
+    except (OSError, subprocess.CalledProcessError, ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
+        output = error.stderr if isinstance(error, subprocess.CalledProcessError) else b""
+        reason = output.decode(errors="replace").strip() or error
         raise InputDataError(
             ErrorCode.DATA_INVALID,
-            f"Debian's package {package} cannot be downloaded ({reason}); unpack it under {folder / package} yourself",
+            f"the package {of.package} ({of.source}) cannot be downloaded ({reason}); unpack it as {target} yourself",
         ) from error
-    partial.rename(folder / package)
+    for resources in partial.rglob("*.rcc"):
+        extract_webp(resources)
+    partial.rename(target)
 
 
-def _site_packages(package: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        raise ConfigurationError(ErrorCode.MISSING_EXTRA, f"{package} is missing: pip install 'susy-worker[rebuild]'")
-    return Path(spec.origin).parent.parent
+def _debian(package: str, release: str, partial: Path) -> None:
+    options = _release_options(partial.parent / "apt", release)
+    _run(["apt-get", *options, "download", "-qq", package], partial)
+    (archive,) = partial.glob("*.deb")
+    _run(["dpkg-deb", "--extract", archive.name, "."], partial)
+    archive.unlink()
+
+
+def _release_options(folder: Path, release: str) -> list[str]:
+    """Options with which apt-get knows the packages of `release`, from the machine's own mirror, and no others."""
+    own = folder / release
+    sources = own / "sources.list"
+    options = [
+        "-o", f"Dir::State::Lists={own.resolve() / 'lists'}",
+        "-o", f"Dir::Cache={own.resolve() / 'cache'}",
+        "-o", f"Dir::Etc::SourceList={sources.resolve()}",
+        "-o", "Dir::Etc::SourceParts=-",
+    ]  # fmt: skip
+    if not sources.is_file():
+        for part in ("lists/partial", "cache/archives/partial"):
+            (own / part).mkdir(parents=True, exist_ok=True)
+        sites = _run(["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE)"], folder).splitlines()
+        mirror = next(line.split()[0] for line in sites if "/debian " in line)
+        keys = "/usr/share/keyrings/debian-archive-keyring.gpg"
+        sources.write_text(f"deb [signed-by={keys}] {mirror} {release} main\n")
+        _run(["apt-get", *options, "update", "-qq"], folder)
+    return options
+
+
+def _npm(package: str, _release: str, partial: Path) -> None:
+    _run(["npm", "pack", "--silent", package], partial)
+    (archive,) = partial.glob("*.tgz")
+    with tarfile.open(archive) as opened:
+        opened.extractall(partial, filter="data")
+    archive.unlink()
+
+
+def _pypi(package: str, _release: str, partial: Path) -> None:
+    _run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", package], partial)
+    (archive,) = partial.glob("*.whl")
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(partial)  # noqa: S202 - ZipFile keeps members inside the folder
+    archive.unlink()
+
+
+_UNPACKERS: dict[str, Callable[[str, str, Path], None]] = {"debian": _debian, "npm": _npm, "pypi": _pypi}
+
+
+def _run(command: list[str], folder: Path) -> str:
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=600).stdout.decode()
+
+
+def extract_webp(resources: Path) -> None:
+    """Write the WebP files within a file of Qt resources, in order, as `000.webp`, … into a folder beside it."""
+    content = resources.read_bytes()
+    for number, found in enumerate(_WEBP.finditer(content)):
+        folder = resources.with_suffix("")
+        folder.mkdir(exist_ok=True)
+        size = int.from_bytes(found[1], "little") + 8
+        (folder / f"{number:03}.webp").write_bytes(content[found.start() : found.start() + size])

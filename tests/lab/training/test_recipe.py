@@ -7,7 +7,7 @@ import pytest
 from tests.support.checkout import DOCS
 from worker.errors import ErrorCode, SetupError
 from worker.lab import training
-from worker.lab.training.recipe import Recipe, read_recipe, recipe_of
+from worker.lab.training.recipe import AUGMENTATIONS, Recipe, read_recipe, recipe_of
 
 PAGE = DOCS / "training.md"
 MINIMAL = {"name": "small", "data": "images", "out": "runs/small", "classes": ["authentic", "generator"]}
@@ -40,6 +40,8 @@ def test_the_defaults_are_the_model_card() -> None:
         "pairs": False,
         "class_weights": "",
         "encode": 0.0,
+        "encode_quality": (75, 97),
+        "resize": 0.0,
         "prepared_start": False,
         "frozen_statistics": False,
         "start": None,
@@ -49,6 +51,7 @@ def test_the_defaults_are_the_model_card() -> None:
         "threads": 0,
         "loaders": 0,
         "checkpoint_every": 0,
+        "resident": False,
         "carbon": "",
         "notes": "",
     }
@@ -144,12 +147,12 @@ def test_every_faulty_key_is_named() -> None:
 def _shown(default: Any) -> str:
     if default is None:
         return "none"
-    if isinstance(default, tuple):
-        return "all four"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     if isinstance(default, str):
         return f'`"{default}"`'
+    if isinstance(default, tuple):
+        return "all four" if default == AUGMENTATIONS else f"`{list(default)}`"
     return "`1e-4`" if default == 1e-4 else f"`{default}`"
 
 

@@ -1,4 +1,4 @@
-"""The augmentations of SuSy's model card, and one of this project (re-encoding).
+"""The augmentations of SuSy's model card, and two of this project (resizing and re-encoding).
 
 | augmentation | probability | other |
 |---|---|---|
@@ -19,9 +19,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from schema.scan import TILE
-from worker.lab.imaging import Pixels, reencode
+from worker.lab.imaging import Pixels, reencode, resize, scaled_size
 from worker.lab.training.recipe import AUGMENTATIONS
 
 FLIP_PROBABILITY = 0.35
@@ -34,6 +35,11 @@ DROPOUT_PROBABILITY = 0.5
 HOLES = (1, 3)
 HOLE_SIDE = (64, 100)
 """In pixels of a 224-pixel tile; smaller crops get proportionally smaller holes."""
+LARGEST_FACTOR = 1.25
+"""By which a patch is enlarged at most; it is shrunk down to the size of a crop."""
+THERE_AND_BACK = (0.45, 0.9)
+"""The factors by which a patch is shrunk before it is enlarged to its first size."""
+RESIZE_FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 
 _LEVELS = np.arange(256, dtype=np.float64)
 _UNCHANGED = np.arange(256, dtype=np.uint8)
@@ -98,14 +104,27 @@ def with_holes(tile: Pixels, holes: NDArray[np.int64]) -> Pixels:
     return tile
 
 
-def encode_again(tile: Pixels, random: np.random.Generator) -> Pixels:
-    """The tile re-encoded as JPEG (quality 75–97, 4:4:4 or 4:2:0) or WebP (quality 80–95), and decoded.
+def resize_again(patch: Pixels, smallest: int, random: np.random.Generator) -> Pixels:
+    """The patch resized: either by a factor that leaves its sides at least `smallest` pixels, or shrunk and enlarged to
+    its first size. Platforms shrink uploads, and users enlarge what they found."""
+    resampling = RESIZE_FILTERS[int(random.integers(len(RESIZE_FILTERS)))]
+    height, width = patch.shape[:2]
+    if random.random() < 0.5:
+        small = resize(patch, scaled_size(patch, random.uniform(*THERE_AND_BACK)), resampling)
+        return resize(small, (width, height), resampling)
+    lowest = smallest / min(height, width)
+    factor = float(np.exp(random.uniform(np.log(lowest), np.log(LARGEST_FACTOR))))
+    return resize(patch, (max(smallest, round(width * factor)), max(smallest, round(height * factor))), resampling)
+
+
+def encode_again(tile: Pixels, random: np.random.Generator, quality: tuple[int, int] = (75, 97)) -> Pixels:
+    """The tile re-encoded as JPEG (`quality` from and to, 4:4:4 or 4:2:0) or WebP (quality 80–95), and decoded.
 
     Platforms re-encode uploads; a detector must not depend on how its training images were stored.
     """
     if random.random() < 0.7:
         subsampling = "4:4:4" if random.random() < 0.5 else "4:2:0"
-        encoded = reencode(tile, "JPEG", int(random.integers(75, 98)), subsampling=subsampling)
+        encoded = reencode(tile, "JPEG", int(random.integers(quality[0], quality[1] + 1)), subsampling=subsampling)
     else:
         encoded = reencode(tile, "WEBP", int(random.integers(80, 96)), method=0)
     return tile if encoded is None else encoded

@@ -20,7 +20,7 @@ from torch import Tensor
 from worker.detector.contrast import GLCM_DISTANCE
 from worker.lab.dataset.patches import Patches
 from worker.lab.imaging import Pixels
-from worker.lab.training.augment import augment, encode_again
+from worker.lab.training.augment import augment, encode_again, resize_again
 from worker.lab.training.recipe import Recipe
 
 CONTRAST_TRIES = 3
@@ -161,8 +161,10 @@ def _channels_first(tiles: Pixels) -> Tensor:
 
 
 def _training_tile(recipe: Recipe, patch: Pixels, random: np.random.Generator) -> Pixels:
+    if recipe.resize and random.random() < recipe.resize:
+        patch = resize_again(patch, recipe.crop, random)
     if recipe.encode and random.random() < recipe.encode:
-        patch = encode_again(patch, random)
+        patch = encode_again(patch, random, recipe.encode_quality)
     if recipe.crop_at == "center":
         tile = center_crop(patch, recipe.crop)
     else:

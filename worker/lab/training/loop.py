@@ -29,6 +29,7 @@ from worker.lab.training.distributed import ProcessGroup, broadcast_statistics, 
 from worker.lab.training.epoch import cross_entropy, detection_f1, is_checkpoint, predict, train_steps
 from worker.lab.training.logs import Logs, Terminal, summary_line
 from worker.lab.training.recipe import Recipe, refuse
+from worker.lab.training.resident import ResidentPatches
 from worker.lab.training.run import Epoch, Run, load_checkpoint, new_run, save_checkpoint
 
 LOADERS_ON_GPU = 8
@@ -43,6 +44,8 @@ class Session:
     data: Data
     run: Run
     group: ProcessGroup
+    resident: ResidentPatches | None = None
+    """The training patches on the network's device, where the recipe asks for it."""
 
     @property
     def is_finished(self) -> bool:
@@ -60,6 +63,7 @@ def fit(recipe: Recipe, *, max_pixels: int) -> Path:
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     with process_group(recipe.device) as group:
+        torch.backends.cudnn.benchmark = group.device.type == "cuda"  # all batches but an epoch's last are of one size
         terminal = Terminal(quiet=not group.is_main)
         _make_folder(recipe)
         data = load_data(recipe, group, max_pixels=max_pixels)
@@ -93,7 +97,8 @@ def _begin(recipe: Recipe, data: Data, group: ProcessGroup, terminal: Terminal) 
     group.barrier()  # no process may write a checkpoint before all have read theirs
     if group.is_main:
         remove_partial_files(recipe.out)
-    return Session(recipe, data, run, group)
+    resident = ResidentPatches(recipe, data.train, group.device) if recipe.resident else None
+    return Session(recipe, data, run, group, resident)
 
 
 def _train_epoch(session: Session, terminal: Terminal, logs: Logs, energy: Reading) -> None:
@@ -135,16 +140,22 @@ def _train(session: Session, terminal: Terminal, title: str, began: float, energ
     """The remaining training steps of the epoch."""
     recipe, data, run, group = session.recipe, session.data, session.run, session.group
     steps = split_into_steps(epoch_order(recipe, data.train, run.epochs), recipe.batch, group.size)
-    batches = training_batches(
-        recipe,
-        data.train,
-        steps[run.progress.step :],
-        epoch=run.epochs,
-        class_weights=data.class_weights,
-        rank=group.rank,
-        processes=group.size,
-        loaders=_loaders(recipe, group),
-    )
+    remaining = steps[run.progress.step :]
+    if session.resident is not None:
+        batches = session.resident.batches(
+            remaining, epoch=run.epochs, class_weights=data.class_weights, rank=group.rank, processes=group.size
+        )
+    else:
+        batches = training_batches(
+            recipe,
+            data.train,
+            remaining,
+            epoch=run.epochs,
+            class_weights=data.class_weights,
+            rank=group.rank,
+            processes=group.size,
+            loaders=_loaders(recipe, group),
+        )
     with terminal.progress(title, len(steps), run.progress.step) as advance:
 
         def after_step() -> None:

@@ -25,6 +25,7 @@ Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 CountOrZero = Annotated[int, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Quality = Annotated[int, Field(ge=1, le=100)]
 BelowOne = Annotated[float, Field(gt=0, lt=1)]
 ByClass = Mapping[str, Annotated[float, Field(gt=0)]]
 
@@ -80,6 +81,14 @@ class Recipe(BaseModel):
     """The card's augmentations to apply; `[]` for none."""
     encode: Probability = 0.0
     """Probability of re-encoding a training patch as JPEG or WebP. Not in the card."""
+    encode_quality: Annotated[tuple[Quality, Quality], Strict(False)] = (75, 97)
+    """The lowest and the highest JPEG quality of re-encoding."""
+    resize: Probability = 0.0
+    """Probability of resizing a training patch before it is re-encoded: by a factor from `crop` / `patch` to 1.25, or
+    shrunk and enlarged to its first size. Not in the card."""
+    resident: bool = False
+    """Keep all training patches in the memory of `device`, and cut and augment tiles there: for a GPU that trains on
+    more tiles per second than the processor can prepare. Re-encoding is then JPEG only."""
     dropout: Probability = 0.5
     """Dropout of the network's MLP during training."""
     prepared_start: bool = False
@@ -128,6 +137,13 @@ class Recipe(BaseModel):
         patch = info.data.get("patch", value)
         if not SMALLEST_CROP <= value <= patch:
             raise ValueError(f"must be between {SMALLEST_CROP} and patch ({patch})")
+        return value
+
+    @field_validator("encode_quality")
+    @classmethod
+    def _is_ascending(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if value[0] > value[1]:
+            raise ValueError("must be the lowest and the highest quality, in this order")
         return value
 
     @field_validator("shares", "class_weights")
