@@ -30,13 +30,20 @@ chaos-mutations: $(VENV)/.dev
 	$(BIN)/python -m tests.chaos.mutations
 
 # The bundled weights once more, from photographs to figures, compared with the published ones: docs/demo-weights.md.
-demo-weights: data/rebuilt/manifest.csv
-	$(BIN)/susy train tools/demo_weights/recipes/demo-1.toml
-	$(BIN)/susy train tools/demo_weights/recipes/demo-2.toml
-	$(BIN)/python -m tools.demo_weights weights --data data/rebuilt --trained runs/demo-2/weights.safetensors
+# A GPU trains in minutes; `make demo-weights SHORT=1` tries all steps on a processor, on a twelfth of the data.
+SHORT ?=
+DEMO   = demo$(if $(SHORT),-short)
 
-data/rebuilt/manifest.csv: | $(VENV)/.rebuild
-	$(BIN)/python -m tools.demo_weights data --photographs data/photographs --out data/rebuilt
+demo-weights: data/$(DEMO)/manifest.csv
+	$(BIN)/susy train tools/demo_weights/recipes/$(DEMO).toml
+	$(BIN)/python -m tools.demo_weights weights --data data/$(DEMO) --trained runs/$(DEMO)/weights.safetensors --out runs/$(DEMO) $(if $(SHORT),--short)
+
+data/$(DEMO)/manifest.csv: data/pieces/.complete
+	$(BIN)/python -m tools.demo_weights data --pieces data/pieces --out data/$(DEMO) $(if $(SHORT),--short)
+
+data/pieces/.complete: | $(VENV)/.rebuild
+	$(BIN)/python -m tools.demo_weights pieces --photographs data/photographs --out data/pieces
+	touch $@
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,14 +18,16 @@ from tools.demo_weights.build import HELD_OUT_PREFIX, Composite
 from worker.detector.detector import Detector
 from worker.detector.weights import load_weights, rewrite_weights, save_weights
 from worker.intake.decode import decode
-from worker.lab.dataset.entries import Dataset
+from worker.lab.dataset.entries import Dataset, FileSource
 from worker.lab.evaluation.alterations import Variant
-from worker.lab.evaluation.bootstrap import Bootstrap, Estimate, estimate
+from worker.lab.evaluation.bootstrap import Bootstrap, Estimate, complement, estimate
 from worker.lab.evaluation.calibration import calibrate, write_calibrated
-from worker.lab.evaluation.evaluate import Evaluation, evaluate
+from worker.lab.evaluation.detection import HALF, detection, recalls_by_dataset
+from worker.lab.evaluation.evaluate import Evaluation, VariantResult, evaluate
 from worker.lab.evaluation.items import Declarations, Level, Options
 from worker.lab.evaluation.scorer import open_scorer
 from worker.lab.evaluation.scoring import StartTask, Treatment, no_progress
+from worker.lab.imaging import encode, resize, scaled_size
 from worker.localization import heatmap, rasterize
 from worker.pipeline.examine import content_digest
 from worker.pipeline.measure import complete, measure
@@ -35,6 +38,11 @@ STRIDE = 112
 """Distance between the tiles of a map, in pixels."""
 THRESHOLD = 0.5
 """A pixel whose score is at least this counts as found."""
+COMPOSITES = 20
+"""So many composites are mapped: each has over a hundred tiles."""
+TIERS = {"web": (768, 60), "hard": (512, 40)}
+"""What people see of an image, beside the original: its longest side in pixels, and its JPEG quality."""
+_FIRST_CROP = re.compile(r"-00[-.]")
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
@@ -87,14 +95,51 @@ def fit_temperature(weights: Path, data: Dataset, start_task: StartTask = no_pro
     write_calibrated(weights, weights, fitted, DATA_NAME)
 
 
-def evaluations(weights: Path, data: Dataset, start_task: StartTask = no_progress) -> tuple[Evaluation, Evaluation]:
-    """On the test photographs: the networks that are classes in all variants, and the held-out ones as originals."""
+@dataclass(frozen=True, eq=False)
+class Evaluations:
+    """Of the test photographs."""
+
+    known: Evaluation
+    """The networks that are classes, in all variants."""
+    held_out: Evaluation
+    """The networks that are not, as originals."""
+    tiers: Mapping[str, Evaluation]
+    """The networks that are classes, in each delivery tier."""
+
+    @property
+    def threshold(self) -> float:
+        """The threshold of image scores with the highest accuracy on the validation photographs."""
+        best = self.known.plain.levels[Level.IMAGE].at_best
+        return THRESHOLD if best is None else best.threshold
+
+
+def evaluations(weights: Path, data: Dataset, work: Path, start_task: StartTask = no_progress) -> Evaluations:
+    """Score the test photographs; images of the tiers are written into `work`."""
     scorer = open_scorer(weights, "cpu")
     known, others = _known(data, scorer.classes), _held_out(data)
-    return (
+    tests = replace(known, entries=known.of("test"))
+    options = Options(_treatment())
+    return Evaluations(
         evaluate(known, scorer, Options(_treatment(*Variant)), start_task),
-        evaluate(others, scorer, Options(_treatment(), declared=Declarations(synthetic=others.labels)), start_task),
+        evaluate(others, scorer, replace(options, declared=Declarations(synthetic=others.labels)), start_task),
+        {
+            name: evaluate(write_tier(tests, work / name, *tier), scorer, options, start_task)
+            for name, tier in TIERS.items()
+        },
     )
+
+
+def write_tier(data: Dataset, folder: Path, longest: int, quality: int) -> Dataset:
+    """The images of `data` in `folder`, shrunk to a longest side of `longest` pixels and saved as JPEG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for number, entry in enumerate(data):
+        pixels = entry.pixels(Settings().max_pixels)
+        scale = min(1.0, longest / max(pixels.shape[:2]))
+        path = folder / f"{number:05}.jpg"
+        path.write_bytes(encode(resize(pixels, scaled_size(pixels, scale)), "JPEG", quality))
+        entries.append(replace(entry, name=path.name, source=FileSource(path)))
+    return Dataset(folder, tuple(entries))
 
 
 def _treatment(*variants: Variant) -> Treatment:
@@ -102,9 +147,16 @@ def _treatment(*variants: Variant) -> Treatment:
     return Treatment(settings.grid, settings.max_pixels, variants or (Variant.ORIGINAL,))
 
 
-def figures(known: Evaluation, held_out: Evaluation, found: list[Overlap]) -> list[Figure]:
+def figures(found: Evaluations, regions: list[Overlap]) -> list[Figure]:
     """The published figures, in the order of the table."""
-    return [*_detection(known), *_by_dataset(known), *_by_dataset(held_out), *_localization(found)]
+    return [
+        *_detection(found.known, found.threshold),
+        *_tiers(found),
+        *_calibration(found.known),
+        *_by_dataset(found.known, found.threshold),
+        *_by_dataset(found.held_out, found.threshold),
+        *_localization(regions),
+    ]
 
 
 def find_composites(weights: Path, data: Path) -> list[Overlap]:
@@ -129,14 +181,20 @@ def _known(data: Dataset, classes: tuple[str, ...]) -> Dataset:
     return replace(data, entries=tuple(entry for entry in data if entry.label in classes))
 
 
+def first_crops(data: Dataset) -> Dataset:
+    """Without the validation images that show a further crop of their piece, so that scoring takes minutes."""
+    kept = (entry for entry in data if entry.split != "val" or _FIRST_CROP.search(entry.name))
+    return replace(data, entries=tuple(kept))
+
+
 def _held_out(data: Dataset) -> Dataset:
     return replace(data, entries=tuple(entry for entry in data if entry.label.startswith(HELD_OUT_PREFIX)))
 
 
-def _detection(evaluation: Evaluation) -> Iterator[Figure]:
+def _detection(evaluation: Evaluation, threshold: float) -> Iterator[Figure]:
     for result in evaluation.variants:
         of_images = result.levels[Level.IMAGE]
-        yield _figure(result.variant, "detection F1", of_images.at_half.figures["f1"], of_images.count)
+        yield from _f1(result, threshold, str(result.variant))
         if of_images.recognition:
             found = of_images.recognition
             yield _figure(result.variant, "recognition F1, macro", found.f1_macro, found.count)
@@ -146,10 +204,29 @@ def _detection(evaluation: Evaluation) -> Iterator[Figure]:
             yield _figure(one.name, "recognition F1", one.f1, one.count)
 
 
-def _by_dataset(evaluation: Evaluation) -> Iterator[Figure]:
-    for row in evaluation.plain.levels[Level.IMAGE].recalls:
-        called = row.at_half if row.synthetic else row.false_positive_rate
-        yield _figure(row.dataset, "called synthetic", called, row.count)
+def _tiers(found: Evaluations) -> Iterator[Figure]:
+    for name, evaluation in found.tiers.items():
+        yield from _f1(evaluation.plain, found.threshold, f"tier {name}")
+
+
+def _f1(result: VariantResult, threshold: float, images: str) -> Iterator[Figure]:
+    items = result.items[Level.IMAGE]
+    for name, at in (("detection F1", HALF), ("detection F1 at the threshold", threshold)):
+        yield _figure(images, name, detection(items, at, Bootstrap())["f1"], len(items))
+
+
+def _calibration(evaluation: Evaluation) -> Iterator[Figure]:
+    """Of tiles; without an interval, which the calibration error has none of."""
+    result = evaluation.calibration[0].result
+    value = round(result.expected_error, 4)
+    yield Figure("original", "expected calibration error", value, 0.0, 1.0, result.count)
+
+
+def _by_dataset(evaluation: Evaluation, threshold: float) -> Iterator[Figure]:
+    for row in recalls_by_dataset(evaluation.plain.items[Level.IMAGE], HALF, threshold, Bootstrap()):
+        for name, correct in (("called synthetic", row.at_half), ("called synthetic at the threshold", row.at_best)):
+            if correct is not None:
+                yield _figure(row.dataset, name, correct if row.synthetic else complement(correct), row.count)
 
 
 def _localization(found: list[Overlap]) -> Iterator[Figure]:
@@ -182,7 +259,7 @@ def _figure(images: str, name: str, found: Estimate, count: int) -> Figure:
 def overlaps(data: Path, detector: Detector, *, max_pixels: int) -> Iterator[Overlap]:
     """Score every composite listed in `data`/composites.csv as a worker with maps at `STRIDE` does."""
     tiling = Tiling(SelectionGrid.COVERAGE, STRIDE)
-    for composite in track(read_composites(data / "composites.csv"), "mapping composites"):
+    for composite in track(read_composites(data / "composites.csv")[:COMPOSITES], "mapping composites"):
         content = (data / composite.path).read_bytes()
         image = decode(content, max_pixels)
         scan = complete(measure(image, content_digest(content), tiling, detector), image, detector)
