@@ -16,7 +16,7 @@ from schema.states import CheckState, Lane
 from tests.backlog.conftest import FILL, Sql, Susy
 from tests.support.checkout import CHECKOUT
 from tests.support.ledger import backfill, claimed, done, submission
-from worker.cli import backlog_change
+from worker.cli.backlog_change import STEP
 from worker.errors import ErrorCode
 from worker.store import CheckFilter, Store
 
@@ -167,13 +167,12 @@ def test_ids_that_name_nothing_of_the_kind_are_told(store: Store, susy: Susy) ->
 
 
 def test_many_are_changed_in_small_steps(store: Store, run: Sql, susy: Susy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backlog_change, "STEP", 10)
-    run(FILL, "flood", "backfill", 95)
+    run(FILL, "flood", "backfill", 2 * STEP + 5)
     steps: list[int] = []
     cancel = Store.cancel
     monkeypatch.setattr(Store, "cancel", lambda *given, **limit: (steps.append(n := cancel(*given, **limit)), n)[1])
-    assert susy("cancel", "--source", "flood", "--yes", "--json").document["changed"] == 95
-    assert steps == [10] * 9 + [5, 0]
+    assert susy("cancel", "--source", "flood", "--yes", "--json").document["changed"] == 2 * STEP + 5
+    assert steps == [STEP, STEP, 5, 0]
 
 
 def test_what_somebody_else_holds_is_left_out_and_does_not_stop_the_rest(store: Store, run: Sql, susy: Susy) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tests.support.released import random_susy
 from worker.demo import DEMO_WEIGHTS
@@ -20,30 +20,45 @@ from worker.errors import ErrorCode, SetupError
 FILE = Path("SuSy.pt")
 
 
-def answers_of(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The network itself, asked once per tile."""
-    tiles = parity_tiles()
-    with torch.inference_mode():
-        answers = dict(zip(map(key, tiles), model(tiles.float().div(255)), strict=True))
-    return lambda tiles: torch.stack([answers[key(tile)] for tile in tiles])
+class Remembered:
+    """A network asked once per parity tile, which takes a second for all; then its answers are looked up."""
+
+    def __init__(self, model: SuSy) -> None:
+        self.temperature = model.temperature
+        tiles = parity_tiles()
+        with torch.inference_mode():
+            self._logits = dict(zip(map(_key, tiles), model.logits(tiles.float().div(255)), strict=True))
+
+    def logits(self, tiles: Tensor) -> Tensor:
+        """Of tiles float32 [N, 3, 224, 224] in 0..1."""
+        return torch.stack([self._logits[_key(tile)] for tile in tiles.mul(255).round().to(torch.uint8)])
+
+    def answer(self, tiles: Tensor) -> Tensor:
+        """Probabilities, of tiles uint8 [N, 3, 224, 224]."""
+        return torch.softmax(torch.stack([self._logits[_key(tile)] for tile in tiles]) / self.temperature, dim=1)
 
 
-def key(tile: Tensor) -> bytes:
+def _key(tile: Tensor) -> bytes:
     return tile.numpy().tobytes()
 
 
-def refusal(original: Callable[[Tensor], Tensor], model: SuSy) -> str:
+def refusal(original: Callable[[Tensor], Tensor], model: Remembered) -> str:
     with pytest.raises(SetupError) as caught:
         compare(original, model, of=FILE)
     assert caught.value.code is ErrorCode.WEIGHTS_INVALID
     return caught.value.message
 
 
-def changed(susy: SuSy, change: Callable[[SuSy], object]) -> SuSy:
+def changed(susy: SuSy, change: Callable[[SuSy], object]) -> Remembered:
     other = copy.deepcopy(susy)
     with torch.no_grad():
         change(other)
-    return other
+    return Remembered(other)
+
+
+@pytest.fixture(scope="module")
+def remembered(susy: SuSy) -> Remembered:
+    return Remembered(susy)
 
 
 def test_sixteen_different_tiles_of_whole_levels() -> None:
@@ -53,18 +68,18 @@ def test_sixteen_different_tiles_of_whole_levels() -> None:
     assert torch.equal(tiles, parity_tiles())
 
 
-def test_a_network_is_the_same_as_itself(susy: SuSy) -> None:
-    assert compare(answers_of(susy), susy, of=FILE) == Parity(
+def test_a_network_is_the_same_as_itself(susy: SuSy, remembered: Remembered) -> None:
+    assert compare(remembered.answer, susy, of=FILE) == Parity(
         pytest.approx(0, abs=LARGEST_DIFFERENCE), pytest.approx(0, abs=LARGEST_LOGIT_DIFFERENCE)
     )
 
 
 def test_weights_that_were_trained_can_be_compared() -> None:
     """Every class of the demonstration weights varies; sure answers are no reason to refuse."""
-    model, _ = load_weights(DEMO_WEIGHTS)
-    compare(answers_of(model), model, of=FILE)
+    model = Remembered(load_weights(DEMO_WEIGHTS)[0])
+    compare(model.answer, model, of=FILE)
     model.temperature /= 2
-    compare(answers_of(model), model, of=FILE)
+    compare(model.answer, model, of=FILE)
 
 
 def saturate_one(model: SuSy) -> None:
@@ -82,7 +97,7 @@ def scale_up(model: SuSy) -> None:
 @pytest.mark.parametrize("saturate", [saturate_one, saturate_two, scale_up])
 def test_answers_of_zeros_and_ones_cannot_be_compared(saturate: Callable[[SuSy], None], susy: SuSy) -> None:
     saturated = changed(susy, saturate)
-    assert "so near 0 and 1 that" in refusal(answers_of(saturated), saturated)
+    assert "so near 0 and 1 that" in refusal(saturated.answer, saturated)
 
 
 def sever_output(model: SuSy) -> None:
@@ -110,7 +125,7 @@ def nearly_sever_output(model: SuSy) -> None:
 )
 def test_answers_that_do_not_depend_on_the_tile_cannot_be_compared(sever: Callable[[SuSy], None], susy: SuSy) -> None:
     severed = changed(susy, sever)
-    assert "hardly depend on the tile" in refusal(answers_of(severed), severed)
+    assert "hardly depend on the tile" in refusal(severed.answer, severed)
 
 
 def test_one_class_that_always_wins_is_compared_by_the_others(susy: SuSy) -> None:
@@ -120,27 +135,22 @@ def test_one_class_that_always_wins_is_compared_by_the_others(susy: SuSy) -> Non
         model.fc3.bias[4] += 40
 
     favoured = changed(susy, favour)
-    compare(answers_of(favoured), favoured, of=FILE)
+    compare(favoured.answer, favoured, of=FILE)
 
     def exchange(model: SuSy) -> None:
         favour(model)
         model.fc3.weight[[0, 1]] = model.fc3.weight[[1, 0]]
 
-    message = refusal(answers_of(changed(susy, exchange)), favoured)
+    message = refusal(changed(susy, exchange).answer, favoured)
     assert "is of another network" in message
     assert "differ from ours by 0," in message or "e-1" in message
 
 
-def test_another_network_is_refused(susy: SuSy) -> None:
-    assert "is of another network" in refusal(answers_of(random_susy(seed=5)), susy)
+def test_another_network_is_refused(remembered: Remembered) -> None:
+    assert "is of another network" in refusal(Remembered(random_susy(seed=5)).answer, remembered)
 
 
 Alteration = Callable[[Tensor, Tensor], Tensor]
-
-
-@pytest.fixture(scope="module")
-def answer(susy: SuSy) -> Callable[[Tensor], Tensor]:
-    return answers_of(susy)
 
 
 def where(chosen: Tensor, answer: Tensor, value: Tensor | float) -> Tensor:
@@ -174,7 +184,7 @@ PROBABLY_NOT: dict[str, tuple[Alteration, str]] = {
 
 
 @pytest.mark.parametrize("kind", PROBABLY_NOT)
-def test_a_network_that_differs_anywhere_is_refused(kind: str, susy: SuSy, answer: Callable[[Tensor], Tensor]) -> None:
+def test_a_network_that_differs_anywhere_is_refused(kind: str, remembered: Remembered) -> None:
     alter, words = PROBABLY_NOT[kind]
     torch.manual_seed(1)
-    assert words in refusal(lambda tiles: alter(tiles, answer(tiles)), susy)
+    assert words in refusal(lambda tiles: alter(tiles, remembered.answer(tiles)), remembered)

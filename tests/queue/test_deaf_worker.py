@@ -11,28 +11,36 @@ from uuid import UUID
 import pytest
 
 from schema.states import Lane
-from tests.support.commands import Process, Processes, Result, Susy
+from tests.support.commands import Process, Processes
 from tests.support.databases import Sql
 from tests.support.ledger import examination, submission
 from worker.client import Client
-from worker.errors import ErrorCode
+from worker.errors import ErrorCode, UnhealthyError
 from worker.queue import health
+from worker.queue.health import HealthLimits, check_worker
 from worker.settings import Settings
 from worker.store import CheckDetails, Claim, Store
 
 HOST = socket.gethostname()
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "IDLE_AFTER", 1.0)
-    monkeypatch.setattr(health, "LOOK_AGAIN_AFTER", 0.5)
+QUICK = HealthLimits(idle_after=1.0, look_again_after=0.5)
+
+CheckHealth = Callable[[], str]
 
 
 @pytest.fixture
-def check_health(susy: Susy, processes: Processes) -> Callable[[], Result]:
-    """`susy health worker` beside the worker."""
-    return lambda: susy("health", "worker", **processes.variables)
+def check_health(settings: Settings) -> CheckHealth:
+    """Why the worker is unhealthy; empty when it is healthy."""
+
+    def check() -> str:
+        try:
+            check_worker(settings, QUICK)
+        except UnhealthyError as error:
+            return error.message
+        return ""
+
+    return check
 
 
 def serving(processes: Processes, *queues: str) -> Process:
@@ -47,29 +55,29 @@ def test_a_worker_that_takes_no_uploads_is_unhealthy_while_some_wait(
     settings: Settings,
     images: Path,
     ended: Callable[[UUID], CheckDetails],
-    check_health: Callable[[], Result],
+    check_health: CheckHealth,
 ) -> None:
     deaf = serving(processes, "submit")
-    assert check_health().code == 0, "no work waits"
+    assert check_health() == "", "no work waits"
     with Client(settings) as client:
         waiting = client.submit(source="avatars", uri=str(images / "b.png")).check_id
-        processes.eventually(lambda: check_health().code == 1, 30)
-    assert "slots free" in check_health().stderr
+        processes.eventually(check_health, 30)
+    assert "slots free" in check_health()
     deaf.terminate()
     assert deaf.wait() == 0
     processes.start_worker()
     ended(waiting)
-    processes.eventually(lambda: check_health().code == 0)
+    processes.eventually(lambda: not check_health())
 
 
 def test_a_worker_that_is_reserved_for_uploads_is_healthy_while_a_backfill_waits(
-    processes: Processes, settings: Settings, run: Sql, images: Path, check_health: Callable[[], Result]
+    processes: Processes, settings: Settings, run: Sql, images: Path, check_health: CheckHealth
 ) -> None:
     serving(processes, "submit", "live")
     with Client(settings) as client:
         client.submit(source="archive", uri=str(images / "a.png"), lane=Lane.BACKFILL)
     run("UPDATE susy.checks SET next_attempt_at = now() - interval '1 hour'")
-    assert check_health().code == 0
+    assert check_health() == ""
 
 
 def dispatched(store: Store, run: Sql, *, due: str = "1 hour", lane: Lane = Lane.LIVE) -> UUID:
@@ -90,7 +98,7 @@ def begun(store: Store, run: Sql, *, ago: str, worker: str = f"{HOST}:1") -> Cla
 
 
 def idle(store: Store, settings: Settings, lanes: list[Lane] | None = None) -> str | None:
-    return health._idle_while_work_waits(store, lanes or list(Lane), settings)
+    return health._idle_while_work_waits(store, lanes or list(Lane), settings, QUICK)
 
 
 def test_what_waits_is_what_was_sent_to_a_lane_of_the_worker(store: Store, run: Sql, settings: Settings) -> None:

@@ -204,6 +204,6 @@ def test_an_unknown_revision_is_named(database_url: str) -> None:
 
 def test_working_on_a_database_without_a_ledger_names_the_remedy(empty_database_url: str) -> None:
     with Store(empty_database_url, pool_size=1) as store, pytest.raises(SetupError, match="susy db upgrade") as caught:
-        store.backlog()
+        store.status()
     assert caught.value.code is ErrorCode.DATABASE_OUTDATED
     assert isinstance(caught.value.__cause__, psycopg.Error)

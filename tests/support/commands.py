@@ -53,8 +53,9 @@ class Result:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The caller's environment without settings of this project, with this checkout importable, and `variables`."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SUSY_", "CHAOS_"))}
+    """The caller's environment without settings of this project and the hub, with this checkout importable, and
+    `variables`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SUSY_", "CHAOS_", "HF_"))}
     return inherited | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", "SUSY_DEVICE": "cpu"} | variables
 
 

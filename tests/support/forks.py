@@ -17,17 +17,20 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tests.support import usage
+from tests.support.waiting import eventually
 
 _PRELOADED = (
     "celery.bin.celery",
     "kombu.transport.redis",
     "worker.cli.main",
+    "worker.detector.release",
     "worker.queue.celery_app",
     "worker.queue.runtime",
     "worker.queue.tasks",
@@ -108,6 +111,49 @@ class ForkServer:
         assert line, "the fork server has ended"
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+class ForkedProcess:
+    """A forked process whose standard streams are pipes: what this project uses of `subprocess.Popen`."""
+
+    def __init__(
+        self, forks: ForkServer, target: tuple[str, str], *arguments: str, environment: dict[str, str], folder: Path
+    ) -> None:
+        self._forks = forks
+        self.returncode: int | None = None
+        with tempfile.TemporaryDirectory() as pipes:
+            stdin, stdout, stderr = paths = [Path(pipes, name) for name in ("stdin", "stdout", "stderr")]
+            for path in paths:
+                os.mkfifo(path)
+            self.pid = forks.start(
+                target,
+                *arguments,
+                environment=environment,
+                folder=folder,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+            )
+            # Each waits until the process has opened the other end, which it does in this order.
+            self.stdin: IO[bytes] = stdin.open("wb")
+            self.stdout: IO[bytes] = stdout.open("rb")
+            self.stderr: IO[bytes] = stderr.open("rb")
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        self.returncode = self._forks.poll(self.pid)
+        return self.returncode
+
+    def kill(self) -> None:
+        """Send SIGKILL, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Wait for its end; the exit code."""
+        eventually(lambda: self.poll() is not None)
+        assert self.returncode is not None
+        return self.returncode
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -80,12 +79,7 @@ def _print(status: BacklogStatus, *, as_json: bool) -> None:
 
 
 def _read(store: Store, exact: bool) -> BacklogStatus:
-    status = store.status()
-    if not exact:
-        return status
-    counted = {lane.lane: lane.queued for lane in store.backlog()}
-    lanes = tuple(replace(lane, queued=counted[lane.lane], queued_is_exact=True) for lane in status.lanes)
-    return replace(status, lanes=lanes)
+    return store.status(exact_up_to=None) if exact else store.status()
 
 
 def status_document(status: BacklogStatus) -> dict[str, Any]:

@@ -200,12 +200,12 @@ def import_release(
         unused = sorted(key for key in tensors if key.startswith(_UNUSED))
         model = SuSy(len(release.classes)).eval()
         fill(model, own_tensors(tensors, of=source), of=source)
+        golden_difference = None
+        if golden_patch is not None and release.golden is not None:  # one tile, before the many of `compare`
+            golden_difference = verify_golden(
+                model, golden_patch, release.golden.probabilities, tolerance=release.golden.tolerance
+            )
         parity = compare(original.answer, model, of=source)
-    golden_difference = None
-    if golden_patch is not None and release.golden is not None:
-        golden_difference = verify_golden(
-            model, golden_patch, release.golden.probabilities, tolerance=release.golden.tolerance
-        )
     return save_weights(
         target,
         model,

@@ -72,15 +72,8 @@ class TorchScriptProgram:
     def __init__(self, content: bytes, path: Path, limits: Limits = IMPORT_LIMITS, device: torch.device = CPU) -> None:
         self._path = path
         self._limits = limits
-        arguments = [device, torch.get_num_threads(), limits.file_bytes, limits.memory_bytes, limits.seconds]
-        command = [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"]
-        self._process = subprocess.Popen(
-            [*command, *map(str, arguments)],
-            env=_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # an interrupt from the keyboard is this process's to handle
+        self._process = start_process(
+            device, torch.get_num_threads(), limits.file_bytes, limits.memory_bytes, limits.seconds
         )
         self._close = weakref.finalize(self, _kill, self._process)
         self._standard_error = ""
@@ -158,6 +151,19 @@ class TorchScriptProgram:
         code = self._process.returncode
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return f"is a program that ended its process {how}; it is damaged, or needs more memory than allowed"
+
+
+def start_process(*arguments: object) -> subprocess.Popen[bytes]:
+    """A child process that calls `serve` with these arguments; its standard streams are pipes."""
+    command = [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"]
+    return subprocess.Popen(
+        [*command, *map(str, arguments)],
+        env=_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # an interrupt from the keyboard is this process's to handle
+    )
 
 
 def _environment() -> Mapping[str, str]:

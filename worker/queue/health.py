@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
@@ -22,16 +23,23 @@ from worker.extras import require_extra
 from worker.settings import Settings
 from worker.store import Store
 
-ANSWER_WITHIN = 5.0
-"""Seconds that Redis may take to answer."""
-
-IDLE_AFTER = 60.0
-"""Seconds for which checks are due and a worker with free slots begins none before it counts as unhealthy."""
-LOOK_AGAIN_AFTER = 3.0
-"""Seconds between the two looks that it takes."""
-
 MISSED_BEATS = 4
 """Heartbeats without a touch of the file after which a worker counts as dead."""
+
+
+@dataclass(frozen=True)
+class HealthLimits:
+    """How long a server or a worker may take before it counts as unhealthy, in seconds."""
+
+    answer_within: float = 5.0
+    """How long Redis may take to answer."""
+    idle_after: float = 60.0
+    """How long checks may be due while a worker with free slots begins none."""
+    look_again_after: float = 3.0
+    """The pause before the second look: a worker that has just started may not have begun its first check."""
+
+
+HEALTH_LIMITS = HealthLimits()
 
 
 def check_alive(settings: Settings) -> None:
@@ -47,19 +55,18 @@ def check_alive(settings: Settings) -> None:
         raise UnhealthyError(ErrorCode.UNEXPECTED, f"{path} was last touched {age:.0f} s ago; restart the worker")
 
 
-def check_worker(settings: Settings) -> None:
+def check_worker(settings: Settings, limits: HealthLimits = HEALTH_LIMITS) -> None:
     """Return when the worker of this host takes messages from Redis, and the checks that wait for it."""
     require_extra("worker", what="the worker's check")
-    lanes = _served_lanes(settings)
+    lanes = _served_lanes(settings, limits)
     with Store(settings.require_database_url(), pool_size=1) as store:
-        if _idle_while_work_waits(store, lanes, settings):
-            # A worker that has just started may not have begun its first check.
-            time.sleep(LOOK_AGAIN_AFTER)
-            if why := _idle_while_work_waits(store, lanes, settings):
+        if _idle_while_work_waits(store, lanes, settings, limits):
+            time.sleep(limits.look_again_after)
+            if why := _idle_while_work_waits(store, lanes, settings, limits):
                 raise UnhealthyError(ErrorCode.UNEXPECTED, why)
 
 
-def _served_lanes(settings: Settings) -> list[Lane]:
+def _served_lanes(settings: Settings, limits: HealthLimits) -> list[Lane]:
     """The lanes that the worker of this host serves, by its own report.
 
     `live` always counts: a worker that has lost its queues does not know it any more.
@@ -68,7 +75,7 @@ def _served_lanes(settings: Settings) -> list[Lane]:
 
     name = f"celery@{socket.gethostname()}"
     try:
-        with settings.require_redis().client(timeout=ANSWER_WITHIN) as client:
+        with settings.require_redis().client(timeout=limits.answer_within) as client:
             report = client.get(f"{settings.key_prefix}{presence_key(name)}")
     except (RedisError, OSError) as error:
         raise UnhealthyError(ErrorCode.QUEUE_UNAVAILABLE, f"Redis did not answer: {error}") from error
@@ -78,28 +85,29 @@ def _served_lanes(settings: Settings) -> list[Lane]:
     return [lane for lane in Lane if lane is Lane.LIVE or lane in consumed]
 
 
-def _idle_while_work_waits(store: Store, lanes: list[Lane], settings: Settings) -> str | None:
+def _idle_while_work_waits(store: Store, lanes: list[Lane], settings: Settings, limits: HealthLimits) -> str | None:
     """Why the worker seems to take no work: checks have been due, it has free slots, and it begins none.
 
     While it holds a check, it may be waiting for that one to end: a suspect is attempted alone. No attempt takes longer
     than SUSY_HARD_DEADLINE.
     """
-    window = max(IDLE_AFTER, settings.hard_deadline)
+    window = max(limits.idle_after, settings.hard_deadline)
     activity = store.worker_activity(socket.gethostname(), lanes, window=window)
-    idle_after = window if activity.running else IDLE_AFTER
+    idle_after = window if activity.running else limits.idle_after
     free = settings.concurrency - activity.running
     is_idle = activity.last_claim_age is None or activity.last_claim_age > idle_after
-    if free > 0 and is_idle and activity.oldest_due_age is not None and activity.oldest_due_age > IDLE_AFTER:
+    due_age = activity.oldest_due_age or 0.0
+    if free > 0 and is_idle and due_age > limits.idle_after:
         return (
             f"the worker has begun no check for more than {idle_after:.0f} s with {free} of {settings.concurrency}"
-            f" slots free, although one has been due for {activity.oldest_due_age:.0f} s; restart the worker"
+            f" slots free, although one has been due for {due_age:.0f} s; restart the worker"
         )
     return None
 
 
-def check_reconciler(settings: Settings) -> None:
+def check_reconciler(settings: Settings, limits: HealthLimits = HEALTH_LIMITS) -> None:
     """Return when Postgres and Redis, all that a reconciler needs, answer with this process's settings."""
     with Store(settings.require_database_url(), pool_size=1) as store:
         store.ping()
-    with settings.require_redis().client(timeout=ANSWER_WITHIN) as client:
+    with settings.require_redis().client(timeout=limits.answer_within) as client:
         client.ping()

@@ -373,9 +373,6 @@ SELECT
     (SELECT extract(epoch FROM now() - min(due_at)) FROM heads)::float8 AS oldest_age,
     (SELECT paused_at FROM susy.paused_lanes WHERE lane = %(lane)s) AS paused_at;
 
--- BACKLOG: the backlog as dashboards see it, with every check counted; `live` first.
-SELECT lane, queued, due, running, oldest_age_seconds AS oldest_age, paused_at FROM dashboard.backlog ORDER BY lane DESC;
-
 -- QUARANTINED: how many checks are quarantined, by code.
 SELECT error_code AS code, count(*) AS checks FROM susy.checks
 WHERE state = 'quarantined' GROUP BY error_code ORDER BY count(*) DESC, error_code;

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Self
 from uuid import UUID
 
@@ -29,7 +30,6 @@ from worker.store.types import (
     CheckFilter,
     Claim,
     Failure,
-    LaneBacklog,
     LaneStatus,
     QuarantineCount,
     Receipt,
@@ -253,26 +253,26 @@ class Store:
 
     # --- Operating the backlog
 
-    def status(self) -> BacklogStatus:
-        """What waits, how fast it drains, and what was set aside. Long lanes are estimated, which keeps it fast."""
-        with self._database.connection() as connection:
+    def status(self, *, exact_up_to: int | None = EXACT_UP_TO) -> BacklogStatus:
+        """What waits, how fast it drains, and what was set aside.
+
+        The waiting checks of a lane are counted up to `exact_up_to`, and estimated beyond, which keeps it fast; None
+        counts all.
+        """
+        with self._database.connection(PATIENT if exact_up_to is None else None) as connection:
             return BacklogStatus(
                 lanes=tuple(
                     rows(
                         connection,
                         queries.LANE_STATUS,
-                        {"lane": str(lane), "exact_up_to": EXACT_UP_TO, "window": RATE_WINDOW},
-                        _lane_status,
+                        {"lane": str(lane), "exact_up_to": exact_up_to, "window": RATE_WINDOW},
+                        partial(_lane_status, exact_up_to),
                     )[0]
                     for lane in Lane
                 ),
                 quarantined=tuple(rows(connection, queries.QUARANTINED, {}, QuarantineCount)),
                 rejected_messages=scalars(connection, queries.REJECTED_MESSAGES, {})[0],
             )
-
-    def backlog(self) -> list[LaneBacklog]:
-        """What waits in each lane, `live` first, as dashboards see it: every check is counted."""
-        return self._database.rows(queries.BACKLOG, {}, _lane_backlog, PATIENT)
 
     def count(self, state: CheckState, where: CheckFilter) -> int:
         """How many checks of this state match."""
@@ -388,11 +388,8 @@ def _verdict(
     )
 
 
-def _lane_backlog(*, lane: str, **columns: Any) -> LaneBacklog:
-    return LaneBacklog(lane=Lane(lane), **columns)
-
-
 def _lane_status(
+    exact_up_to: int | None,
     *,
     lane: str,
     waiting: int,
@@ -403,7 +400,7 @@ def _lane_status(
     oldest_age: float | None,
     paused_at: datetime | None,
 ) -> LaneStatus:
-    is_exact = waiting < EXACT_UP_TO
+    is_exact = exact_up_to is None or waiting < exact_up_to
     queued = dispatched + (waiting if is_exact else max(waiting, estimate))
     rate = done_per_minute or 0.0
     return LaneStatus(

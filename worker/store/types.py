@@ -92,21 +92,6 @@ class CheckDetails:
 
 
 @dataclass(frozen=True)
-class LaneBacklog:
-    """What waits in one lane."""
-
-    lane: Lane
-    queued: int
-    due: int
-    """How many of the queued checks a worker could begin now."""
-    running: int
-    oldest_age: float | None
-    """Seconds for which the longest-waiting check has been due; None when none is."""
-    paused_at: datetime | None
-    """When the lane was paused; None while it is served."""
-
-
-@dataclass(frozen=True)
 class QuarantineCount:
     """How many checks are quarantined for one reason."""
 
