@@ -10,9 +10,10 @@ BIN     = $(VENV)/bin
 demo: $(VENV)/.demo
 	$(BIN)/susy demo
 
-# Each process has servers of its own; the tests of a file stay together. PYTEST_ARGS='-n 0' runs one process.
+# Each process has servers of its own; the tests of a file stay together, and the files that take longest come early.
+# PYTEST_ARGS='-n 0' runs one process.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --usage 12 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --usage 12 $(PYTEST_ARGS)
 
 # Faults on real processes, after which nothing may be lost or decided twice: docs/guarantees.md.
 chaos: $(VENV)/.dev

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 # Test processes run side by side; one thread each keeps PyTorch from contending for cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 for name in [name for name in os.environ if name.startswith("SUSY_") and not name.startswith("SUSY_TEST_")]:
@@ -20,3 +22,9 @@ pytest_plugins = [
     "tests.support.commands",
     "tests.support.workplace",
 ]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more process than processors, because some tests wait; each has servers of its own, which need memory."""
+    return min(len(os.sched_getaffinity(0)) + 1, 4)

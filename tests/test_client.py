@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.commands import environment
+from tests.support.commands import run
 from tests.support.ledger import done
 from worker.client import Client
 from worker.errors import ErrorCode, PermanentError
@@ -86,7 +85,6 @@ assert once("after")
 def test_a_process_that_forks_after_its_first_submission_shares_no_connection(
     database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
-    variables = environment(SUSY_DATABASE_URL=database_url, SUSY_REDIS_URL=redis_url)
-    command = [sys.executable, "-c", FORKING]
-    done = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    variables = {"SUSY_DATABASE_URL": database_url, "SUSY_REDIS_URL": redis_url}
+    ended = run(sys.executable, "-c", FORKING, folder=tmp_path, **variables)
+    assert (ended.code, ended.stderr) == (0, "")

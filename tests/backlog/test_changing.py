@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import pty
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -14,7 +12,7 @@ import pytest
 
 from schema.states import CheckState, Lane
 from tests.backlog.conftest import FILL, Sql, Susy
-from tests.support.checkout import CHECKOUT
+from tests.support.commands import Processes
 from tests.support.ledger import backfill, claimed, done, submission
 from worker.cli.backlog_change import STEP
 from worker.errors import ErrorCode
@@ -136,25 +134,16 @@ def test_without_a_terminal_nobody_is_asked_and_nothing_is_done(store: Store, su
 
 @pytest.mark.parametrize(("answer", "expected"), [(b"n\n", CheckState.QUEUED), (b"y\n", CheckState.CANCELLED)])
 def test_on_a_terminal_the_count_comes_before_the_question(
-    store: Store, environment: dict[str, str], tmp_path: Path, answer: bytes, expected: CheckState
+    store: Store, processes: Processes, answer: bytes, expected: CheckState
 ) -> None:
     check_id = store.submit(submission()).check_id
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "worker", "backlog", "cancel", "--all"],
-        env=os.environ | environment | {"PYTHONPATH": str(CHECKOUT)},
-        cwd=tmp_path,
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        os.write(ours, answer)
-        _, errors = process.communicate(timeout=60)
+    os.write(ours, answer)
+    result = processes.run("backlog", "cancel", "--all", stdin=Path(os.ttyname(theirs)))
     os.close(ours)
     os.close(theirs)
-    assert process.returncode == (1 if expected is CheckState.QUEUED else 0), errors
-    assert errors.index("1 queued check matches") < errors.index("Continue?")
+    assert result.code == (1 if expected is CheckState.QUEUED else 0), result.stderr
+    assert result.stderr.index("1 queued check matches") < result.stderr.index("Continue?")
     assert states(store, check_id) == [expected]
 
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +14,7 @@ import pytest
 from schema.messages import Submission
 from schema.states import Lane
 from tests.backlog.conftest import Sql, Susy
-from tests.support.checkout import CHECKOUT
+from tests.support.commands import Processes
 from worker.importing.load import BATCH, load
 from worker.importing.records import MAX_LINE, Defaults, Record, Reject, read_manifest
 from worker.store import Store
@@ -228,23 +224,17 @@ def test_importing_again_changes_nothing(susy: Susy, run: Sql) -> None:
 
 
 def test_an_import_that_was_killed_goes_on_where_it_was(
-    susy: Susy, run: Sql, environment: dict[str, str], tmp_path: Path
+    susy: Susy, run: Sql, processes: Processes, tmp_path: Path
 ) -> None:
     lines = [f"/images/{n}.jpg,{n}\n".encode() for n in range(3 * BATCH)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "worker", "backlog", "import", "-", "--no-check-files"],
-        env=os.environ | environment | {"PYTHONPATH": str(CHECKOUT)},
-        cwd=tmp_path,
-        stdin=subprocess.PIPE,
-    ) as process:
-        assert process.stdin is not None
-        process.stdin.write(b"uri,external_id\n" + b"".join(lines[: BATCH + BATCH // 2]))
-        process.stdin.flush()
-        until = time.monotonic() + 60
-        while run(COUNT) == [(0,)]:
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    process = processes.start("backlog", "import", "-", "--no-check-files", stdin=pipe)
+    with pipe.open("wb") as stdin:
+        stdin.write(b"uri,external_id\n" + b"".join(lines[: BATCH + BATCH // 2]))
+        stdin.flush()
+        process.eventually(lambda: run(COUNT) != [(0,)])
+        process.kill()
     assert run(COUNT) == [(BATCH,)]
     (tmp_path / "all.csv").write_bytes(b"uri,external_id\n" + b"".join(lines))
     result = susy("import", "all.csv", "--no-check-files", "--json")

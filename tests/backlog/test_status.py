@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from schema.states import Lane
 from tests.backlog.conftest import FILL, Sql, Susy
-from tests.support.checkout import CHECKOUT
+from tests.support.commands import Processes
 from tests.support.ledger import backfill, claimed, done, submission, submit_all
 from worker.errors import ErrorCode
 from worker.store import Store
@@ -120,21 +116,12 @@ def test_people_get_a_table(store: Store, susy: Susy) -> None:
     assert "drained in" in shown
 
 
-def test_watching_looks_again_until_it_is_interrupted(
-    environment: dict[str, str], store: Store, tmp_path: Path
-) -> None:
-    command = [sys.executable, "-m", "worker", "backlog", "status", "--watch", "--json"]
-    with subprocess.Popen(
-        command,
-        env=os.environ | environment | {"PYTHONPATH": str(CHECKOUT)},
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        first = json.loads(process.stdout.readline())
-        store.submit(submission(lane=Lane.LIVE))
-        second = json.loads(process.stdout.readline())
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+def test_watching_looks_again_until_it_is_interrupted(processes: Processes, store: Store) -> None:
+    process = processes.start("backlog", "status", "--watch", "--json")
+    process.eventually(lambda: process.output().endswith("\n"))
+    store.submit(submission(lane=Lane.LIVE))
+    process.eventually(lambda: process.output().count("\n") > 1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    first, second, *_ = map(json.loads, process.output().splitlines())
     assert [look["lanes"][0]["queued"] for look in (first, second)] == [0, 1]

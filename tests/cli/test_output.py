@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import SUSY, environment, run
+from tests.support.commands import SUSY, run
 
 NAME = "日本 é \U0001f600.png"
 
@@ -26,33 +25,22 @@ def test_any_name_is_printed_in_any_encoding(named: Path, random_weights: Path, 
     variables = {"SUSY_WEIGHTS": str(random_weights), "PYTHONIOENCODING": encoding}
     printed = run(*SUSY, "check", "--json", NAME, folder=named, **variables)
     assert (printed.code, printed.document["path"]) == (0, NAME)
-    table = subprocess.run(
-        [*SUSY, "check", NAME, "absent é"], cwd=named, env=environment(**variables), capture_output=True, check=False
-    )
-    assert table.returncode == 1
-    assert NAME.encode(encoding, "backslashreplace") in table.stdout
-    assert b"Traceback" not in table.stderr
+    table = run(*SUSY, "check", NAME, "absent é", folder=named, encoding=encoding, **variables)
+    assert table.code == 1
+    assert NAME.encode(encoding, "backslashreplace").decode(encoding) in table.stdout
+    assert "Traceback" not in table.stderr
 
 
 def test_json_goes_to_stdout_also_while_a_progress_bar_is_on_the_terminal(named: Path, random_weights: Path) -> None:
     terminal, bar = pty.openpty()
-    with (named / "out.jsonl").open("w+") as output:
-        process = subprocess.run(
-            [*SUSY, "check", "--json", NAME, "small.png"],
-            cwd=named,
-            env=environment(SUSY_WEIGHTS=str(random_weights), TERM="xterm"),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=bar,
-            timeout=100,
-            check=False,
-        )
-        os.close(bar)
-        output.seek(0)
-        documents = [json.loads(line) for line in output]
+    shell = 'exec "$@" > out.jsonl 2> "$BAR"'
+    variables = {"SUSY_WEIGHTS": str(random_weights), "TERM": "xterm", "BAR": os.ttyname(bar)}
+    ended = run("sh", "-c", shell, "sh", *SUSY, "check", "--json", NAME, "small.png", folder=named, **variables)
+    os.close(bar)
+    documents = [json.loads(line) for line in (named / "out.jsonl").read_text().splitlines()]
     assert b"checking" in os.read(terminal, 100_000)
     os.close(terminal)
-    assert process.returncode == 0
+    assert ended.code == 0
     assert [document["path"] for document in documents] == [NAME, "small.png"]
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 from tests.support.checkout import CHECKOUT
+from tests.support.commands import BIN, run
 
-BIN = Path(sys.executable).parent
 DOCKERFILE = CHECKOUT / "Dockerfile"
 TEXT = DOCKERFILE.read_text().replace("\\\n", " ")
 FINAL = TEXT[TEXT.rindex("\nFROM ") :]
@@ -22,8 +19,8 @@ def instruction(name: str) -> str:
 
 
 def test_the_dockerfile_passes_its_linter() -> None:
-    done = subprocess.run([str(BIN / "hadolint"), str(DOCKERFILE)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run(BIN / "hadolint", DOCKERFILE)
+    assert done.code == 0, done.stdout + done.stderr
 
 
 def test_the_container_does_not_run_as_root() -> None:

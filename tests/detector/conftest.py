@@ -1,12 +1,9 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.support.forks import ForkedProcess, ForkServer
 from tests.support.released import random_susy, save_released
-from worker.detector import torchscript
 from worker.detector.model import SuSy
 from worker.detector.parity import parity_tiles
 
@@ -35,23 +32,3 @@ def answers(susy: SuSy, tiles: torch.Tensor) -> torch.Tensor:
     """What `susy` says of `tiles`, float32 [16, 6]."""
     with torch.inference_mode():
         return susy(tiles)
-
-
-@pytest.fixture
-def forked_programs(forks: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The processes for TorchScript programs are forked from one that has imported torch, which takes seconds.
-
-    They are limited as those of users are.
-    """
-    started: list[ForkedProcess] = []
-
-    def fork(*arguments: object) -> ForkedProcess:
-        environment = dict(torchscript._environment())
-        target = (torchscript.__name__, "serve")
-        process = ForkedProcess(forks, target, *map(str, arguments), environment=environment, folder=Path.cwd())
-        started.append(process)
-        return process
-
-    monkeypatch.setattr(torchscript, "start_process", fork)
-    yield
-    assert [process for process in started if process.poll() is None] == []

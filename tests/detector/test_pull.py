@@ -21,11 +21,9 @@ from worker.errors import ErrorCode, SetupError
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="the extra `hub` is not installed")
 
+pytestmark = pytest.mark.usefixtures("forked_programs")
+
 ANOTHER_GOLDEN = Golden("midjourney-images-example-patch0.png", (0.5, 0.1, 0.1, 0.1, 0.1, 0.1), 5e-4)
-
-
-@pytest.fixture(autouse=True)
-def _forked_programs(forked_programs: None) -> None: ...
 
 
 @pytest.fixture(scope="module")

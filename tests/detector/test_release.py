@@ -4,7 +4,7 @@ import os
 import pickle
 import stat
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,10 +24,14 @@ UNUSED_CLASSIFIER = 512 * 1000 + 1000
 
 
 @pytest.fixture(autouse=True)
-def _forked_programs(request: pytest.FixtureRequest) -> None:
-    """One import runs in a process that imports torch itself, as users' do."""
-    if request.node.originalname != "test_imported_weights_answer_as_the_released_file_does":
-        request.getfixturevalue("forked_programs")
+def _forked_programs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One import runs in a process that imports torch itself, as users' do. No process remains of any."""
+    if request.node.originalname == "test_imported_weights_answer_as_the_released_file_does":
+        yield
+        return
+    started = request.getfixturevalue("forked_programs")
+    yield
+    assert [process for process in started if process.poll() is None] == []
 
 
 def refusal(source: Path, tmp_path: Path, sha256: str | None = None, limits: Limits = IMPORT_LIMITS) -> str:

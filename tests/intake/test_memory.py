@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import subprocess
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image as Pillow
 
+from tests.support.commands import run
 from tests.support.corpus import encoded, heif, png, png_chunk, texture
 from worker.errors import ErrorCode, TransientError
 from worker.intake.container import ENCODED_COPIES
@@ -50,8 +50,9 @@ def peak_of(folder: Path, first: bytes, *contents: bytes) -> list[str]:
     paths = [folder / f"{number}" for number in range(len(contents) + 1)]
     for path, content in zip(paths, (first, *contents), strict=True):
         path.write_bytes(content)
-    command = [sys.executable, "-c", SCRIPT, *map(str, paths)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    ended = run(sys.executable, "-c", SCRIPT, *paths)
+    assert ended.code == 0, ended.stderr
+    return ended.stdout.split()
 
 
 def test_a_huge_header_costs_no_memory_in_any_format(tmp_path: Path) -> None:

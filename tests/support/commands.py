@@ -24,13 +24,14 @@ from typing import Any, Protocol, Self
 import pytest
 
 from tests.support.checkout import CHECKOUT
-from tests.support.forks import ForkServer
+from tests.support.forks import ForkedProcess, ForkServer
 from tests.support.waiting import eventually
 
 SUSY = (sys.executable, "-m", "worker")
 """The `susy` command of this checkout."""
 BIN = Path(sys.executable).parent
 """The folder of the environment's console scripts."""
+NOTHING = Path(os.devnull)
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,17 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def run(
-    *command: str | Path, folder: Path = CHECKOUT, stdin: bytes = b"", timeout: float = 100.0, **variables: str
+    *command: str | Path,
+    folder: Path = CHECKOUT,
+    stdin: bytes = b"",
+    timeout: float = 100.0,
+    encoding: str = "utf-8",
+    **variables: str,
 ) -> Result:
-    """Run a program in `folder` to its end, with `variables` added to its environment. `timeout` is in seconds."""
+    """Run a program in `folder` to its end, with `variables` added to its environment.
+
+    `timeout` is in seconds; `encoding` is that of what it prints.
+    """
     ended = subprocess.run(
         list(map(str, command)),
         cwd=folder,
@@ -72,7 +81,7 @@ def run(
         timeout=timeout,
         check=False,
     )
-    return Result(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+    return Result(ended.returncode, ended.stdout.decode(encoding), ended.stderr.decode(encoding))
 
 
 class Process(ABC):
@@ -152,10 +161,17 @@ class Forked(Process):
         folder: Path,
         log: Path,
         environment: dict[str, str],
+        stdin: Path = NOTHING,
     ) -> None:
         self._forks, self.log = forks, log
         self.pid = forks.start(
-            target, *map(str, arguments), environment=environment, folder=folder, stdout=log, stderr=log
+            target,
+            *map(str, arguments),
+            environment=environment,
+            folder=folder,
+            stdin=stdin,
+            stdout=log,
+            stderr=log,
         )
 
     def poll(self) -> int | None:
@@ -175,8 +191,8 @@ class Processes:
     forks: ForkServer
     started: list[Process] = field(default_factory=list)
 
-    def run(self, *arguments: str | Path, **variables: str) -> Result:
-        """`susy ARGUMENTS`, to its end."""
+    def run(self, *arguments: str | Path, stdin: Path = NOTHING, **variables: str) -> Result:
+        """`susy ARGUMENTS`, to its end; `stdin` is the path of a file, a named pipe or a terminal."""
         number = len(list(self.folder.glob("run-*.stdout")))
         stdout, stderr = (self.folder / f"run-{number}.{stream}" for stream in ("stdout", "stderr"))
         pid = self.forks.start(
@@ -184,6 +200,7 @@ class Processes:
             *map(str, arguments),
             environment=environment(**self.variables | variables),
             folder=self.folder,
+            stdin=stdin,
             stdout=stdout,
             stderr=stderr,
         )
@@ -192,11 +209,13 @@ class Processes:
         assert code is not None
         return Result(code, stdout.read_text(), stderr.read_text())
 
-    def start(self, *arguments: str | Path, **variables: str) -> Process:
-        """`susy ARGUMENTS`, in the background."""
+    def start(self, *arguments: str | Path, stdin: Path = NOTHING, **variables: str) -> Process:
+        """`susy ARGUMENTS`, in the background; `stdin` as for `run`."""
         given = environment(**self.variables | variables)
         log = self._log(str(arguments[0]))
-        process = Forked(self.forks, SUSY_FUNCTION, *arguments, folder=self.folder, log=log, environment=given)
+        process = Forked(
+            self.forks, SUSY_FUNCTION, *arguments, folder=self.folder, log=log, environment=given, stdin=stdin
+        )
         self.started.append(process)
         return process
 
@@ -243,6 +262,31 @@ def forks() -> Iterator[ForkServer]:
     server = ForkServer(CHECKOUT, environment())
     yield server
     server.close()
+
+
+@pytest.fixture
+def forked_programs(
+    forks: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[ForkedProcess]]:
+    """The processes for TorchScript programs, each forked from one that has imported torch, which takes seconds.
+
+    They are limited as those of users are. Those that remain are killed in the end.
+    """
+    from worker.detector import torchscript
+
+    started: list[ForkedProcess] = []
+
+    def fork(*arguments: object) -> ForkedProcess:
+        environment = dict(torchscript._environment())
+        target = (torchscript.__name__, torchscript.serve.__name__)
+        process = ForkedProcess(forks, target, *map(str, arguments), environment=environment, folder=tmp_path)
+        started.append(process)
+        return process
+
+    monkeypatch.setattr(torchscript, "start_process", fork)
+    yield started
+    for process in started:
+        torchscript._kill(process)  # type: ignore[arg-type]
 
 
 class Susy(Protocol):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +13,8 @@ import pytest
 from PIL import Image
 from skimage.feature import graycomatrix, graycoprops
 
+from tests.support.commands import Spawned, environment, run
 from tests.support.full_disk import file_size_limit
-from tests.support.waiting import eventually
 from worker.detector.contrast import luma, tile_contrasts
 from worker.errors import ErrorCode, SetupError
 from worker.lab.dataset.entries import Entry
@@ -187,10 +186,11 @@ def test_what_a_killed_process_left_is_not_taken_for_whole(make_folder: MakeFold
         f"out = Path({str(tmp_path / 'cache')!r})\n"
         f"cut_patches(entries, {CLASSES}, Geometry(96, 3), out, max_pixels=10**8, processes=1)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script]) as process:
-        eventually(reached.exists)
-        process.kill()
-        process.wait(30)
+    process = Spawned(
+        sys.executable, "-c", script, folder=tmp_path, log=tmp_path / "process.log", environment=environment()
+    )
+    process.eventually(reached.exists)
+    process.kill()
     (left,) = kept(tmp_path / "cache")
     assert left.name.endswith(".partial")
     waiting.unlink()
@@ -244,4 +244,4 @@ def test_a_class_without_images_or_with_small_ones_alone_is_named(make_folder: M
 
 def test_processes_that_cut_do_not_load_torch() -> None:
     script = "import sys, worker.lab.dataset.patches; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+    assert run(sys.executable, "-c", script).code == 0

@@ -18,6 +18,8 @@ from tests.support.released import random_susy, save_script
 from worker.detector.weights import load_weights, save_weights
 from worker.lab.evaluation.alterations import ALTERATIONS
 
+pytestmark = pytest.mark.usefixtures("forked_programs")
+
 
 @pytest.fixture
 def command_variables() -> dict[str, str]:

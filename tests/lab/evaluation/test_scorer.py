@@ -19,6 +19,8 @@ from worker.errors import ErrorCode, SetupError
 from worker.lab.evaluation.scorer import Scorer, open_scorer, softmax
 from worker.settings import load_settings
 
+pytestmark = pytest.mark.usefixtures("forked_programs")
+
 
 def save(path: Path, model: SuSy, classes: Sequence[str] = TINTS) -> Path:
     save_weights(path, model, name="tried", version="1", classes=classes, provenance={})

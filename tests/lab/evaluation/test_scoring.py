@@ -1,5 +1,3 @@
-import os
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -14,6 +12,7 @@ from skimage.data import astronaut, coffee
 from torch import Tensor
 
 from schema.scan import SelectionGrid, Tiling
+from tests.support.commands import run
 from tests.support.labelled import TINTS, TREATMENT, entry, tinted
 from worker.errors import ErrorCode, SetupError
 from worker.intake.decode import Image
@@ -183,9 +182,7 @@ for count in (50, 400):
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     """400 images are 430 MB of pixels and 300 MB of tiles; keeping either would show."""
-    command = [sys.executable, "-c", MEASURE, str(tmp_path)]
-    ended = subprocess.run(
-        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=True
-    )
+    ended = run(sys.executable, "-c", MEASURE, tmp_path)
+    assert ended.code == 0, ended.stderr
     few, many = map(int, ended.stdout.split())
     assert many - few < 60_000, f"kilobytes: {few}, {many}"

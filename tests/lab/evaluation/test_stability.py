@@ -133,6 +133,7 @@ def test_the_pixel_limit_of_a_worker_applies() -> None:
     assert caught.value.code is ErrorCode.TOO_MANY_PIXELS
 
 
+@pytest.mark.usefixtures("forked_programs")
 def test_a_torchscript_program_is_examined_as_a_weights_file_of_the_same_network(tmp_path: Path) -> None:
     susy = save_released(tmp_path / "SuSy.pt")
     save_weights(tmp_path / "susy.safetensors", susy, name="susy", version="1", classes=RELEASE.classes, provenance={})

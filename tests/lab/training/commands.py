@@ -1,15 +1,12 @@
-"""Training in this process, and as users start it: a recipe file and a process of its own."""
+"""Training in this process, and what is needed to train as users do: a recipe file, and the end of a process."""
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.checkout import CHECKOUT
+from tests.support.commands import Process
 from worker.detector.weights import load_weights
 from worker.lab.training import loop
 from worker.lab.training.loop import fit
@@ -18,7 +15,6 @@ from worker.lab.training.recipe import Recipe
 TIMEOUT = 800
 """Seconds; a busy machine takes minutes to load PyTorch."""
 MAX_PIXELS = 10**8
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def changed(recipe: Recipe, **changes: Any) -> Recipe:
@@ -54,33 +50,11 @@ def write_recipe(recipe: Recipe) -> Path:
     return path
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    """A Python process of this environment; standard error goes with standard output."""
-    return subprocess.Popen(
-        [sys.executable, *map(str, arguments)],
-        cwd=CHECKOUT,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    """What it printed; fails with that if its exit code is not 0."""
-    try:
-        output, _ = process.communicate(timeout=TIMEOUT)
-    except subprocess.TimeoutExpired:
-        kill(process)
-        raise
-    assert process.returncode == 0, output
-    return output
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    """Send SIGKILL and wait for the end."""
-    process.kill()
-    process.communicate()
+def finish(process: Process) -> str:
+    """What it has printed when it ends; fails with that if its exit code is not 0."""
+    code = process.wait(TIMEOUT)
+    assert code == 0, process.output()
+    return process.output()
 
 
 def rows(recipe: Recipe) -> list[dict[str, str]]:

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -5,9 +6,21 @@ from PIL import Image
 from skimage.data import astronaut, coffee
 
 from tests.lab.training.commands import MAX_PIXELS, train
+from tests.support.commands import Processes
+from tests.support.forks import ForkServer
 from worker.lab.dataset.layouts import open_dataset
 from worker.lab.dataset.patches import Geometry, Patches, cut_patches
 from worker.lab.training.recipe import Recipe
+
+
+@pytest.fixture
+def processes(forks: ForkServer, tmp_path: Path) -> Iterator[Processes]:
+    """Commands as processes without a GPU."""
+    folder = tmp_path / "processes"
+    folder.mkdir()
+    processes = Processes({"CUDA_VISIBLE_DEVICES": ""}, folder, forks)
+    yield processes
+    processes.stop()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.lab.training.commands import MAX_PIXELS, changed, start
+from tests.lab.training.commands import MAX_PIXELS, changed
+from tests.support.commands import Processes
 from worker.errors import ErrorCode, SetupError
 from worker.lab.training.data import Data, load_data
 from worker.lab.training.distributed import ProcessGroup
@@ -115,10 +116,9 @@ def test_the_fingerprint_is_of_pixels_and_labels_and_not_of_files(recipe: Recipe
     assert load(copied).fingerprint != original
 
 
-def test_the_command_ends_with_one_line(recipe: Recipe, tmp_path: Path) -> None:
+def test_the_command_ends_with_one_line(processes: Processes, tmp_path: Path) -> None:
     file = tmp_path / "recipe.toml"
     file.write_text('name = "x"\ndata = "nowhere"\nout = "out"\nclasses = ["a", "b"]\nbatch = 0\n')
-    process = start("-m", "worker", "train", file)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 2
-    assert output == f"susy: recipe_invalid: {file}: `batch`: Input should be greater than or equal to 1\n"
+    process = processes.start("train", file)
+    assert process.wait() == 2
+    assert process.output() == (f"susy: recipe_invalid: {file}: `batch`: Input should be greater than or equal to 1\n")

@@ -1,5 +1,6 @@
 """Two processes that train together, against one that trains alone on the same batches."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,14 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.lab.training.commands import TIMEOUT, changed, finish, losses, start, train, write_recipe
+from tests.lab.training.commands import TIMEOUT, changed, finish, losses, train, write_recipe
 from tests.lab.training.descent import descend
+from tests.support.commands import Processes
 from worker.detector.weights import load_weights
 from worker.lab.training.distributed import ProcessGroup
 from worker.lab.training.recipe import Recipe
 from worker.lab.training.run import new_run
 
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -51,11 +53,11 @@ def together(recipe: Recipe, tmp_path: Path) -> Recipe:
 
 
 def test_two_processes_take_the_same_steps_as_one_on_the_same_batches(
-    together: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    together: Recipe, processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three steps: the loss within a hundred-thousandth, weights and gradients within a thousandth of each tensor's
     largest."""
-    finish(start(*TORCHRUN, "-m", "tests.lab.training.descent", write_recipe(together), "3"))
+    finish(processes.spawn(*TORCHRUN, "-m", "tests.lab.training.descent", write_recipe(together), "3"))
     first, second = (torch.load(together.out / f"result-{rank}.pt", weights_only=True) for rank in range(2))
     monkeypatch.setattr(nn.BatchNorm2d, "forward", _normalize_by_halves)
     alone = descend(changed(together, out=tmp_path / "alone"), 3)
@@ -67,12 +69,12 @@ def test_two_processes_take_the_same_steps_as_one_on_the_same_batches(
 
 
 def test_two_processes_train_as_one_does_on_the_same_batches(
-    together: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    together: Recipe, processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Losses within 0.1 %, weights within a tenth of the distance from the start. Adam's first steps amplify the last
     bits, which depend on the order of additions: it divides a gradient by its size. The test above shows that nothing
     else differs."""
-    output = finish(start(*TORCHRUN, "-m", "susy_worker.train", write_recipe(together)))
+    output = finish(processes.spawn(*TORCHRUN, "-m", "susy_worker.train", write_recipe(together)))
     assert output.count("epoch 1:") == 1  # one process prints
 
     alone = changed(together, out=tmp_path / "alone")
@@ -90,9 +92,10 @@ def test_two_processes_train_as_one_does_on_the_same_batches(
     assert info.provenance["training"]["processes"] == 2
 
 
-def test_an_error_of_one_process_ends_all_with_its_message(recipe: Recipe, tmp_path: Path) -> None:
+def test_an_error_of_one_process_ends_all_with_its_message(
+    recipe: Recipe, processes: Processes, tmp_path: Path
+) -> None:
     wrong = changed(recipe, out=tmp_path, classes=("authentic", "unheard-of"))
-    process = start(*TORCHRUN, "-m", "susy_worker.train", write_recipe(wrong))
-    output, _ = process.communicate(timeout=TIMEOUT)
-    assert process.returncode != 0
-    assert "data_invalid: class unheard-of" in output
+    process = processes.spawn(*TORCHRUN, "-m", "susy_worker.train", write_recipe(wrong))
+    assert process.wait(TIMEOUT) != 0
+    assert "data_invalid: class unheard-of" in process.output()

@@ -1,8 +1,6 @@
 import json
 import shutil
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,13 @@ from tests.lab.training.commands import (
     curve,
     digest,
     finish,
-    kill,
     losses,
     rows,
-    start,
     train,
     train_until_checkpoint,
     write_recipe,
 )
+from tests.support.commands import Process, Processes
 from tests.support.full_disk import file_size_limit
 from worker.detector.weights import load_weights, save_weights
 from worker.errors import ErrorCode, SetupError
@@ -104,7 +101,7 @@ def test_a_run_stopped_after_each_epoch_is_the_same_as_one_that_never_stopped(fi
 
 @pytest.mark.timeout(600)
 def test_a_run_killed_within_an_epoch_ends_with_the_same_curve_and_the_same_bits(
-    recipe: Recipe, tmp_path: Path
+    recipe: Recipe, processes: Processes, tmp_path: Path
 ) -> None:
     """Eight steps per epoch, of everything that is random."""
     eventful = changed(
@@ -122,16 +119,16 @@ def test_a_run_killed_within_an_epoch_ends_with_the_same_curve_and_the_same_bits
     train(unbroken)
 
     file = write_recipe(broken)
-    process = start("-m", "worker", "train", file)
-    _wait_for_checkpoints(broken, 4)  # after 3, 6 and 8 steps of the first epoch, 3 of the second
-    _wait(lambda: any(broken.out.glob("checkpoint.pt.*.partial")))
-    kill(process)
+    process = processes.start("train", file)
+    _wait_for_checkpoints(process, broken, 4)  # after 3, 6 and 8 steps of the first epoch, 3 of the second
+    process.eventually(lambda: any(broken.out.glob("checkpoint.pt.*.partial")), 300)
+    process.kill()
     # The latest checkpoint is complete, although the next one was being written.
     stopped_at = torch.load(checkpoint_file(broken), weights_only=True)["state"]["progress"]
     assert len(stopped_at["history"]) == 1
     assert stopped_at["step"] in (3, 6)
 
-    output = finish(start("-m", "worker", "train", file))
+    output = finish(processes.start("train", file))
     assert "resuming after 1 epochs" in output
     assert curve(broken) == curve(unbroken)
     assert len(curve(broken)) == 2
@@ -141,7 +138,7 @@ def test_a_run_killed_within_an_epoch_ends_with_the_same_curve_and_the_same_bits
     assert not list(broken.out.glob("*.partial"))
 
 
-def _wait_for_checkpoints(recipe: Recipe, count: int) -> None:
+def _wait_for_checkpoints(process: Process, recipe: Recipe, count: int) -> None:
     seen: set[int] = set()
 
     def enough() -> bool:
@@ -149,14 +146,7 @@ def _wait_for_checkpoints(recipe: Recipe, count: int) -> None:
             seen.add(checkpoint_file(recipe).stat().st_mtime_ns)
         return len(seen) >= count
 
-    _wait(enough)
-
-
-def _wait(until: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 300
-    while not until():
-        assert time.monotonic() < deadline, "the run did not get that far"
-        time.sleep(0.005)
+    process.eventually(enough, 300)
 
 
 def test_a_full_disk_ends_training_with_the_file_and_the_run_resumes_when_there_is_room(
