@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.commands import run
 from worker.cores import usable_cores
 
 AFFINITY = len(os.sched_getaffinity(0))
@@ -32,8 +32,8 @@ def test_without_control_groups_the_affinity_counts(tmp_path: Path) -> None:
 def test_the_affinity_of_this_process_is_respected() -> None:
     code = "from worker.cores import usable_cores; print(usable_cores())"
     one = ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))]
-    answer = subprocess.run([*one, sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert answer.stdout.strip() == "1"
+    answer = run(*one, sys.executable, "-c", code)
+    assert answer.stdout.strip() == "1", answer.stderr
 
 
 @pytest.mark.skipif(AFFINITY < 2, reason="needs two cores, of which a quota takes one")

@@ -136,8 +136,9 @@ def peak_of_four(folder: Path, content: bytes, budget: int) -> int:
     paths = [folder / "first", folder / "content"]
     for path, written in zip(paths, (encoded(texture(64, 64), "WEBP"), content), strict=True):
         path.write_bytes(written)
-    command = [sys.executable, "-c", BUDGET_SCRIPT, str(budget), *map(str, paths)]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    ended = run(sys.executable, "-c", BUDGET_SCRIPT, str(budget), *paths)
+    assert ended.code == 0, ended.stderr
+    return int(ended.stdout)
 
 
 @pytest.mark.parametrize("name", ["WebP", "progressive JPEG", "AVIF", "PNG"])

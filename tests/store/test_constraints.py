@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.support.databases import Sql
-from tests.support.ledger import done, stored_scan, submission
+from tests.support.ledger import SCAN, done, submission
 from worker.store import Store
 
 REFUSED = [
@@ -103,5 +103,5 @@ def test_policies_and_reviews_are_append_only(store: Store, run: Sql, table: str
 def test_every_array_has_the_length_that_its_shape_asks_for(store: Store, run: Sql) -> None:
     done(store)
     key = "SELECT corners, contrast, selected, scored, probabilities FROM susy.scans"
-    tiles = len(stored_scan().corners)
+    tiles = len(SCAN.corners)
     assert [len(column) for column in run(key)[0]] == [8 * tiles, 4 * tiles, tiles, tiles, 6 * tiles]

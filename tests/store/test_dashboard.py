@@ -11,17 +11,16 @@ from schema.states import CheckState, Decision
 from tests.support.checkout import DOCS
 from tests.support.databases import Sql
 from tests.support.ledger import (
-    CONTENT,
     MAP,
-    MODEL,
+    SCAN,
     VERDICT,
     calm,
     claimed,
     done,
     examination,
-    stored_scan,
     submission,
 )
+from tests.support.scans import CONTENT, MODEL
 from worker.errors import ErrorCode
 from worker.store import Store
 
@@ -187,7 +186,7 @@ def test_a_map_is_found_by_its_check(store: Store, read: Any) -> None:
 
 def test_checks_and_maps_say_whether_the_map_is_sampled(store: Store, read: Any) -> None:
     whole, sampled = done(store), claimed(store)
-    store.record(sampled, examination(replace(stored_scan(content="e" * 64), map_sampled=True)))
+    store.record(sampled, examination(replace(SCAN, content_sha256="e" * 64, map_sampled=True)))
     expected = {whole.check_id: False, sampled.check_id: True}
     assert {row["id"]: row["map_sampled"] for row in read("SELECT * FROM dashboard.checks")} == expected
     assert {row["check_id"]: row["map_sampled"] for row in read("SELECT * FROM dashboard.maps")} == expected

@@ -8,8 +8,9 @@ from schema.scan import Scan
 from schema.states import CheckState, Decision, Reason
 from schema.verdict import PolicyVersion, Verdict
 from tests.support.databases import Sql
-from tests.support.ledger import CONTENT, MAP, MODEL, VERDICT, calm, claimed, done, examination, stored_scan
+from tests.support.ledger import MAP, SCAN, VERDICT, calm, claimed, done, examination
 from tests.support.postgres_proxy import PostgresProxy
+from tests.support.scans import CONTENT, MODEL, scan_of
 from worker.errors import ErrorCode, TransientError
 from worker.store import Claim, RecordOutcome, Store
 
@@ -20,13 +21,17 @@ WRITTEN = (
 )
 ARRAYS = ("corners", "contrast", "selected", "scored", "probabilities")
 
+TWO = scan_of((0.1, 0.35, None, None))
+FOUR = scan_of((0.1, 0.35, 0.6, 1.0))
+"""Two and four of the tiles of `SCAN` are scored."""
+
 
 def record(store: Store, claim: Claim, *, scan: Scan | None = None, verdict: Verdict = VERDICT) -> RecordOutcome:
     return store.record(claim, examination(scan, verdict))
 
 
 def found(store: Store) -> StoredScan:
-    scan = store.find_scan(CONTENT, MODEL.sha256, stored_scan().tiling)
+    scan = store.find_scan(CONTENT, MODEL.sha256, SCAN.tiling)
     assert scan is not None
     return scan
 
@@ -44,9 +49,9 @@ def test_a_recorded_check_is_done_and_shows_its_scan_verdict_and_map(store: Stor
     assert view.scan.model == MODEL
 
 
-@pytest.mark.parametrize(("tiles", "scored"), [(4, 3), (4, 4), (1, 0), (0, 0)])
-def test_a_scan_comes_back_bit_for_bit(store: Store, tiles: int, scored: int) -> None:
-    scan = stored_scan(tiles, scored)
+@pytest.mark.parametrize("authentic", [(0.1, 0.35, 0.6, None), (0.1, 0.35, 0.6, 1.0), (None,), ()])
+def test_a_scan_comes_back_bit_for_bit(store: Store, authentic: tuple[float | None, ...]) -> None:
+    scan = scan_of(authentic, selected=np.arange(len(authentic)) < 2, contrast=np.linspace(0, 65_025, len(authentic)))
     record(store, claimed(store), scan=scan)
     stored = found(store)
     assert stored.has_map
@@ -54,7 +59,7 @@ def test_a_scan_comes_back_bit_for_bit(store: Store, tiles: int, scored: int) ->
         assert getattr(stored.scan, name).tobytes() == getattr(scan, name).tobytes()
         assert getattr(stored.scan, name).shape == getattr(scan, name).shape
     assert np.isnan(stored.scan.probabilities[~scan.scored]).all()
-    assert (stored.scan.width, stored.scan.height, stored.scan.format) == (scan.width, scan.height, "JPEG")
+    assert (stored.scan.width, stored.scan.height, stored.scan.format) == (scan.width, scan.height, scan.format)
 
 
 def test_a_verdict_without_a_score_comes_back_without_one(store: Store) -> None:
@@ -70,7 +75,7 @@ def test_a_verdict_without_a_score_comes_back_without_one(store: Store) -> None:
         policy=PolicyVersion("default", "1a2b3c"),
     )
     claim = claimed(store)
-    store.record(claim, examination(stored_scan(0, 0), verdict, map_png=None))
+    store.record(claim, examination(scan_of([]), verdict, map_png=None))
     view = store.show(claim.check_id)
     assert view.verdict == verdict
     assert view.map_png is None
@@ -120,18 +125,18 @@ def test_the_error_of_an_earlier_attempt_is_gone_once_done(store: Store) -> None
 
 
 def test_the_scan_with_more_scored_tiles_stays(store: Store) -> None:
-    record(store, claimed(store), scan=stored_scan(scored=2))
+    record(store, claimed(store), scan=TWO)
     first = found(store)
-    record(store, claimed(store), scan=stored_scan(scored=4))
+    record(store, claimed(store), scan=FOUR)
     assert found(store).scan.complete
-    record(store, claimed(store), scan=stored_scan(scored=3))
+    record(store, claimed(store), scan=SCAN)
     assert found(store).scan.complete
     assert found(store).id == first.id
 
 
 def test_a_map_once_drawn_is_not_lost(store: Store) -> None:
-    for scored, picture in ((2, None), (2, MAP), (2, b"another"), (4, None)):
-        store.record(claimed(store), examination(stored_scan(scored=scored), map_png=picture))
+    for scan, picture in ((TWO, None), (TWO, MAP), (TWO, b"another"), (FOUR, None)):
+        store.record(claimed(store), examination(scan, map_png=picture))
     view = store.show(done(store).check_id)
     assert view.map_png == MAP
 
@@ -161,7 +166,7 @@ def test_a_shadow_verdict_of_the_same_policy_becomes_the_live_one(store: Store, 
 
 
 def test_nothing_is_known_of_content_that_was_never_scanned(store: Store) -> None:
-    assert store.find_scan("0" * 64, MODEL.sha256, stored_scan().tiling) is None
+    assert store.find_scan("0" * 64, MODEL.sha256, SCAN.tiling) is None
 
 
 def test_a_commit_whose_answer_was_lost_is_found_to_be_recorded(proxy: PostgresProxy, run: Sql) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.scan import ModelIdentity, Scan, SelectionGrid, Tiling
-from tests.support.ledger import stored_scan as some_scan
+from tests.support.scans import scan_of
 from worker.store.scans import scan_columns, stored_scan
 
 
@@ -59,20 +59,20 @@ def test_any_bits_survive(tiles: int, classes: int, seed: int, mode: SelectionGr
 
 
 def test_an_array_that_is_a_view_with_gaps_is_stored_as_what_it_shows() -> None:
-    scan = some_scan(tiles=4)
+    scan = scan_of([0.1, 0.35, 0.6, None])
     gapped = replace(scan, probabilities=np.repeat(scan.probabilities, 2, axis=1)[:, ::2])
     assert_same(again(gapped), scan)
 
 
 def test_what_comes_back_can_be_changed() -> None:
-    scan = again(some_scan())
+    scan = again(scan_of([0.1, 0.35]))
     scan.probabilities[0, 0] = 0.5
     assert scan.corners.flags.writeable
 
 
 @pytest.mark.skipif(sys.byteorder != "little", reason="states the bytes by way of a little-endian machine")
 def test_the_bytes_are_those_that_the_documentation_promises() -> None:
-    stored = scan_columns(some_scan(tiles=2, scored=1))
+    stored = scan_columns(scan_of([0.1, None]))
     assert stored["corners"] == np.array([[0, 0], [224, 0]], np.int32).tobytes()
     assert stored["scored"] == b"\x01\x00"
     assert len(stored["probabilities"]) == 2 * 3 * 2

@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 from schema.states import CheckState, Lane
 from tests.support.commands import Susy
 from tests.support.databases import Sql
-from tests.support.ledger import VERDICT, claimed, done, stored_scan, submission
+from tests.support.ledger import SCAN, VERDICT, claimed, done, submission
 from worker.errors import ErrorCode
 from worker.store import CheckFilter, Store
 from worker.store.migrate import require_current, upgrade
@@ -64,7 +64,7 @@ def use_everything(store: Store) -> None:
     shown = store.show(finished.check_id)
     assert shown.verdict == VERDICT
     assert shown.scan is not None
-    assert shown.scan.corners.tobytes() == stored_scan().corners.tobytes()
+    assert shown.scan.corners.tobytes() == SCAN.corners.tobytes()
     assert shown.map_png is not None
     lost = claimed(store)
     assert store.renew([lost], 60) == {lost.lease_token}

@@ -15,7 +15,7 @@ from schema.scan import Tiling
 from schema.states import CheckState, Decision
 from tests.support.commands import Susy
 from tests.support.databases import with_database
-from tests.support.ledger import VERDICT, claimed, done, examination, stored_scan, submission, unchecked
+from tests.support.ledger import SCAN, VERDICT, claimed, done, examination, submission, unchecked
 from worker.client import Client
 from worker.errors import ConfigurationError, ErrorCode, PermanentError
 from worker.queue.runtime import start_runtime
@@ -47,9 +47,9 @@ CALLS: dict[str, Call] = {
     "class": lambda store, text: store.record(
         claimed(store), examination(verdict=replace(VERDICT, class_scores={text: 1.0}))
     ),
-    "format": lambda store, text: store.record(claimed(store), examination(scan=replace(stored_scan(), format=text))),
+    "format": lambda store, text: store.record(claimed(store), examination(scan=replace(SCAN, format=text))),
     "policy's document": lambda store, text: store.record(
-        claimed(store), Examination(stored_scan(), None, None, VERDICT, {"name": text})
+        claimed(store), Examination(SCAN, None, None, VERDICT, {"name": text})
     ),
     "reviewer": lambda store, text: store.add_review(done(store).check_id, reviewer=text, decision=Decision.AUTHENTIC),
     "note": lambda store, text: store.add_review(

@@ -1,4 +1,4 @@
-"""Submissions, scans and verdicts to put into a ledger, and the way to a claimed check."""
+"""Submissions, a scan and a verdict to put into a ledger, and the way to a claimed check."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-import numpy as np
-
 from schema.examination import Examination
 from schema.messages import Submission
-from schema.scan import ModelIdentity, Scan, Tiling
+from schema.scan import Scan
 from schema.states import Decision, Lane, Reason
 from schema.verdict import PolicyVersion, Region, Verdict
+from tests.support.scans import CONTENT, scan_of
 from worker.store import Claim, Receipt, RecordOutcome, Store
 
-MODEL = ModelIdentity("susy", "a" * 64, ("authentic", "alpha", "beta"))
-CONTENT = "b" * 64
+SCAN = scan_of((0.1, 0.35, 0.6, None), contrast=(0, 500, 10_000, 65_025))
 POLICY_DOCUMENT = {"name": "default", "synthetic_at": 0.9}
 MAP = b"\x89PNG\r\n\x1a\n of no particular image"
 
@@ -43,31 +41,11 @@ def unchecked(**changes: Any) -> Submission:
     return submission().model_copy(update=changes)
 
 
-def stored_scan(tiles: int = 4, scored: int = 3, content: str = CONTENT) -> Scan:
-    """A scan of `tiles` tiles of which the first `scored` were scored."""
-    is_scored = np.arange(tiles) < scored
-    probabilities = np.linspace(0, 1, tiles * 3, dtype=np.float16).reshape(tiles, 3)
-    probabilities[~is_scored] = np.nan
-    return Scan(
-        content_sha256=content,
-        model=MODEL,
-        tiling=Tiling(),
-        width=224 * max(tiles, 1),
-        height=224,
-        format="JPEG",
-        corners=np.stack([np.arange(tiles) * 224, np.zeros(tiles)], axis=1).astype(np.int32),
-        contrast=np.linspace(0, 65025, tiles, dtype=np.float32),
-        selected=is_scored & (np.arange(tiles) < 2),
-        scored=is_scored,
-        probabilities=probabilities,
-    )
-
-
 def examination(
     scan: Scan | None = None, verdict: Verdict = VERDICT, map_png: bytes | None = MAP, scan_id: UUID | None = None
 ) -> Examination:
-    """What an attempt records: of `stored_scan()`, when no scan is given."""
-    return Examination(scan or stored_scan(), scan_id, map_png, verdict, POLICY_DOCUMENT)
+    """What an attempt records: of `SCAN`, when no scan is given."""
+    return Examination(scan or SCAN, scan_id, map_png, verdict, POLICY_DOCUMENT)
 
 
 def submit_all(store: Store, submissions: Iterable[Submission]) -> list[Receipt]:
@@ -88,7 +66,7 @@ def claimed(store: Store, *, lease: float = 60.0, max_attempts: int = 5, **chang
 def done(store: Store, *, verdict: Verdict = VERDICT, content: str = CONTENT, **changes: Any) -> Claim:
     """Submit, claim and record a check."""
     claim = claimed(store, **changes)
-    outcome = store.record(claim, examination(stored_scan(content=content), verdict))
+    outcome = store.record(claim, examination(replace(SCAN, content_sha256=content), verdict))
     assert outcome is RecordOutcome.RECORDED
     return claim
 
