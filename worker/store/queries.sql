@@ -227,7 +227,8 @@ RETURNING c.state;
 UPDATE susy.checks SET
     state = 'done', finished_at = clock_timestamp(), content_sha256 = %(content_sha256)s,
     lease_token = NULL, lease_until = NULL, error_code = NULL, error_message = NULL
-WHERE id = %(check_id)s AND state = 'running' AND lease_token = %(lease_token)s;
+WHERE id = %(check_id)s AND state = 'running' AND lease_token = %(lease_token)s
+RETURNING id;
 
 -- KEEP_POLICY: store the policy version with the first verdict that uses it.
 INSERT INTO susy.policies (name, version, document) VALUES (%(name)s, %(version)s, %(document)s)
