@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -77,6 +78,21 @@ def test_a_filter_that_is_not_given_leaves_the_index_of_the_state_usable(store: 
         plan = explain(store, queries.STATEMENTS[name], {**values, "code": "corrupt"})
         assert "ix_checks_quarantined" in plan
         assert "Seq Scan on checks" not in plan
+
+
+@pytest.mark.parametrize("name", ["FINISH", "RELEASE", "RETRY_LATER", "QUARANTINE", "RENEW", "READ_BACK"])
+def test_a_statement_under_a_lease_does_not_read_the_index_of_running_checks(store: Store, run: Sql, name: str) -> None:
+    """A dashboard's long transaction fills that index with dead entries, and each statement would read all of them."""
+    run(MANY_DONE)
+    store.analyze()
+    key, token = uuid4(), uuid4()
+    values = {
+        "check_id": key, "lease_token": token, "check_ids": [key], "lease_tokens": [token], "lease": 90.0,
+        "content_sha256": "a" * 64, "retry_in": 1.0, "code": "corrupt", "message": "broken",
+    }  # fmt: skip
+    plan = explain(store, queries.STATEMENTS[name], values)
+    assert "pk_checks" in plan
+    assert "ix_checks_running" not in plan
 
 
 @pytest.mark.parametrize("state", CheckState)

@@ -130,6 +130,9 @@ UPDATE susy.checks SET dispatched_at = NULL WHERE id = ANY (ARRAY(
 
 
 -- ==== Leases =========================================================================================================
+-- A check has a lease token while it is running, and only then (ck_checks_running_has_token). Statements under a lease
+-- name the token and not the state: with the state, the planner would prefer the index of running checks to the primary
+-- key, and that index is full of dead entries when a long transaction keeps vacuum from removing them.
 
 -- CLAIM: begin an attempt, unless the check's lane is paused. A session that waited for another one's row lock sees that one's lease and matches nothing.
 UPDATE susy.checks SET
@@ -168,7 +171,6 @@ FROM (
     SELECT id FROM susy.checks AS held
     JOIN unnest(%(check_ids)s::uuid[], %(lease_tokens)s::uuid[]) AS ours (check_id, lease_token)
         ON held.id = ours.check_id AND held.lease_token = ours.lease_token
-    WHERE held.state = 'running'
     ORDER BY id FOR NO KEY UPDATE OF held
 ) AS still
 WHERE c.id = still.id
@@ -178,19 +180,19 @@ RETURNING c.lease_token;
 UPDATE susy.checks SET
     state = 'queued', attempts = attempts - 1, next_attempt_at = clock_timestamp(), dispatched_at = NULL,
     lease_token = NULL, lease_until = NULL
-WHERE id = %(check_id)s AND state = 'running' AND lease_token = %(lease_token)s;
+WHERE id = %(check_id)s AND lease_token = %(lease_token)s;
 
 -- RETRY_LATER: end a failed attempt and queue the check for another one.
 UPDATE susy.checks SET
     state = 'queued', next_attempt_at = clock_timestamp() + make_interval(secs => %(retry_in)s), dispatched_at = NULL,
     lease_token = NULL, lease_until = NULL, error_code = %(code)s, error_message = %(message)s
-WHERE id = %(check_id)s AND state = 'running' AND lease_token = %(lease_token)s;
+WHERE id = %(check_id)s AND lease_token = %(lease_token)s;
 
 -- QUARANTINE: end a failed attempt and the check.
 UPDATE susy.checks SET
     state = 'quarantined', finished_at = clock_timestamp(),
     lease_token = NULL, lease_until = NULL, error_code = %(code)s, error_message = %(message)s
-WHERE id = %(check_id)s AND state = 'running' AND lease_token = %(lease_token)s;
+WHERE id = %(check_id)s AND lease_token = %(lease_token)s;
 
 -- RECLAIM_EXPIRED: requeue checks whose lease has expired, and quarantine those without attempts left, including those
 -- that ran out of attempts while queued because SUSY_MAX_ATTEMPTS was lowered.
@@ -227,7 +229,7 @@ RETURNING c.state;
 UPDATE susy.checks SET
     state = 'done', finished_at = clock_timestamp(), content_sha256 = %(content_sha256)s,
     lease_token = NULL, lease_until = NULL, error_code = NULL, error_message = NULL
-WHERE id = %(check_id)s AND state = 'running' AND lease_token = %(lease_token)s
+WHERE id = %(check_id)s AND lease_token = %(lease_token)s
 RETURNING id;
 
 -- KEEP_POLICY: store the policy version with the first verdict that uses it.
