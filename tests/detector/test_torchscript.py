@@ -22,6 +22,8 @@ from worker.errors import ErrorCode, SetupError
 
 LIMITS = Limits(memory_bytes=500_000_000, seconds=60)
 BRIEF = Limits(memory_bytes=500_000_000, seconds=4)
+forked = pytest.mark.usefixtures("forked_programs")
+"""For tests of what a program does. Those of what the process can do start it as users do."""
 TILES = torch.arange(2 * 3 * 8 * 8).to(torch.uint8).view(2, 3, 8, 8)
 
 
@@ -88,6 +90,7 @@ class Prints(nn.Module):
         return x
 
 
+@forked
 @pytest.mark.parametrize("module", [Endless(), Prints()])
 def test_an_endless_program_is_ended(module: nn.Module, tmp_path: Path) -> None:
     start = time.monotonic()
@@ -108,6 +111,7 @@ class Hoards(nn.Module):
         return torch.cat(kept)
 
 
+@forked
 @pytest.mark.parametrize("module", [Greedy(), Hoards()])
 def test_a_program_that_needs_gigabytes_is_refused(module: nn.Module, tmp_path: Path) -> None:
     assert "more memory than allowed" in refusal(module, tmp_path)
@@ -118,6 +122,7 @@ class AnswersMuch(nn.Module):
         return torch.zeros(6_000_000, dtype=torch.uint8).expand(2, 6_000_000)
 
 
+@forked
 def test_an_answer_without_end_is_not_read(tmp_path: Path) -> None:
     assert "ended its process" in refusal(AnswersMuch(), tmp_path, Limits(file_bytes=10_000_000, seconds=60))
 
@@ -173,6 +178,7 @@ class Raises(nn.Module):
         raise ValueError("first\nsecond \x1b[31m" + str([7] * 10_000))
 
 
+@forked
 def test_the_reason_of_a_program_is_one_short_line(tmp_path: Path) -> None:
     message = refusal(Raises(), tmp_path)
     assert "fails on 2 tiles of 8×8" in message
@@ -185,6 +191,7 @@ class Pair(nn.Module):
         return x, x
 
 
+@forked
 def test_an_answer_that_is_no_tensor_is_refused(tmp_path: Path) -> None:
     assert "does not answer with a tensor" in refusal(Pair(), tmp_path)
 
@@ -202,6 +209,7 @@ def with_code(path: Path, code: str) -> Path:
     return path
 
 
+@forked
 def test_a_program_that_crashes_its_process_is_refused(tmp_path: Path) -> None:
     path = save_script(tmp_path / "program.pt", Means())
     deep = "def forward(self, x: Tensor) -> Tensor:\n    return " + "(" * 1_000_000 + "x" + ")" * 1_000_000 + "\n"
@@ -211,6 +219,7 @@ def test_a_program_that_crashes_its_process_is_refused(tmp_path: Path) -> None:
     assert caught.value.code is ErrorCode.WEIGHTS_INVALID
 
 
+@forked
 @pytest.mark.parametrize("code", ["def forward(self, x", "", "import os\n", "def forward(self) -> int:\n  return 1\n"])
 def test_code_that_cannot_be_read_or_run_is_refused(code: str, tmp_path: Path) -> None:
     path = with_code(save_script(tmp_path / "program.pt", Means()), code)
