@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from schema.scan import TILE, Tiling
 from tests.support.scans import scan_of
-from worker.localization import MAP_LONGEST, find_regions, heatmap, map_png, overlay, rasterize
+from worker.localization import MAP_LONGEST, find_regions, heatmap, map_png, overlap, overlay, rasterize
 from worker.pipeline.measure import lay_tiles
 
 
@@ -39,6 +39,15 @@ def test_the_stored_map_shows_scores_as_gray_and_unscored_tiles_as_transparent()
     assert alpha == [255, 0, 255]
     assert gray[0] == pytest.approx(255 * 0.2, abs=1)
     assert gray[2] == 255
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [((224, 0, 224, 224), 1.0), ((224, 0, 112, 224), 0.5), ((112, 0, 224, 224), 1 / 3), ((0, 0, 224, 224), 0.0)],
+)
+def test_overlap_is_intersection_over_union(box: tuple[int, int, int, int], expected: float) -> None:
+    heat = heatmap(scan_of([0.8, 0.1, None]))
+    assert overlap(heat, box, 0.5) == pytest.approx(expected)
 
 
 def test_an_image_without_tiles_has_no_map_and_a_plain_overlay() -> None:

@@ -94,6 +94,16 @@ def find_regions(heat: Heatmap, at: float) -> tuple[Region, ...]:
     return tuple(sorted(found, key=lambda region: -region.score))
 
 
+def overlap(heat: Heatmap, box: tuple[int, int, int, int], at: float) -> float:
+    """Intersection over union, 0..1, of the cells whose score is at least `at` and `box` (x, y, width, height, in image
+    pixels)."""
+    found = rasterize(heat, max(heat.width, heat.height)) >= at  # NaN compares false
+    x, y, width, height = box
+    true = np.zeros_like(found)
+    true[y : y + height, x : x + width] = True
+    return float((found & true).sum() / (found | true).sum())
+
+
 def rasterize(heat: Heatmap, longest: int) -> NDArray[np.float32]:
     """The map as pixels, float32 [h, w], 0..1, NaN where not scored.
 

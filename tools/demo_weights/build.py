@@ -101,6 +101,11 @@ class Composite:
     width: int
     height: int
 
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """The region."""
+        return self.x, self.y, self.width, self.height
+
 
 def cut_pieces(
     roots: Sequence[Path],

@@ -28,7 +28,7 @@ from worker.lab.evaluation.items import Declarations, Level, Options
 from worker.lab.evaluation.scorer import open_scorer
 from worker.lab.evaluation.scoring import StartTask, Treatment, no_progress
 from worker.lab.imaging import encode, resize, scaled_size
-from worker.localization import heatmap, rasterize
+from worker.localization import heatmap, overlap
 from worker.pipeline.examine import content_digest
 from worker.pipeline.measure import complete, measure
 from worker.settings import Settings
@@ -263,15 +263,7 @@ def overlaps(data: Path, detector: Detector, *, max_pixels: int) -> Iterator[Ove
         content = (data / composite.path).read_bytes()
         image = decode(content, max_pixels)
         scan = complete(measure(image, content_digest(content), tiling, detector), image, detector)
-        scores = rasterize(heatmap(scan), max(image.width, image.height))
-        yield Overlap(composite, overlap(scores >= THRESHOLD, composite))
-
-
-def overlap(found: NDArray[np.bool_], true: Composite) -> float:
-    """Intersection over union of the pixels found, bool [H, W], and the region of a composite; 0..1."""
-    region = np.zeros_like(found)
-    region[true.y : true.y + true.height, true.x : true.x + true.width] = True
-    return float((found & region).sum() / (found | region).sum())
+        yield Overlap(composite, overlap(heatmap(scan), composite.box, THRESHOLD))
 
 
 def read_composites(path: Path) -> list[Composite]:

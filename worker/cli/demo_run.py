@@ -11,6 +11,7 @@ from uuid import UUID
 from rich.table import Table
 from rich.text import Text
 
+from schema.scan import TILE
 from schema.states import CheckState
 from worker.cli.demo_report import write_report
 from worker.cli.demo_samples import Sample, SampleResult, load_samples
@@ -21,8 +22,10 @@ from worker.demo import SAMPLES
 from worker.detector.paths import DEMO
 from worker.store import CheckDetails, Store
 
-TIMEOUT = 300.0
+TIMEOUT = 600.0
 """Seconds until the demonstration gives up on a check."""
+STRIDE = TILE // 2
+"""Of the maps: finer than a worker's, so that a region shows."""
 _POLL = 0.1
 
 
@@ -34,7 +37,7 @@ def run_demo(report: Path) -> bool:
         notes.print("starting Postgres, Valkey, a worker and a reconciler …")
         with (
             worker_log.open("wb") as log,
-            running_stack(Path(directory) / "state", (SAMPLES,), weights=DEMO, worker_log=log) as stack,
+            running_stack(Path(directory) / "state", (SAMPLES,), weights=DEMO, stride=STRIDE, worker_log=log) as stack,
         ):
             results = _checked(samples, stack)
             page = write_report(results, report, stack.settings)
@@ -45,7 +48,10 @@ def run_demo(report: Path) -> bool:
     out.print(_table(results))
     out.print(f"page with maps: {page}", soft_wrap=True)
     for result in failed:
-        notes.print(f"{result.sample.path.name}: expected {result.sample.outcome}, got {result.outcome}", style="red")
+        shown = "" if result.overlap is None else f", region found to {result.overlap:.0%}"
+        notes.print(
+            f"{result.sample.path.name}: expected {result.sample.outcome}, got {result.outcome}{shown}", style="red"
+        )
     return not failed
 
 

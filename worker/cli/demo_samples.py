@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from worker.demo import EXPECTED, SAMPLES
+from worker.localization import heatmap, overlap
 from worker.store import CheckDetails
+
+AT = 0.5
+"""The score of a tile at which the map counts as showing something."""
+SMALLEST_OVERLAP = 0.5
+"""How much of a region, as intersection over union, the map must show."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,8 @@ class Sample:
     """The decision, or the error code of its quarantine."""
     generator: str | None = None
     """The generator that must be named; None when that is left open."""
+    region: tuple[int, int, int, int] | None = None
+    """The rebuilt region (x, y, width, height, in pixels) that the map must show; None when that is left open."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,16 @@ class SampleResult:
         return self.view.verdict.generator if self.view.verdict else None
 
     @property
+    def overlap(self) -> float | None:
+        """How well the map shows the sample's region: intersection over union, 0..1; None without either."""
+        if self.sample.region is None or self.view.scan is None:
+            return None
+        return overlap(heatmap(self.view.scan), self.sample.region, AT)
+
+    @property
     def as_expected(self) -> bool:
+        if self.sample.region is not None and (self.overlap or 0.0) < SMALLEST_OVERLAP:
+            return False
         if self.sample.generator is not None and self.generator != self.sample.generator:
             return False
         return self.outcome == self.sample.outcome
@@ -58,6 +75,11 @@ def load_samples() -> list[Sample]:
     """The bundled samples, as `expected.toml` lists them."""
     expected: dict[str, dict[str, Any]] = tomllib.loads(EXPECTED.read_text(encoding="utf-8"))
     return [
-        Sample(SAMPLES / name, facts.get("decision") or facts["error"], facts.get("generator"))
+        Sample(
+            SAMPLES / name,
+            facts.get("decision") or facts["error"],
+            facts.get("generator"),
+            tuple(facts["region"]) if "region" in facts else None,
+        )
         for name, facts in expected.items()
     ]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from worker.embedded import embedded_services
 from worker.errors import ConfigurationError, ErrorCode
@@ -87,12 +87,15 @@ class WorkerProcess:
 
 @contextmanager
 def running_stack(
-    directory: Path, roots: tuple[Path, ...], *, weights: str, worker_log: IO[bytes] | None = None
+    directory: Path, roots: tuple[Path, ...], *, worker_log: IO[bytes] | None = None, **changes: Any
 ) -> Iterator[Stack]:
-    """Everything that `susy up` runs, with its data under `directory`; all of it stops with the block."""
+    """Everything that `susy up` runs, with its data under `directory`; all of it stops with the block.
+
+    `changes` are settings, such as `weights`, that differ from the environment's.
+    """
     with embedded_services(directory) as services:
         settings = load_settings(
-            database_url=services.database_url, redis_url=services.redis_url, image_roots=roots, weights=weights
+            database_url=services.database_url, redis_url=services.redis_url, image_roots=roots, **changes
         )
         migrate.upgrade(services.database_url)
         stopped = threading.Event()

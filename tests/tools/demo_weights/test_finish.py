@@ -1,12 +1,12 @@
 from pathlib import Path
 
-import numpy as np
-import pytest
+from PIL import Image
+from skimage.data import astronaut
 
 from tests.support.checkout import DOCS
-from tools.demo_weights.build import Composite
-from tools.demo_weights.finish import BEGIN, END, Figure, compared, insert, markdown, overlap, published_figures
+from tools.demo_weights.finish import BEGIN, END, Figure, compared, insert, markdown, published_figures, write_tier
 from worker.demo import DEMO_WEIGHTS
+from worker.lab.dataset.entries import Dataset, Entry, FileSource
 
 PAGE = DOCS / "demo-weights.md"
 
@@ -34,10 +34,12 @@ def test_the_table_replaces_what_is_between_the_marks(tmp_path: Path) -> None:
     assert page.read_text() == f"before\n{BEGIN}\n{markdown([_figure(0.95)])}{END}\nafter\n"
 
 
-@pytest.mark.parametrize(("found", "expected"), [((10, 20, 30, 40), 1.0), ((10, 20, 15, 40), 0.5), ((50, 0, 5, 5), 0)])
-def test_overlap_is_intersection_over_union(found: tuple[int, int, int, int], expected: float) -> None:
-    x, y, width, height = found
-    pixels = np.zeros((80, 60), np.bool_)
-    pixels[y : y + height, x : x + width] = True
-    true = Composite("image.png", "photograph", "network", 10, 20, 30, 40)
-    assert overlap(pixels, true) == pytest.approx(expected)
+def test_tiers_are_shrunk_and_saved_as_jpeg(tmp_path: Path) -> None:
+    Image.fromarray(astronaut()).save(tmp_path / "astronaut.png")
+    entry = Entry(
+        "astronaut.png", "authentic", "test", "authentic", "astronaut", FileSource(tmp_path / "astronaut.png")
+    )
+    tier = write_tier(Dataset(tmp_path, (entry,)), tmp_path / "tier", 256, 40)
+    assert tier.entries[0].pixels(10**6).shape == (256, 256, 3)
+    assert tier.entries[0].read().startswith(b"\xff\xd8")
+    assert tier.entries[0].picture == "astronaut"
