@@ -67,9 +67,6 @@ def weights(
     data: Annotated[Path, typer.Option(help="The data set, made by the command `data`.")],
     trained: Annotated[Path, typer.Option(help="The weights file of `susy train`.")],
     out: Annotated[Path, typer.Option(help="Folder for the finished weights and the report.")] = Path("runs/demo"),
-    bundle: Annotated[
-        bool, typer.Option("--bundle", help="Make them the bundled weights, and publish their figures.")
-    ] = False,
     short: Annotated[
         bool, typer.Option("--short", help="Of a trial: figures outside the intervals are no error.")
     ] = False,
@@ -94,10 +91,7 @@ def weights(
         evaluated = finish.evaluations(finished, images, out / "tiers", start_task)
     (out / "evaluation.html").write_text(report(evaluated.known), encoding="utf-8")
     found = finish.figures(evaluated, finish.find_composites(finished, data))
-    (out / "figures.md").write_text(finish.markdown(found), encoding="utf-8")
-    if bundle:
-        finish.publish(finished, DEMO_WEIGHTS, found)
-        finish.insert(PAGE, found)
+    finish.write_figures(found, out)
 
     rows = Table("images", "figure", "published", "95 % interval", "here", "", box=None)
     pairs = finish.compared(found, finish.published_figures(DEMO_WEIGHTS))
@@ -113,6 +107,19 @@ def weights(
         console.print(f"a trial: all {len(found)} figures are in {out / 'figures.md'}")
     elif outside or not pairs:
         raise typer.Exit(1)
+
+
+@app.command()
+def publish(
+    out: Annotated[Path, typer.Argument(help="The folder that the command `weights` wrote.")] = Path("runs/demo"),
+) -> None:
+    """Make evaluated weights the bundled ones, and their figures the published ones."""
+    from tools.demo_weights import finish
+    from worker.demo import DEMO_WEIGHTS
+
+    found = finish.read_figures(out)
+    finish.publish(out / "demo-weights.safetensors", DEMO_WEIGHTS, found)
+    finish.insert(PAGE, found)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -42,6 +43,7 @@ COMPOSITES = 20
 """So many composites are mapped: each has over a hundred tiles."""
 TIERS = {"web": (768, 60), "hard": (512, 40)}
 """What people see of an image, beside the original: its longest side in pixels, and its JPEG quality."""
+_FIGURES = "figures.json"
 _FIRST_CROP = re.compile(r"-00[-.]")
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
@@ -169,6 +171,17 @@ def find_composites(weights: Path, data: Path) -> list[Overlap]:
 def publish(weights: Path, target: Path, published: list[Figure]) -> None:
     """Write `weights` as `target` with the figures in its provenance."""
     rewrite_weights(weights, target, {"evaluation": [asdict(figure) for figure in published]})
+
+
+def write_figures(found: Sequence[Figure], folder: Path) -> None:
+    """Write the figures into `folder`, as a table to read and as JSON."""
+    (folder / "figures.md").write_text(markdown(found), encoding="utf-8")
+    (folder / _FIGURES).write_text(json.dumps([asdict(figure) for figure in found], indent=1), encoding="utf-8")
+
+
+def read_figures(folder: Path) -> list[Figure]:
+    """The figures that `write_figures` wrote."""
+    return [Figure(**figure) for figure in json.loads((folder / _FIGURES).read_text(encoding="utf-8"))]
 
 
 def published_figures(weights: Path) -> list[Figure]:

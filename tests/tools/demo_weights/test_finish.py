@@ -4,7 +4,18 @@ from PIL import Image
 from skimage.data import astronaut
 
 from tests.support.checkout import DOCS
-from tools.demo_weights.finish import BEGIN, END, Figure, compared, insert, markdown, published_figures, write_tier
+from tools.demo_weights.finish import (
+    BEGIN,
+    END,
+    Figure,
+    compared,
+    insert,
+    markdown,
+    published_figures,
+    read_figures,
+    write_figures,
+    write_tier,
+)
 from worker.demo import DEMO_WEIGHTS
 from worker.lab.dataset.entries import Dataset, Entry, FileSource
 
@@ -32,6 +43,13 @@ def test_the_table_replaces_what_is_between_the_marks(tmp_path: Path) -> None:
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     insert(page, [_figure(0.95)])
     assert page.read_text() == f"before\n{BEGIN}\n{markdown([_figure(0.95)])}{END}\nafter\n"
+
+
+def test_written_figures_are_read_back(tmp_path: Path) -> None:
+    found = [_figure(0.95), _figure(0.9, "jpeg")]
+    write_figures(found, tmp_path)
+    assert read_figures(tmp_path) == found
+    assert (tmp_path / "figures.md").read_text() == markdown(found)
 
 
 def test_tiers_are_shrunk_and_saved_as_jpeg(tmp_path: Path) -> None:
