@@ -23,7 +23,7 @@ from worker.client import Client
 from worker.errors import ErrorCode, SusyError, TransientError
 from worker.queue.retry import RetryingStore
 from worker.settings import Settings, load_settings
-from worker.store import RecordOutcome, Store, database
+from worker.store import RecordOutcome, Store
 from worker.store.migrate import upgrade
 
 PROMISED = 10.0
@@ -181,11 +181,11 @@ def test_a_command_ends_in_time_while_redis_is_frozen(
 
 
 def test_a_verdict_whose_commit_froze_is_recorded_once(
-    postgres: Postgres, database_url: str, monkeypatch: pytest.MonkeyPatch, settings: Settings
+    postgres: Postgres, database_url: str, settings: Settings
 ) -> None:
-    monkeypatch.setattr(database, "STATEMENT_TIMEOUT", 1.0)  # plus 5 s until the client gives up
     outcomes: list[RecordOutcome] = []
-    with Store(database_url, pool_size=2) as store:
+    # The client gives up 5 s later.
+    with Store(database_url, pool_size=2, statement_timeout=1.0) as store:
         from contextlib import nullcontext
 
         retrying = RetryingStore(store, settings, worker="w", pause=lambda _: nullcontext())

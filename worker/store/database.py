@@ -48,16 +48,18 @@ _UNUSABLE_SERVER = frozenset({"25006", "57P01", "57P02", "57P03"})
 class Database:
     """Lends connections in autocommit mode: outside `connection.transaction()` each statement commits by itself."""
 
-    def __init__(self, url: str, *, pool_size: int, timeout: float) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int, timeout: float, statement_timeout: float = STATEMENT_TIMEOUT
+    ) -> None:
         """Raise `TransientError` within `timeout` seconds while Postgres is unavailable.
 
-        Waiting for a connection and waiting for a lock have shares of that time.
+        Waiting for a connection and waiting for a lock have shares of that time. `statement_timeout` is in seconds.
         """
         self.dsn = Dsn.parse(url)
         self._timeout = timeout * 0.9
         self._pool_timeout = timeout * 0.45
         self._check_timeout = timeout * 0.1
-        self.timeouts = Timeouts(statement=STATEMENT_TIMEOUT, lock=timeout * 0.4)
+        self.timeouts = Timeouts(statement=statement_timeout, lock=timeout * 0.4)
         self._failure: psycopg.Error | SusyError | None = None
         """Why the latest attempt to connect failed; None when it succeeded."""
         self._pool = ConnectionPool(

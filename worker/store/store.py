@@ -21,7 +21,7 @@ from schema.states import CheckState, Decision, Lane, Reason
 from schema.verdict import PolicyVersion, Region, Verdict
 from worker.errors import ErrorCode, PermanentError
 from worker.store import queries
-from worker.store.database import LEADER_LOCK, PATIENT, Database, rows, scalars
+from worker.store.database import LEADER_LOCK, PATIENT, STATEMENT_TIMEOUT, Database, rows, scalars
 from worker.store.recording import record
 from worker.store.scans import stored_scan
 from worker.store.types import (
@@ -55,11 +55,20 @@ class Store:
 
     Every method raises `TransientError(DATABASE_UNAVAILABLE)` when Postgres is unavailable, within `timeout` seconds,
     and `SetupError(DATABASE_OUTDATED)` when it lacks a migration. Those that may work on many rows, and the recording
-    of a verdict, wait up to 35 s for the answer of a server that stopped in the meantime.
+    of a verdict, wait for the answer of a server that stopped in the meantime until 5 s after `statement_timeout`.
     """
 
-    def __init__(self, database_url: str, *, pool_size: int, timeout: float = 10.0) -> None:
-        self._database = Database(database_url, pool_size=pool_size, timeout=timeout)
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        pool_size: int,
+        timeout: float = 10.0,
+        statement_timeout: float = STATEMENT_TIMEOUT,
+    ) -> None:
+        self._database = Database(
+            database_url, pool_size=pool_size, timeout=timeout, statement_timeout=statement_timeout
+        )
 
     def open(self) -> None:
         """Start to connect in the background. Postgres need not be available yet."""
