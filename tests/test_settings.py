@@ -160,6 +160,38 @@ def test_roots_that_allow_everything_or_lead_nowhere_are_refused(
     assert refusal().startswith("SUSY_IMAGE_ROOTS: ")
 
 
+@pytest.mark.parametrize(
+    "root", ["/proc", "/proc/self", "/proc/self/cwd/..", "/sys/class", "/dev", "/dev/fd/..", "/run", "/run/secrets/db"]
+)
+def test_roots_with_files_of_the_kernel_devices_or_secrets_are_refused(
+    root: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir("/dev" if "cwd" in root else tmp_path)
+    (tmp_path / "link").symlink_to(root)
+    for named in (root, str(tmp_path / "link")):
+        monkeypatch.setenv("SUSY_IMAGE_ROOTS", named)
+        if Path(named).resolve() == Path("/"):
+            continue  # refused for another reason
+        assert "which holds" in refusal()
+
+
+def test_a_file_system_of_the_kernel_is_refused_wherever_it_is_mounted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        f"30 29 0:26 / {tmp_path}/my\\040images/p rw - proc proc rw\n"
+        f"31 29 0:27 / {tmp_path}/disk rw - ext4 /dev/sda rw\n"
+    )
+    monkeypatch.setattr("worker.settings.MOUNTS", mounts)
+    monkeypatch.setenv("SUSY_IMAGE_ROOTS", str(tmp_path / "my images"))
+    assert f"{tmp_path}/my images/p, which holds files of the kernel" in refusal()
+    monkeypatch.setenv("SUSY_IMAGE_ROOTS", str(tmp_path / "disk"))
+    load_settings()
+    monkeypatch.setenv("SUSY_IMAGE_ROOTS", "/dev/shm/images")
+    load_settings()
+
+
 def test_timings_that_lose_leases_or_repeat_checks_are_refused() -> None:
     assert "SUSY_HEARTBEAT_INTERVAL" in refusal(heartbeat_interval=46.0)
     assert "SUSY_VISIBILITY_TIMEOUT" in refusal(hard_deadline=300.0)

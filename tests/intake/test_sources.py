@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
+import stat
+import threading
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -172,6 +176,74 @@ def test_a_folder_exchanged_for_a_link_after_the_look_leads_nowhere(
     error = refusal(folder / "secret.jpg", root)
     assert isinstance(error, PermanentError)
     assert not folder.resolve().is_relative_to(root)
+
+
+@pytest.mark.parametrize("target", ["/proc/self/environ", "/proc/self/fd/0", "/proc/self/mem", "/dev/zero"])
+def test_a_link_to_a_file_of_the_kernel_or_a_device_leads_outside(root: Path, target: str) -> None:
+    (root / "link.jpg").symlink_to(target)
+    assert refusal(root / "link.jpg", root).code == ErrorCode.OUTSIDE_ROOTS
+    assert refusal(target, root).code == ErrorCode.OUTSIDE_ROOTS
+
+
+def test_another_way_into_a_root_names_the_same_file(root: Path) -> None:
+    assert read(f"/proc/self/root{root}/a.jpg", [root], LIMIT) == b"bytes"
+    assert refusal(f"/proc/self/root{root}/../secret.jpg", root).code == ErrorCode.OUTSIDE_ROOTS
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(("kind", "device"), [(stat.S_IFCHR, os.makedev(1, 5)), (stat.S_IFBLK, os.makedev(7, 250))])
+def test_a_device_inside_a_root_is_not_opened(root: Path, kind: int, device: int) -> None:
+    try:
+        os.mknod(root / "device.jpg", kind | 0o600, device)
+    except PermissionError:
+        pytest.skip("only root may create devices")
+    assert refusal(root / "device.jpg", root).code == ErrorCode.NOT_A_FILE
+
+
+def test_a_hard_link_is_a_file_of_its_own(root: Path) -> None:
+    (root / "hard.jpg").hardlink_to(root.parent / "secret.jpg")
+    assert read(str(root / "hard.jpg"), [root], LIMIT) == b"secret", "docs/security.md says who may create one"
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("swapped", ["file", "folder"])
+def test_a_race_between_the_look_and_the_opening_never_leads_outside(root: Path, swapped: str) -> None:
+    folder = root / "day"
+    folder.mkdir()
+    (folder / "secret.jpg").write_bytes(b"harmless")
+    target = folder if swapped == "folder" else folder / "secret.jpg"
+    outside = root.parent if swapped == "folder" else root.parent / "secret.jpg"
+    link, kept = root / "link", root / "kept"
+    stopped = threading.Event()
+
+    def swap() -> None:
+        while not stopped.is_set():
+            link.symlink_to(outside)
+            target.rename(kept)
+            link.rename(target)
+            time.sleep(0)
+            target.unlink()
+            kept.rename(target)
+            time.sleep(0.0003)
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    seen: Counter[str] = Counter()
+    try:
+        until = time.monotonic() + 2
+        while time.monotonic() < until or not (seen["read"] and seen[ErrorCode.OUTSIDE_ROOTS]):
+            try:
+                content = read(str(folder / "secret.jpg"), [root], LIMIT)
+            except SusyError as error:
+                seen[error.code] += 1
+            else:
+                assert content == b"harmless"
+                seen["read"] += 1
+    finally:
+        stopped.set()
+        swapper.join()
+    refusals = {ErrorCode.OUTSIDE_ROOTS, ErrorCode.NOT_FOUND, ErrorCode.NOT_A_FILE, ErrorCode.UNREADABLE}
+    assert set(seen) <= {"read", *refusals}
 
 
 def test_the_byte_cap_is_exact(root: Path) -> None:

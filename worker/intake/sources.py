@@ -119,7 +119,12 @@ def _inside(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
     if "\x00" in named:
         raise PermanentError(ErrorCode.NOT_FOUND, f"{named!r} contains a NUL character, which no file's name has")
     # Not strict, so that a path outside the roots gets the same answer whether it exists or not.
-    path = Path(os.path.realpath(named))
+    try:
+        path = Path(os.path.realpath(named))
+    except OSError as error:  # a link that it was about to follow has gone
+        raise TransientError(
+            ErrorCode.UNREADABLE, f"{named!r} was exchanged while it was looked for ({error.strerror})"
+        ) from error
     real_roots = [Path(os.path.realpath(root)) for root in roots]
     root = next((root for root in real_roots if path.is_relative_to(root)), None)
     if root is None:
