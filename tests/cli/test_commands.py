@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,17 @@ def test_the_policy_is_printed_with_every_default_and_its_version(susy: Susy, im
     assert document["name"] == "default"
     assert document["rule"] == "sum"
     assert len(document["version"]) == 12
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"), [("pipe", "a named pipe"), ("link", "a symbolic link"), ("folder", "a folder")]
+)
+def test_calibrating_refuses_a_target_that_it_may_not_replace_before_it_reads_the_data(
+    susy: Susy, random_weights: Path, tmp_path: Path, kind: str, named: str
+) -> None:
+    target = tmp_path / "target"
+    {"pipe": os.mkfifo, "link": lambda path: path.symlink_to(random_weights), "folder": Path.mkdir}[kind](target)
+    result = susy("calibrate", tmp_path / "no data", "--weights", random_weights, "--to", target)
+    assert result.code == 2
+    assert f"is {named}, and only a regular file is replaced" in result.stderr
+    assert "no data" not in result.stderr

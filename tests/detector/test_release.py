@@ -284,6 +284,16 @@ def test_only_a_regular_file_is_replaced_and_that_is_checked_first(released: Pat
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
+@pytest.mark.timeout(20)
+def test_a_golden_patch_that_is_too_large_or_never_ends_is_not_read(susy: SuSy, tmp_path: Path) -> None:
+    with (tmp_path / "large.png").open("wb") as large:
+        large.truncate(10_000_001)
+    os.mkfifo(tmp_path / "pipe.png")
+    for patch in (tmp_path / "large.png", tmp_path / "pipe.png", Path("/dev/zero")):
+        with pytest.raises(SetupError, match="not a readable image"):
+            verify_golden(susy, patch, [1 / 6] * 6, 5e-4)
+
+
 @pytest.mark.parametrize(
     ("size", "words"), [((100, 100), "is 100×100, not the golden patch"), (None, "not a readable")]
 )

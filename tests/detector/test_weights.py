@@ -1,5 +1,6 @@
 import copy
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,15 @@ from torch import Tensor
 
 from tests.support.released import random_susy
 from worker.detector.model import SuSy
-from worker.detector.weights import WeightsInfo, fill, load_weights, rewrite_weights, save_weights
+from worker.detector.weights import (
+    MAX_FILE_BYTES,
+    WeightsInfo,
+    _digest,
+    fill,
+    load_weights,
+    rewrite_weights,
+    save_weights,
+)
 from worker.errors import ErrorCode, SetupError
 
 CLASSES = ("authentic", "one", "two", "three", "four", "five")
@@ -212,3 +221,66 @@ def test_rewriting_keeps_whatever_is_not_given(susy: SuSy, tmp_path: Path) -> No
     assert info.provenance == {"one": 1, "two": 2}
     assert (dtype_of(source), dtype_of(halved), dtype_of(again)) == (torch.float32, torch.float16, torch.float16)
     assert (load_weights(halved)[0].temperature, model.temperature) == (1.0, 1.5)
+
+
+def with_digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    metadata["sha256"] = _digest(tensors, json.loads(metadata["classes"]), float(metadata["temperature"]))
+
+
+def infinite(tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    tensors["fc1.bias"][0] = torch.inf
+    with_digest(tensors, metadata)
+
+
+def of_integers(tensors: dict[str, Tensor], _metadata: dict[str, str]) -> None:
+    tensors["fc1.bias"] = torch.zeros(tensors["fc1.bias"].shape, dtype=torch.int64)
+
+
+def metadata_of(**changed: str) -> Callable[[dict[str, Tensor], dict[str, str]], object]:
+    return lambda _, metadata: metadata.update(changed)
+
+
+NESTED = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (infinite, "has values that are not finite, first in fc1.bias"),
+        (of_integers, "has a tensor fc1.bias of type torch.int64"),
+        (metadata_of(format="other"), "was not written by susy-worker"),
+        (metadata_of(name="a\x1b[31m"), "has damaged metadata"),
+        (metadata_of(version=""), "has damaged metadata"),
+        (metadata_of(classes='["authentic"]'), "has damaged metadata"),
+        (metadata_of(classes='["one", "one"]'), "has damaged metadata"),
+        (metadata_of(classes='{"authentic": 1}'), "has damaged metadata"),
+        (metadata_of(classes=json.dumps([str(n) for n in range(1001)])), "has damaged metadata"),
+        (metadata_of(classes="[1, 2]"), "has damaged metadata"),
+        (metadata_of(classes="no JSON"), "has damaged metadata"),
+        (metadata_of(classes=NESTED), "has damaged metadata"),
+        (metadata_of(provenance="[]"), "has damaged metadata"),
+        (metadata_of(provenance=NESTED), "has damaged metadata"),
+        (metadata_of(temperature="warm"), "has damaged metadata"),
+        (metadata_of(temperature="1e999"), "has temperature inf"),
+        (metadata_of(temperature="2"), "was altered"),
+        (metadata_of(sha256="0" * 64), "was altered"),
+    ],
+)
+def test_damaged_values_and_metadata_are_refused(
+    change: Callable[[dict[str, Tensor], dict[str, str]], object], reason: str, file: Path, tmp_path: Path
+) -> None:
+    refused = refusal(rewritten(file, tmp_path / "damaged", change))
+    assert reason in refused
+    assert refused.isprintable()
+
+
+@pytest.mark.timeout(20)
+def test_what_is_not_a_regular_file_or_is_too_large_is_refused_without_reading_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(MAX_FILE_BYTES + 1)
+    assert "it is a named pipe" in refusal(tmp_path / "pipe")
+    assert "it is a folder" in refusal(tmp_path / "folder")
+    assert "has more than 256,000,000 bytes" in refusal(tmp_path / "large")
+    assert "cannot be read" in refusal(Path("/dev/zero"))

@@ -210,6 +210,22 @@ def test_a_released_attempt_is_told_that_its_lease_is_lost(runtime: Runtime, ima
         assert lease_lost.is_set()
 
 
+@pytest.mark.parametrize("alive", ["absent/alive", "/dev/full/alive", "/proc/self/alive", "file/alive"])
+def test_an_alive_file_that_cannot_be_touched_is_reported_once_and_the_deadline_is_watched_nevertheless(
+    runtime: Runtime, images: Path, tmp_path: Path, alive: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    ended = threading.Event()
+    changes = {"hard_deadline": 0.6, "heartbeat_interval": 0.1, "alive_file": tmp_path / alive}
+    heartbeat = LeaseHeartbeat(runtime.store, runtime.settings.model_copy(update=changes), exit_process=ended.set)
+    claim = runtime.store.claim(submitted(runtime, images / "a.png"), worker="w", lease=60, max_attempts=5)
+    assert claim is not None
+    with heartbeat.track(claim):
+        assert ended.wait(10)
+        heartbeat.stop()
+    assert caplog.text.count("alive_file_failed") == 1
+
+
 def test_a_stuck_attempt_is_handed_on_its_neighbours_are_given_back_and_the_process_ends(
     runtime: Runtime, images: Path
 ) -> None:

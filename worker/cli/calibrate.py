@@ -22,6 +22,7 @@ from worker.cli.evaluate import (
 )
 from worker.cli.output import notes, out, print_json, progress_bar
 from worker.extras import needs
+from worker.files import require_replaceable
 from worker.memory import MemoryBudget
 from worker.settings import load_settings
 
@@ -53,6 +54,7 @@ def calibrate(
     from worker.lab.evaluation.scoring import Treatment, tasks_of
 
     require_weights_file(weights)
+    require_replaceable(to)
     settings = load_settings()
     chosen_rule, chosen_aggregate = decision_of(settings, rule, aggregate)
     options = Options(

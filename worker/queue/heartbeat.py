@@ -59,6 +59,7 @@ class LeaseHeartbeat:
         self._tracked: dict[UUID, _Tracked] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._touch_failed = False
         self._threads = [
             threading.Thread(target=self._renew, name="lease-renewal", daemon=True),
             threading.Thread(target=self._watch, name="deadline-watch", daemon=True),
@@ -131,8 +132,7 @@ class LeaseHeartbeat:
 
     def _watch(self) -> None:
         while not self._stopped.wait(min(self._settings.heartbeat_interval, self._settings.hard_deadline / 2)):
-            if self._settings.alive_file:
-                self._settings.alive_file.touch()
+            self._touch_alive_file()
             now, deadline = time.monotonic(), self._settings.hard_deadline
             with self._lock:
                 stuck = [tracked.claim for tracked in self._tracked.values() if tracked.busy(now) > deadline]
@@ -142,6 +142,20 @@ class LeaseHeartbeat:
                 handoff.join(HANDOFF_TIMEOUT)
                 self._exit_process()
                 return
+
+    def _touch_alive_file(self) -> None:
+        """Where that fails, `susy health alive` does too; the deadline is watched nevertheless."""
+        path = self._settings.alive_file
+        if path is None:
+            return
+        try:
+            path.touch()
+        except OSError as error:
+            if not self._touch_failed:
+                log.warning("alive_file_failed", path=str(path), error=error.strerror or type(error).__name__)
+            self._touch_failed = True
+        else:
+            self._touch_failed = False
 
     def _hand_off(self, stuck: list[Claim]) -> None:
         message = f"the attempt took longer than SUSY_HARD_DEADLINE ({self._settings.hard_deadline:g} s)"
