@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.released import load_script, random_susy, save_released
-from worker.detector.detector import fold, prepare
+from worker.detector.prepare import fold, prepare
 
 REFERENCE = "released TorchScript form, 16"
 

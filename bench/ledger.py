@@ -220,7 +220,7 @@ class ReadyAnswer:
 def answer_at_once(_examiner, _content, _policy, find_scan):  # type: ignore[no-untyped-def]
     """In place of `Examiner.examine`: an examination that is new to the ledger."""
     digest = f"{uuid4().int:064x}"
-    find_scan(digest, SCAN.model.sha256, SCAN.tiling)
+    find_scan(digest, SCAN.model, SCAN.tiling)
     return examination(replace(SCAN, content_sha256=digest))
 
 

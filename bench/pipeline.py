@@ -25,8 +25,8 @@ from skimage.feature import graycomatrix, graycoprops
 
 from schema.scan import TILE, ModelIdentity, SelectionGrid, Tiling
 from tests.support.released import load_script, random_susy, save_released
-from worker.detector.detector import prepare
 from worker.detector.engine import InferenceEngine
+from worker.detector.prepare import prepare
 from worker.pipeline.examine import Examiner
 from worker.policy.policy import Policy
 

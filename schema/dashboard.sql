@@ -40,7 +40,8 @@ SELECT
         WHERE r.check_id = c.id ORDER BY r.created_at DESC, r.id DESC LIMIT 1
     ) AS review_decision,
     v.generator_confidence,
-    s.map_sampled
+    s.map_sampled,
+    s.precision
 FROM susy.checks AS c
 LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
 LEFT JOIN susy.scans AS s ON s.id = v.scan_id;
@@ -79,6 +80,7 @@ COMMENT ON COLUMN dashboard.checks.error_message IS 'One line about the latest f
 COMMENT ON COLUMN dashboard.checks.review_decision IS 'The decision of the latest review; null without one.';
 COMMENT ON COLUMN dashboard.checks.generator_confidence IS 'Share of the synthetic probability that its most probable generator holds, 0 to 1; null without a generator.';
 COMMENT ON COLUMN dashboard.checks.map_sampled IS 'True when the image has more tiles than the limit, and its map shows a coarser grid of them.';
+COMMENT ON COLUMN dashboard.checks.precision IS 'Precision in which the network computed: float32, bfloat16 or float16; null unless done.';
 
 CREATE VIEW dashboard.review_queue AS
 SELECT

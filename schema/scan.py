@@ -36,6 +36,14 @@ class Tiling:
         return f"{self.mode}-{self.stride}"
 
 
+class Precision(StrEnum):
+    """The numbers that the network computes with. Scores of two precisions are two measurements."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
 @dataclass(frozen=True)
 class ModelIdentity:
     """The detector that made a scan."""
@@ -46,11 +54,12 @@ class ModelIdentity:
     classes: tuple[str, ...]
     """Class names by index; index 0 is the authentic class."""
     is_demo: bool = False
+    precision: Precision = Precision.FLOAT32
 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """One measurement of one content by one model under one tiling. T tiles, C classes."""
+    """One measurement of one content by one model in one precision under one tiling. T tiles, C classes."""
 
     content_sha256: str
     """Digest of the encoded bytes."""

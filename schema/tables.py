@@ -34,6 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from schema.scan import Precision
 from schema.states import CheckState, Decision, Lane, VerdictMode
 
 SCHEMA = "susy"
@@ -181,10 +182,12 @@ scans = Table(
     Column("map_sampled", Boolean, nullable=False, server_default=text("false")),
     _since_now("created_at"),
     _since_now("updated_at"),
+    Column("precision", Text, nullable=False),
     PrimaryKeyConstraint("id"),
-    UniqueConstraint("content_sha256", "weights_sha256", "tiling"),
+    UniqueConstraint("content_sha256", "weights_sha256", "tiling", "precision"),
     _sha256("content_sha256"),
     _sha256("weights_sha256"),
+    _one_of("precision", Precision),
     CheckConstraint("tiling ~ '^[a-z]+-[0-9]+$'", name="tiling"),
     CheckConstraint("width > 0 AND height > 0", name="size"),
     CheckConstraint("cardinality(classes) > 0", name="classes"),

@@ -76,5 +76,9 @@ def verdict_document(scan: Scan, verdict: Verdict) -> dict[str, Any]:
         "map_sampled": scan.map_sampled,
         "regions": [asdict(region) for region in verdict.regions],
         "policy": asdict(verdict.policy),
-        "model": {"name": scan.model.name, "sha256": scan.model.sha256},
+        "model": {
+            "name": scan.model.name,
+            "sha256": scan.model.sha256,
+            "precision": str(scan.model.precision),
+        },
     }

@@ -115,6 +115,14 @@ class Settings(BaseSettings):
         "name",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
     )
+    precision: str = setting(
+        "auto",
+        "The numbers that the network computes with: `auto`, `float32`, `bfloat16` or `float16`. `auto` is `float16` "
+        "on a GPU, `bfloat16` on a CPU with AMX or AVX-512 BF16 instructions, and `float32` elsewhere. `float16` needs "
+        "a GPU.",
+        "name",
+        pattern=r"^(auto|float32|bfloat16|float16)$",
+    )
     tiling: SelectionGrid = setting(
         SelectionGrid.COVERAGE,
         "The grid that scored tiles are selected from: `coverage` or `reference`. `coverage` covers every pixel, "

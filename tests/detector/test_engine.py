@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from schema.scan import TILE
 from worker.detector import engine as engine_module
-from worker.detector.detector import prepare
 from worker.detector.engine import InferenceEngine
 from worker.detector.model import SuSy
+from worker.detector.prepare import prepare
 from worker.errors import ErrorCode, PermanentError, TransientError
 
 CPU = torch.device("cpu")

@@ -14,8 +14,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 import schema
+from schema.scan import Precision
 from schema.tables import SCHEMA, metadata
-from tests.support.ledger import VERDICT, done
+from tests.support.ledger import VERDICT, claimed, done, examination
 from worker.errors import ErrorCode, SetupError, SusyError
 from worker.store import Store
 from worker.store.migrate import current, downgrade, head, is_current, require_current, upgrade
@@ -137,6 +138,29 @@ def test_verdicts_from_before_confidences_were_stored_get_the_value_the_views_sh
     with psycopg.connect(database_url) as connection:
         stored = connection.execute("SELECT check_id, generator_confidence FROM susy.verdicts").fetchall()
     assert dict(stored) == dict(shown) == {named.check_id: 0.6667, without.check_id: None}
+
+
+def test_scans_from_before_precisions_were_stored_are_float32(database_url: str) -> None:
+    with Store(database_url, pool_size=1) as store:
+        check = done(store)
+        before = store.show(check.check_id)
+        downgrade(database_url, "0006")
+        upgrade(database_url)
+        assert before.scan is not None
+        assert store.show(check.check_id).scan.model == before.scan.model  # type: ignore[union-attr]
+        assert before.scan.model.precision is Precision.FLOAT32
+
+
+def test_going_back_before_precisions_is_refused_while_a_content_has_two(database_url: str) -> None:
+    with Store(database_url, pool_size=1) as store:
+        claim = done(store)
+        scan = store.show(claim.check_id).scan
+        assert scan is not None
+        other = replace(scan, model=replace(scan.model, precision=Precision.BFLOAT16))
+        store.record(claimed(store), examination(other))
+        with pytest.raises(SusyError, match="uq_scans_content_sha256_weights_sha256_tiling"):
+            downgrade(database_url, "0006")
+        assert is_current(database_url)
 
 
 def test_upgrading_twice_changes_nothing(database_url: str) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from schema.examination import StoredScan
-from schema.scan import Scan
+from schema.scan import Precision, Scan
 from schema.states import CheckState, Decision, Reason
 from schema.verdict import PolicyVersion, Verdict
 from tests.support.databases import Sql
@@ -31,7 +33,7 @@ def record(store: Store, claim: Claim, *, scan: Scan | None = None, verdict: Ver
 
 
 def found(store: Store) -> StoredScan:
-    scan = store.find_scan(CONTENT, MODEL.sha256, SCAN.tiling)
+    scan = store.find_scan(CONTENT, MODEL, SCAN.tiling)
     assert scan is not None
     return scan
 
@@ -165,8 +167,27 @@ def test_a_shadow_verdict_of_the_same_policy_becomes_the_live_one(store: Store, 
     assert run("SELECT mode, needs_review FROM susy.verdicts") == [("live", True)]
 
 
+def test_two_precisions_are_two_scans_of_one_content(store: Store, run: Sql) -> None:
+    exact = SCAN
+    reduced = replace(exact, model=replace(MODEL, precision=Precision.BFLOAT16))
+    checks = []
+    for scan in (exact, reduced):
+        claim = claimed(store)
+        assert store.record(claim, examination(scan)) is RecordOutcome.RECORDED
+        checks.append(claim.check_id)
+    for check_id, scan in zip(checks, (exact, reduced), strict=True):
+        shown = store.show(check_id).scan
+        assert shown is not None
+        assert shown.model == scan.model
+        found = store.find_scan(CONTENT, scan.model, scan.tiling)
+        assert found is not None
+        assert found.scan.model == scan.model
+    assert store.find_scan(CONTENT, replace(MODEL, precision=Precision.FLOAT16), exact.tiling) is None
+    assert run("SELECT precision FROM dashboard.checks ORDER BY precision") == [("bfloat16",), ("float32",)]
+
+
 def test_nothing_is_known_of_content_that_was_never_scanned(store: Store) -> None:
-    assert store.find_scan("0" * 64, MODEL.sha256, SCAN.tiling) is None
+    assert store.find_scan("0" * 64, MODEL, SCAN.tiling) is None
 
 
 def test_a_commit_whose_answer_was_lost_is_found_to_be_recorded(proxy: PostgresProxy, run: Sql) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.scan import ModelIdentity, Scan, SelectionGrid, Tiling
+from schema.scan import ModelIdentity, Precision, Scan, SelectionGrid, Tiling
 from tests.support.scans import scan_of
 from worker.store.scans import scan_columns, stored_scan
 
@@ -37,12 +37,15 @@ def assert_same(one: Scan, other: Scan) -> None:
     mode=st.sampled_from(SelectionGrid),
     stride=st.integers(56, 224),
     sampled=st.booleans(),
+    precision=st.sampled_from(Precision),
 )
-def test_any_bits_survive(tiles: int, classes: int, seed: int, mode: SelectionGrid, stride: int, sampled: bool) -> None:
+def test_any_bits_survive(
+    tiles: int, classes: int, seed: int, mode: SelectionGrid, stride: int, sampled: bool, precision: Precision
+) -> None:
     random = np.random.default_rng(seed)
     scan = Scan(
         content_sha256="b" * 64,
-        model=ModelIdentity("susy", "a" * 64, tuple(f"class {n}" for n in range(classes))),
+        model=ModelIdentity("susy", "a" * 64, tuple(f"class {n}" for n in range(classes)), precision=precision),
         tiling=Tiling(mode, stride),
         width=1,
         height=1,

@@ -52,6 +52,7 @@ REFUSED_WHEN_DONE = [
     ("ck_scans_tiles", "UPDATE susy.scans SET tiles_scored = 5"),
     ("ck_scans_size", "UPDATE susy.scans SET width = 0"),
     ("ck_scans_tiling", "UPDATE susy.scans SET tiling = 'coverage'"),
+    ("ck_scans_precision", "UPDATE susy.scans SET precision = 'float8'"),
     ("ck_scans_weights_sha256", "UPDATE susy.scans SET weights_sha256 = 'x'"),
     ("ck_verdicts_mode", "UPDATE susy.verdicts SET mode = 'maybe'"),
     ("ck_verdicts_decision", "UPDATE susy.verdicts SET decision = 'fake'"),

@@ -15,7 +15,7 @@ from schema.scan import Tiling
 from schema.states import CheckState, Decision
 from tests.support.commands import Susy
 from tests.support.databases import with_database
-from tests.support.ledger import SCAN, VERDICT, claimed, done, examination, submission, unchecked
+from tests.support.ledger import MODEL, SCAN, VERDICT, claimed, done, examination, submission, unchecked
 from worker.client import Client
 from worker.errors import ConfigurationError, ErrorCode, PermanentError
 from worker.queue.runtime import start_runtime
@@ -40,7 +40,7 @@ CALLS: dict[str, Call] = {
     "worker": lambda store, text: store.claim(
         store.submit(submission()).check_id, worker=text, lease=9, max_attempts=5
     ),
-    "content": lambda store, text: store.find_scan(text, "a" * 64, Tiling()),
+    "content": lambda store, text: store.find_scan(text, MODEL, Tiling()),
     "generator": lambda store, text: store.record(
         claimed(store), examination(verdict=replace(VERDICT, generator=text))
     ),

@@ -66,7 +66,7 @@ def calibrate(
         skip_unreadable=skip_unreadable,
     )
     limit_threads(settings)
-    scorer = open_scorer(weights, settings.device, batch=settings.batch_size)
+    scorer = open_scorer(weights, settings.device, batch=settings.batch_size, precision=settings.precision)
     with progress_bar() as bar:
         fitted = run(open_dataset(data), scorer, options, tasks_of(bar))
     info = write_calibrated(weights, to, fitted, data=data.name)

@@ -106,7 +106,8 @@ def evaluate(
     folder = require_folder(to)
     limit_threads(settings)
     path = weights or weights_path(with_some_weights(settings))
-    scorer = open_scorer(path, settings.device, None if classes is None else split_names(classes), settings.batch_size)
+    names = None if classes is None else split_names(classes)
+    scorer = open_scorer(path, settings.device, names, settings.batch_size, settings.precision)
     with progress_bar() as bar:
         found = run(open_dataset(data), scorer, options, tasks_of(bar))
     _save(found, folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from dataclasses import dataclass
 from typing import Self
@@ -10,14 +9,12 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from schema.scan import ModelIdentity
 from worker.cores import usable_cores
 from worker.detector.engine import InferenceEngine
-from worker.detector.model import SuSy
 from worker.detector.paths import weights_path
+from worker.detector.prepare import choose_precision, prepare
 from worker.detector.weights import load_weights
 from worker.errors import ConfigurationError, ErrorCode
 from worker.settings import Settings
@@ -33,10 +30,11 @@ class Detector:
     def __init__(self, settings: Settings) -> None:
         device = choose_device(settings.device)
         model, info = load_weights(weights_path(settings))
-        self.identity = ModelIdentity(info.name, info.sha256, info.classes, info.is_demo)
+        precision = choose_precision(settings.precision, device)
+        self.identity = ModelIdentity(info.name, info.sha256, info.classes, info.is_demo, precision)
         self.device = device
         self.engine = InferenceEngine(
-            prepare(model, device),
+            prepare(model, device, precision),
             device,
             len(info.classes),
             batch=settings.batch_size,
@@ -89,39 +87,3 @@ def choose_device(name: str) -> torch.device:
             "CUDA build of torch",
         )
     return device
-
-
-def prepare(model: SuSy, device: torch.device) -> nn.Module:
-    """A copy of `model` for inference on `device`; the original is left as it is.
-
-    Every batch normalization is folded into the convolution before it: in evaluation mode both are linear. Weights
-    are laid out channels last, the layout that tiles cut from an image already have, and the fastest for convolutions
-    on both kinds of device (`bench/forward.py`). On a CPU everything stays float32, and probabilities stay within
-    1e-5 of the original's. On CUDA the network runs in half precision, and its input must be half precision as well.
-    The probabilities are float32 on both.
-
-    The staircase is linear too, and its last level could be merged into the pooling. That level takes 2 % of a
-    forward pass, less than the variation between runs, and merging it would need a second form of the network.
-    """
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
-    network = fold(copy.deepcopy(model).eval()).to(device, dtype).requires_grad_(False)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def fold(module: nn.Module) -> nn.Module:
-    """Fold, in place, each batch normalization of `module` into the convolution registered before it.
-
-    The network registers its layers in the order in which it runs them, so the convolution before is the one whose
-    output the normalization receives. Raises `TypeError` for a normalization without a convolution before it.
-    """
-    before: tuple[str, nn.Module] | None = None
-    for name, child in list(module.named_children()):
-        if isinstance(child, nn.BatchNorm2d):
-            if before is None or not isinstance(before[1], nn.Conv2d):
-                raise TypeError(f"{name} does not follow a convolution")
-            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
-            setattr(module, name, nn.Identity())
-        else:
-            fold(child)
-        before = name, child
-    return module

@@ -79,7 +79,7 @@ _Entry = tuple[_Job, int]
 
 
 class InferenceEngine:
-    """Scores tiles with a prepared network (see `worker.detector.detector.prepare`).
+    """Scores tiles with a prepared network (see `worker.detector.prepare`).
 
     `lanes` threads run the network at the same time over the same weights, each on batches of its own and on one CPU
     core. `score` may be called from any number of threads. Close the engine, or use it in a `with` block.
@@ -204,8 +204,7 @@ class InferenceEngine:
         np.stack([job.tiles[index] for job, index in entries], out=tiles.numpy())
         # [N, H, W, C] seen as [N, C, H, W] is the channels_last layout: no transposition is needed.
         inputs = tiles.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
-        dtype = torch.float16 if self._device.type == "cuda" else torch.float32
-        probabilities = self._network(inputs.to(dtype).div_(255))
+        probabilities = self._network(inputs.float().div_(255))
         answer = np.asarray(probabilities.float().cpu().numpy())
         if answer.shape != (len(entries), self._num_classes):
             raise ValueError(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from schema.examination import Examination, StoredScan
-from schema.scan import MAX_TILES, Scan, Tiling
+from schema.scan import MAX_TILES, ModelIdentity, Scan, Tiling
 from schema.verdict import Verdict
 from worker.intake.decode import Image, with_decoded
 from worker.localization import find_regions, heatmap, map_png
@@ -20,8 +20,8 @@ from worker.policy.decide import MAP_REASONS, decide, out_of_scope, wants_map
 from worker.policy.policy import Policy
 from worker.settings import Settings
 
-FindScan = Callable[[str, str, Tiling], StoredScan | None]
-"""Finds the stored scan by the SHA-256 of the content, the SHA-256 of the weights, and the tiling."""
+FindScan = Callable[[str, ModelIdentity, Tiling], StoredScan | None]
+"""Finds the stored scan by the SHA-256 of the content, the detector (weights and precision), and the tiling."""
 
 
 def content_digest(content: bytes) -> str:
@@ -29,7 +29,7 @@ def content_digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def nothing_stored(_content_sha256: str, _weights_sha256: str, _tiling: Tiling) -> None:
+def nothing_stored(_content_sha256: str, _model: ModelIdentity, _tiling: Tiling) -> None:
     """The `FindScan` of a caller without a ledger."""
 
 
@@ -70,7 +70,7 @@ class Examiner:
         `with_decoded`.
         """
         digest = content_digest(content)
-        stored = find_scan(digest, self.scorer.identity.sha256, self.tiling)
+        stored = find_scan(digest, self.scorer.identity, self.tiling)
         if stored is not None and not wants_map(stored.scan, policy):
             scan, scan_id, has_map = stored.scan, stored.id, stored.has_map
         else:

@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 from uuid import UUID
 
 from schema.examination import Examination, StoredScan
-from schema.scan import Tiling
+from schema.scan import ModelIdentity, Tiling
 from worker.errors import ErrorCode, SetupError, SusyError, TransientError
 from worker.log import get_logger
 from worker.settings import Settings
@@ -133,10 +133,10 @@ class RetryingStore:
         """See `Store.is_suspect`."""
         return retry_while_unusable(self._store.is_suspect, check_id)
 
-    def find_scan(self, claim: Claim, content_sha256: str, weights_sha256: str, tiling: Tiling) -> StoredScan | None:
+    def find_scan(self, claim: Claim, content_sha256: str, model: ModelIdentity, tiling: Tiling) -> StoredScan | None:
         """See `Store.find_scan`."""
         with self._pause(claim):
-            return retry_while_unusable(self._store.find_scan, content_sha256, weights_sha256, tiling)
+            return retry_while_unusable(self._store.find_scan, content_sha256, model, tiling)
 
     def record(self, claim: Claim, examination: Examination) -> RecordOutcome:
         """See `Store.record`."""

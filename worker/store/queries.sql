@@ -236,24 +236,25 @@ RETURNING id;
 INSERT INTO susy.policies (name, version, document) VALUES (%(name)s, %(version)s, %(document)s)
 ON CONFLICT (name, version) DO NOTHING;
 
--- FIND_SCAN: the scan of a content by these weights under this tiling.
+-- FIND_SCAN: the scan of a content by these weights in this precision under this tiling.
 SELECT
-    id, map_png IS NOT NULL AS has_map, content_sha256, weights_sha256, tiling, model_name, classes, is_demo,
+    id, map_png IS NOT NULL AS has_map, content_sha256, weights_sha256, tiling, precision, model_name, classes, is_demo,
     width, height, format, corners, contrast, selected, scored, probabilities, map_sampled
 FROM susy.scans
-WHERE content_sha256 = %(content_sha256)s AND weights_sha256 = %(weights_sha256)s AND tiling = %(tiling)s;
+WHERE content_sha256 = %(content_sha256)s AND weights_sha256 = %(weights_sha256)s AND tiling = %(tiling)s
+    AND precision = %(precision)s;
 
 -- KEEP_SCAN: store a scan. Of two scans of the same content the one with more scored tiles is kept, and a map is never
 -- removed. Returns no row when the scan that was there before is kept.
 INSERT INTO susy.scans AS kept (
-    id, content_sha256, weights_sha256, tiling, model_name, classes, is_demo, width, height, format,
+    id, content_sha256, weights_sha256, tiling, precision, model_name, classes, is_demo, width, height, format,
     tiles_total, tiles_scored, corners, contrast, selected, scored, probabilities, map_png, map_sampled
 ) VALUES (
-    %(id)s, %(content_sha256)s, %(weights_sha256)s, %(tiling)s, %(model_name)s, %(classes)s, %(is_demo)s,
-    %(width)s, %(height)s, %(format)s, %(tiles_total)s, %(tiles_scored)s,
+    %(id)s, %(content_sha256)s, %(weights_sha256)s, %(tiling)s, %(precision)s, %(model_name)s, %(classes)s,
+    %(is_demo)s, %(width)s, %(height)s, %(format)s, %(tiles_total)s, %(tiles_scored)s,
     %(corners)s, %(contrast)s, %(selected)s, %(scored)s, %(probabilities)s, %(map_png)s, %(map_sampled)s
 )
-ON CONFLICT (content_sha256, weights_sha256, tiling) DO UPDATE SET
+ON CONFLICT (content_sha256, weights_sha256, tiling, precision) DO UPDATE SET
     tiles_total = excluded.tiles_total, tiles_scored = excluded.tiles_scored,
     corners = excluded.corners, contrast = excluded.contrast, selected = excluded.selected,
     scored = excluded.scored, probabilities = excluded.probabilities,
@@ -264,7 +265,8 @@ RETURNING id;
 
 -- KEPT_SCAN: the id of the scan that was there before.
 SELECT id FROM susy.scans
-WHERE content_sha256 = %(content_sha256)s AND weights_sha256 = %(weights_sha256)s AND tiling = %(tiling)s;
+WHERE content_sha256 = %(content_sha256)s AND weights_sha256 = %(weights_sha256)s AND tiling = %(tiling)s
+    AND precision = %(precision)s;
 
 -- ADD_MAP: store a map with a scan that has none.
 UPDATE susy.scans SET map_png = %(map_png)s, updated_at = now() WHERE id = %(id)s AND map_png IS NULL;
@@ -317,7 +319,7 @@ FROM susy.verdicts WHERE check_id = %(check_id)s AND mode = 'live';
 
 -- SHOW_SCAN: the scan of its verdict.
 SELECT
-    id, map_png IS NOT NULL AS has_map, content_sha256, weights_sha256, tiling, model_name, classes, is_demo,
+    id, map_png IS NOT NULL AS has_map, content_sha256, weights_sha256, tiling, precision, model_name, classes, is_demo,
     width, height, format, corners, contrast, selected, scored, probabilities, map_sampled
 FROM susy.scans WHERE id = %(scan_id)s;
 

@@ -1,4 +1,4 @@
-"""Scans in the ledger: one per content, weights and tiling, whoever submitted the image.
+"""Scans in the ledger: one per content, weights, precision and tiling, whoever submitted the image.
 
 The arrays are stored bit for bit. All numbers are little-endian and in C order on every machine, so that a reader in
 any language can use them: `corners` int32 [T, 2], `contrast` float32 [T], `selected` and `scored` one byte per tile
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from uuid_utils.compat import uuid7
 
 from schema.examination import Examination, StoredScan
-from schema.scan import ModelIdentity, Scan, SelectionGrid, Tiling
+from schema.scan import ModelIdentity, Precision, Scan, SelectionGrid, Tiling
 from worker.store import queries
 from worker.store.connection import Connection
 from worker.store.database import scalars
@@ -41,6 +41,7 @@ def scan_columns(scan: Scan) -> dict[str, Any]:
         "content_sha256": scan.content_sha256,
         "weights_sha256": scan.model.sha256,
         "tiling": str(scan.tiling),
+        "precision": str(scan.model.precision),
         "model_name": scan.model.name,
         "classes": list(scan.model.classes),
         "is_demo": scan.model.is_demo,
@@ -65,6 +66,7 @@ def stored_scan(
     content_sha256: str,
     weights_sha256: str,
     tiling: str,
+    precision: str,
     model_name: str,
     classes: list[str],
     is_demo: bool,
@@ -82,7 +84,7 @@ def stored_scan(
     mode, stride = tiling.rsplit("-", 1)
     scan = Scan(
         content_sha256=content_sha256,
-        model=ModelIdentity(model_name, weights_sha256, tuple(classes), is_demo),
+        model=ModelIdentity(model_name, weights_sha256, tuple(classes), is_demo, Precision(precision)),
         tiling=Tiling(SelectionGrid(mode), int(stride)),
         width=width,
         height=height,

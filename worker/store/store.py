@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from schema.examination import Examination, StoredScan
 from schema.messages import Submission
-from schema.scan import Tiling
+from schema.scan import ModelIdentity, Tiling
 from schema.states import CheckState, Decision, Lane, Reason
 from schema.verdict import PolicyVersion, Region, Verdict
 from worker.errors import ErrorCode, PermanentError
@@ -223,9 +223,14 @@ class Store:
 
     # --- Recording
 
-    def find_scan(self, content_sha256: str, weights_sha256: str, tiling: Tiling) -> StoredScan | None:
-        """The scan of this content by these weights under this tiling, if there is one."""
-        key = {"content_sha256": content_sha256, "weights_sha256": weights_sha256, "tiling": str(tiling)}
+    def find_scan(self, content_sha256: str, model: ModelIdentity, tiling: Tiling) -> StoredScan | None:
+        """The scan of this content by these weights in this precision under this tiling, if there is one."""
+        key = {
+            "content_sha256": content_sha256,
+            "weights_sha256": model.sha256,
+            "precision": str(model.precision),
+            "tiling": str(tiling),
+        }
         return self._database.row(queries.FIND_SCAN, key, stored_scan)
 
     def record(self, claim: Claim, examination: Examination) -> RecordOutcome:

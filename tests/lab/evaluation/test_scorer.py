@@ -44,7 +44,7 @@ TILES = [tinted("green"), tinted("blue", corner=50), tinted("authentic", corner=
 def test_a_weights_file_is_scored_as_its_network_with_its_temperature(network: SuSy, tmp_path: Path) -> None:
     network.temperature = 2.5
     try:
-        scorer = open_scorer(save(tmp_path / "own.safetensors", network), "cpu")
+        scorer = open_scorer(save(tmp_path / "own.safetensors", network), "cpu", precision="float32")
         with torch.inference_mode():
             expected, logits = network(as_input(TILES)).numpy(), network.logits(as_input(TILES)).numpy()
     finally:
@@ -55,12 +55,13 @@ def test_a_weights_file_is_scored_as_its_network_with_its_temperature(network: S
     assert scorer.stores_temperature
 
 
-def test_the_scorer_of_a_weights_file_scores_as_a_worker_does(network: SuSy, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
+def test_the_scorer_of_a_weights_file_scores_as_a_worker_does(precision: str, network: SuSy, tmp_path: Path) -> None:
     path = save(tmp_path / "own.safetensors", network)
-    with Detector(load_settings(weights=str(path), device="cpu", threads=1)) as detector:
+    with Detector(load_settings(weights=str(path), device="cpu", threads=1, precision=precision)) as detector:
         expected = detector.score(TILES)
-        assert detector.identity == open_scorer(path, "cpu").identity
-    np.testing.assert_allclose(open_scorer(path, "cpu").score(TILES), expected, atol=1e-6)
+        assert detector.identity == open_scorer(path, "cpu", precision=precision).identity
+    np.testing.assert_allclose(open_scorer(path, "cpu", precision=precision).score(TILES), expected, atol=1e-6)
 
 
 def test_the_released_program_is_recognized_and_has_its_six_class_names(tmp_path: Path) -> None:
@@ -163,5 +164,7 @@ def test_a_gpu_scores_as_the_cpu_does(tmp_path: Path) -> None:
     own = save(tmp_path / "own.safetensors", random_susy(3))
     program = save_script(tmp_path / "tint.pt", TintNetwork())
     for path, classes in ((own, None), (program, TINTS)):
-        on_cpu, on_gpu = (open_scorer(path, device, classes).score(TILES) for device in ("cpu", "cuda"))
-        np.testing.assert_allclose(on_gpu, on_cpu, atol=5e-3)
+        on_cpu, on_gpu = (
+            open_scorer(path, device, classes, precision="float32").score(TILES) for device in ("cpu", "cuda")
+        )
+        np.testing.assert_allclose(on_gpu, on_cpu, atol=1e-4)

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from schema.scan import TILE, ModelIdentity
-from worker.detector.detector import choose_device, prepare
+from schema.scan import TILE, ModelIdentity, Precision
+from worker.detector.detector import choose_device
 from worker.detector.engine import CPU_BATCH, CUDA_BATCH, Tile
 from worker.detector.model import SuSy
+from worker.detector.prepare import choose_precision, prepare
 from worker.detector.release import RELEASE, own_tensors
 from worker.detector.torchscript import Limits, TorchScriptProgram
 from worker.detector.weights import fill, invalid, load_weights
@@ -82,7 +83,11 @@ def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np
 
 
 def open_scorer(
-    path: Path, device: str = "auto", classes: Sequence[str] | None = None, batch: int | None = None
+    path: Path,
+    device: str = "auto",
+    classes: Sequence[str] | None = None,
+    batch: int | None = None,
+    precision: str = "auto",
 ) -> Scorer:
     """The network in `path`: a weights file of susy-worker (`.safetensors`), or else a TorchScript program that maps
     float32 [N, 3, 224, 224] in 0..1 to probabilities [N, C].
@@ -90,6 +95,7 @@ def open_scorer(
     A TorchScript file is a program, and it is run, in a process of its own with limits (`worker.detector.torchscript`).
     It carries no class names: they are the released six when it is SuSy as released, and otherwise `classes`, the
     authentic one first. `batch` is by default that of a worker on this device.
+    `precision` is a value of `SUSY_PRECISION`; a TorchScript program runs as it is.
 
     Raises `ConfigurationError` (`weights_invalid`, `device_unavailable`, or `settings` when class names are missing or
     do not fit).
@@ -97,24 +103,24 @@ def open_scorer(
     chosen = choose_device(device)
     batch = batch or (CUDA_BATCH if chosen.type == "cuda" else CPU_BATCH)
     if path.suffix == ".safetensors":
-        return _open_weights(path, chosen, classes, batch)
+        return _open_weights(path, chosen, classes, batch, choose_precision(precision, chosen))
     return _open_program(path, chosen, classes, batch)
 
 
-def _open_weights(path: Path, device: torch.device, classes: Sequence[str] | None, batch: int) -> Scorer:
+def _open_weights(
+    path: Path, device: torch.device, classes: Sequence[str] | None, batch: int, precision: Precision
+) -> Scorer:
     model, info = load_weights(path)
     if classes is not None and tuple(classes) != info.classes:
         raise ConfigurationError(
             ErrorCode.SETTINGS, f"weights file {path} names its classes {', '.join(info.classes)}; leave out --classes"
         )
-    prepared = prepare(model, device)
-    assert isinstance(prepared, SuSy)
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    prepared = prepare(model, device, precision)
 
     def network(tiles: Tensor) -> Tensor:
-        return prepared.logits(tiles.to(dtype).div_(255)).float()
+        return prepared.logits(tiles.float().div_(255))
 
-    identity = ModelIdentity(info.name, info.sha256, info.classes, info.is_demo)
+    identity = ModelIdentity(info.name, info.sha256, info.classes, info.is_demo, precision)
     return Scorer(identity, model.temperature, True, device, network, batch)
 
 

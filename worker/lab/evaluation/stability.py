@@ -114,7 +114,7 @@ def open_network(settings: Settings, classes: Sequence[str] | None = None) -> It
         with Detector(settings) as detector:
             yield detector
     else:
-        yield open_scorer(path, settings.device, classes, settings.batch_size)
+        yield open_scorer(path, settings.device, classes, settings.batch_size, settings.precision)
 
 
 @dataclass(frozen=True)

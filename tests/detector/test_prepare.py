@@ -1,0 +1,196 @@
+"""The network as workers run it: as exact as its precision allows, on real tiles."""
+
+from __future__ import annotations
+
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from schema.scan import ModelIdentity, Precision
+from worker.demo import DEMO_WEIGHTS, SAMPLES
+from worker.detector import prepare as prepare_module
+from worker.detector.detector import Detector
+from worker.detector.model import SuSy
+from worker.detector.prepare import (
+    LARGEST_DIFFERENCE,
+    LARGEST_MEAN_DIFFERENCE,
+    PreparedSuSy,
+    choose_precision,
+    fold,
+    offered_precisions,
+    prepare,
+)
+from worker.detector.tiles import coverage_grid, cut
+from worker.detector.weights import load_weights
+from worker.errors import ErrorCode, SetupError
+from worker.intake.decode import decode
+from worker.settings import load_settings
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
+ALLOWED = 1e-5
+ON_CPU = offered_precisions(CPU)
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.fixture(scope="module")
+def prepared(susy: SuSy) -> PreparedSuSy:
+    return prepare(susy, CPU)
+
+
+def real_tiles(every: int) -> Tensor:
+    """One of `every` tiles of the samples, float32 [T, 3, 224, 224] in 0..1, laid out channels last."""
+    tiles: list[np.ndarray] = []
+    for path in sorted(SAMPLES.glob("*.[jp][pn]g")):
+        if path.stem not in ("truncated", "too-small"):
+            pixels = decode(path.read_bytes(), 100_000_000).pixels
+            tiles += cut(pixels, coverage_grid(pixels.shape[1], pixels.shape[0]))
+    assert len(tiles) >= 500
+    return torch.from_numpy(np.stack(tiles[::every])).permute(0, 3, 1, 2).float().div_(255)
+
+
+def answer(network: nn.Module, tiles: Tensor, device: torch.device = CPU, batch: int = 16) -> Tensor:
+    with torch.inference_mode():
+        return torch.cat([network(part.to(device)).cpu() for part in tiles.split(batch)])
+
+
+def assert_within_tolerance(answers: Tensor, exact: Tensor) -> None:
+    difference = (answers - exact).abs()
+    assert float(difference.max()) <= LARGEST_DIFFERENCE
+    assert float(difference[:, 0].mean()) <= LARGEST_MEAN_DIFFERENCE
+
+
+def test_folding_leaves_no_normalization_and_the_original_alone(susy: SuSy, prepared: PreparedSuSy) -> None:
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in prepared.modules())
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in susy.modules()) == 20
+    assert not prepared.training
+    assert not any(parameter.requires_grad for parameter in prepared.parameters())
+    assert {tensor.dtype for tensor in prepared.state_dict().values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("batch", [1, 5, 16])
+def test_float32_answers_as_the_original_whatever_the_layout_and_the_batch(
+    layout: torch.memory_format, batch: int, prepared: PreparedSuSy, tiles: Tensor, answers: Tensor
+) -> None:
+    found = answer(prepared, tiles.contiguous(memory_format=layout), batch=batch)
+    assert (found - answers).abs().max() <= ALLOWED
+
+
+@pytest.mark.parametrize("precision", ON_CPU)
+def test_the_answer_does_not_depend_on_what_else_is_in_the_batch(
+    precision: Precision, susy: SuSy, tiles: Tensor
+) -> None:
+    network = prepare(susy, CPU, precision)
+    together = answer(network, tiles)
+    for batch in (1, 5):
+        assert (answer(network, tiles, batch=batch) - together).abs().max() <= ALLOWED
+
+
+@pytest.mark.parametrize("precision", ON_CPU)
+def test_threads_that_share_a_network_get_the_answers_of_one(precision: Precision, susy: SuSy, tiles: Tensor) -> None:
+    network = prepare(susy, CPU, precision)
+    expected = answer(network, tiles)
+    with ThreadPoolExecutor(3) as pool:
+        for found in pool.map(lambda _: answer(network, tiles), range(6)):
+            assert (found - expected).abs().max() <= ALLOWED
+
+
+@pytest.mark.parametrize("precision", ON_CPU)
+def test_convolutions_that_are_not_fused_answer_the_same(
+    precision: Precision, susy: SuSy, tiles: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fused = answer(prepare(susy, CPU, precision), tiles)
+    monkeypatch.setattr(prepare_module, "_fuses", lambda _dtype: False)
+    plain = answer(prepare(susy, CPU, precision), tiles)
+    assert (fused - plain).abs().max() <= (ALLOWED if precision is Precision.FLOAT32 else LARGEST_DIFFERENCE)
+
+
+@pytest.mark.parametrize("precision", ON_CPU)
+def test_the_temperature_is_kept(precision: Precision, susy: SuSy, tiles: Tensor) -> None:
+    warm = copy.deepcopy(susy)
+    warm.temperature = 2.5
+    with torch.inference_mode():
+        expected = torch.softmax(warm.logits(tiles) / 2.5, dim=1)
+    assert (answer(prepare(warm, CPU, precision), tiles) - expected).abs().max() <= LARGEST_DIFFERENCE
+
+
+def test_bfloat16_stays_within_its_tolerance_on_real_tiles() -> None:
+    model, _ = load_weights(DEMO_WEIGHTS)
+    tiles = real_tiles(every=12)
+    exact = answer(model, tiles)
+    network = prepare(model, CPU, Precision.BFLOAT16)
+    assert_within_tolerance(answer(network, tiles), exact)
+    assert network.stem.weight.dtype == torch.float32, "the signal is lost when the first convolution is rounded"
+    assert {part.weight.dtype for part in network.staircase["f11"].children()} == {torch.bfloat16}
+    assert network.fc1.weight.dtype == torch.float32
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("precision", Precision)
+def test_each_precision_stays_within_its_tolerance_on_cuda(precision: Precision) -> None:
+    model, _ = load_weights(DEMO_WEIGHTS)
+    tiles = real_tiles(every=1)
+    network = prepare(model, CUDA, precision)
+    found = answer(network, tiles, CUDA, batch=128)
+    exact = answer(model.to(CUDA), tiles, CUDA, batch=64)  # TF32 is off since `prepare`
+    assert found.dtype == torch.float32
+    if precision is Precision.FLOAT32:
+        assert float((found - exact).abs().max()) <= ALLOWED
+    assert_within_tolerance(found, exact)
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_float32_on_cuda_answers_as_on_a_cpu(susy: SuSy, tiles: Tensor, answers: Tensor) -> None:
+    assert (answer(prepare(susy, CUDA), tiles, CUDA) - answers).abs().max() <= ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"),
+    [
+        ({"avx512f", "amx_bf16"}, Precision.BFLOAT16),
+        ({"avx512f", "avx512_bf16"}, Precision.BFLOAT16),
+        ({"avx512f", "avx2"}, Precision.FLOAT32),
+        (set(), Precision.FLOAT32),
+    ],
+)
+def test_auto_takes_bfloat16_on_processors_with_instructions_for_it(
+    flags: set[str], precision: Precision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare_module, "processor_flags", lambda: frozenset(flags))
+    assert choose_precision("auto", CPU) is precision
+    assert choose_precision("auto", CUDA) is Precision.FLOAT16
+    for name in ("float32", "bfloat16"):
+        assert choose_precision(name, CPU) == choose_precision(name, CUDA) == name
+
+
+def test_float16_is_refused_on_a_cpu() -> None:
+    with pytest.raises(SetupError, match="SUSY_PRECISION=float16 needs a CUDA device") as refused:
+        choose_precision("float16", CPU)
+    assert refused.value.code is ErrorCode.DEVICE_UNAVAILABLE
+
+
+@pytest.mark.parametrize("precision", ON_CPU)
+def test_the_precision_is_part_of_the_detector_s_identity(precision: Precision) -> None:
+    with Detector(load_settings(weights="demo", device="cpu", precision=str(precision))) as detector:
+        info = load_weights(DEMO_WEIGHTS)[1]
+        assert detector.identity == ModelIdentity(info.name, info.sha256, info.classes, True, precision)
+
+
+def test_folding_alone_keeps_the_answers(susy: SuSy, tiles: Tensor, answers: Tensor) -> None:
+    assert (answer(fold(copy.deepcopy(susy)), tiles) - answers).abs().max() <= ALLOWED
+
+
+def test_tiles_cut_from_an_image_are_laid_out_channels_last_already() -> None:
+    cut_tiles = torch.zeros(4, 224, 224, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
+    assert cut_tiles.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_normalization_without_a_convolution_before_it_is_not_guessed_at() -> None:
+    with pytest.raises(TypeError, match="1 does not follow a convolution"):
+        fold(nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3)))

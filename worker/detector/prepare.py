@@ -1,0 +1,242 @@
+"""The network as workers run it: prepared for one device and one precision.
+
+Every batch normalization is folded into the convolution before it: in evaluation mode both are linear. Weights are laid
+out channels last, the layout that tiles cut from an image already have, and the fastest for convolutions on both kinds
+of device. On a CPU, oneDNN adds the shortcut and applies the activation within the convolution, so that each
+intermediate result is written once. With float32, probabilities stay within 1e-5 of the original network's.
+
+In a reduced precision the first convolution stays in float32, because what SuSy reads is faint high-frequency noise
+that half precision rounds away: all in bfloat16, a probability of a real tile changes by up to 0.06. So do the sum of
+the staircase's levels and the MLP, whose cost is small. What is left is within `LARGEST_DIFFERENCE` and
+`LARGEST_MEAN_DIFFERENCE` of float32 (`bench/precision.py`).
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from schema.scan import Precision
+from worker.detector.model import BasicBlock, SuSy
+from worker.errors import ConfigurationError, ErrorCode
+
+LARGEST_DIFFERENCE, LARGEST_MEAN_DIFFERENCE = 5e-3, 1e-3
+"""How far a reduced precision may change a probability of a real tile, and the score of one on average."""
+
+_FAST_BFLOAT16 = {"amx_bf16", "avx512_bf16"}
+"""Processor flags with which bfloat16 is faster than float32: about 4 times with AMX, 1.7 times with AVX-512."""
+
+_STAIRCASE = ("f11", "f12", "f22", "f13", "f23", "f33", "f14", "f24", "f34", "f44")
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """The precision for `SUSY_PRECISION` on `device`.
+
+    `auto` is float16 on CUDA, bfloat16 on a CPU with instructions for it, and float32 elsewhere. It follows from the
+    machine alone, so that a restart never changes it. Raises `ConfigurationError` (`device_unavailable`) for float16 on
+    a CPU.
+    """
+    on_cuda = device.type == "cuda"
+    if name == "auto":
+        if on_cuda:
+            return Precision.FLOAT16
+        return Precision.BFLOAT16 if _FAST_BFLOAT16 & processor_flags() else Precision.FLOAT32
+    precision = Precision(name)
+    if precision is Precision.FLOAT16 and not on_cuda:
+        raise ConfigurationError(
+            ErrorCode.DEVICE_UNAVAILABLE,
+            "SUSY_PRECISION=float16 needs a CUDA device; set it to auto, float32 or bfloat16",
+        )
+    return precision
+
+
+def offered_precisions(device: torch.device) -> tuple[Precision, ...]:
+    """Every precision that can be chosen on `device`, float32 first."""
+    return tuple(Precision) if device.type == "cuda" else (Precision.FLOAT32, Precision.BFLOAT16)
+
+
+def use_tf32(allowed: bool) -> None:
+    """Whether convolutions in float32 may use TF32 on CUDA, in this process.
+
+    torch allows it by default. TF32 has the digits of float16, with which the first convolution loses what it reads.
+    """
+    convolution = getattr(torch.backends.cudnn, "conv", None)
+    if convolution is not None and hasattr(convolution, "fp32_precision"):
+        convolution.fp32_precision = "tf32" if allowed else "ieee"
+    else:  # torch before 2.9
+        torch.backends.cudnn.allow_tf32 = allowed
+
+
+@functools.cache
+def processor_flags() -> frozenset[str]:
+    """The processor's features as Linux names them; none elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
+    return frozenset(flags.split())
+
+
+def prepare(model: SuSy, device: torch.device, precision: Precision = Precision.FLOAT32) -> PreparedSuSy:
+    """A copy of `model` for inference on `device`; the original is left as it is.
+
+    On CUDA, TF32 is no longer used for convolutions in this process.
+    """
+    if device.type == "cuda":
+        use_tf32(False)
+    return PreparedSuSy(model, device, precision).to(device)
+
+
+class PreparedSuSy(nn.Module):
+    """`SuSy` for inference. Float32 tiles [N, 3, H, W] in 0..1 → class probabilities float32 [N, C], in any precision.
+
+    Safe to call from several threads at once.
+    """
+
+    def __init__(self, model: SuSy, device: torch.device, precision: Precision) -> None:
+        super().__init__()
+        folded = fold(copy.deepcopy(model).eval()).requires_grad_(False)
+        assert isinstance(folded, SuSy)
+        self.temperature = folded.temperature
+        self.dtype: torch.dtype = getattr(torch, precision)
+        make = _OneDnnConvolution if device.type == "cpu" and _fuses(self.dtype) else _Convolution
+        self.stem = (_OneDnnConvolution if device.type == "cpu" and _fuses(torch.float32) else _Convolution)(
+            folded.conv1, torch.float32, relu=True
+        )
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(_Block(block, make, self.dtype) for block in stage))
+            for stage in (folded.layer1, folded.layer2, folded.layer3, folded.layer4)
+        )
+        self.staircase = nn.ModuleDict(
+            {name: _Bottleneck(getattr(folded, name), make, self.dtype) for name in _STAIRCASE}
+        )
+        self.fc1, self.fc2, self.fc3 = folded.fc1, folded.fc2, folded.fc3
+        self.eval()
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        return torch.softmax(self.logits(tiles) / self.temperature, dim=1)
+
+    def logits(self, tiles: Tensor) -> Tensor:
+        """The scores before temperature and softmax, float32 [N, C]."""
+        x = functional.relu(self.fc1(self.features(tiles)))
+        x = functional.relu(self.fc2(x))
+        return self.fc3(x)  # type: ignore[no-any-return]
+
+    def features(self, tiles: Tensor) -> Tensor:
+        """The pooled sum of the staircase's levels and the last stage, float32 [N, 512]; see `SuSy.features`."""
+        x0 = functional.max_pool2d(self.stem(tiles), 3, 2, padding=1).to(self.dtype)
+        x1 = self.stages[0](x0)
+        x2 = self.stages[1](x1)
+        x3 = self.stages[2](x2)
+        x4 = self.stages[3](x3)
+        f = self.staircase
+        summed: Tensor = f["f14"](f["f13"](f["f12"](f["f11"](x0, x1), x2), x3)).float()
+        summed += f["f24"](f["f23"](f["f22"](x1, x2), x3)).float()
+        summed += f["f34"](f["f33"](x2, x3)).float()
+        summed += f["f44"](x3).float()
+        summed += x4.float()
+        return summed.mean(dim=(2, 3))
+
+
+class _Convolution(nn.Module):
+    """A convolution, after which something is added and negative values become 0, each if wanted."""
+
+    bias: Tensor | None
+
+    def __init__(self, source: nn.Module, dtype: torch.dtype, *, relu: bool = False) -> None:
+        super().__init__()
+        assert isinstance(source, nn.Conv2d)
+        assert isinstance(source.padding, tuple)
+        self.stride, self.padding, self.relu = list(source.stride), list(source.padding), relu
+        weight = source.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", None if source.bias is None else source.bias.detach().to(dtype))
+        self.weight: Tensor
+
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        answer = functional.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        if added is not None:
+            answer += added
+        return answer.relu_() if self.relu else answer
+
+
+class _OneDnnConvolution(_Convolution):
+    """The same in one call of oneDNN, by the operators that torch's own compiler generates calls of."""
+
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        operator = torch.ops.mkldnn._convolution_pointwise
+        common = (self.weight, self.bias, self.padding, self.stride, [1, 1], 1)
+        if added is None:
+            return operator(x, *common, "relu" if self.relu else "none", [], "")  # type: ignore[no-any-return]
+        after = "relu" if self.relu else None
+        return operator.binary(x, added, *common, "add", 1.0, after, [], "")  # type: ignore[no-any-return]
+
+
+class _Block(nn.Module):
+    """The residual block, see `BasicBlock`."""
+
+    def __init__(self, block: nn.Module, make: type[_Convolution], dtype: torch.dtype) -> None:
+        super().__init__()
+        assert isinstance(block, BasicBlock)
+        self.conv1 = make(block.conv1, dtype, relu=True)
+        self.conv2 = make(block.conv2, dtype, relu=True)
+        shortcut = block.downsample
+        self.downsample = make(shortcut[0], dtype) if isinstance(shortcut, nn.Sequential) else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.conv2(self.conv1(x), shortcut)  # type: ignore[no-any-return]
+
+
+class _Bottleneck(nn.Module):
+    """One step of the staircase, to whose result something may be added."""
+
+    def __init__(self, bottleneck: nn.Module, make: type[_Convolution], dtype: torch.dtype) -> None:
+        super().__init__()
+        assert isinstance(bottleneck, nn.Sequential)
+        self.first, self.second, self.third = (make(layer, dtype) for layer in bottleneck)
+
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        return self.third(self.second(self.first(x)), added)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _fuses(dtype: torch.dtype) -> bool:
+    """Whether oneDNN's fused convolutions work here: they are not part of every build of torch, nor for every CPU."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    layer = nn.Conv2d(8, 8, 3, padding=1)
+    tiles = torch.linspace(-1, 1, 8 * 64).view(1, 8, 8, 8).to(dtype).contiguous(memory_format=torch.channels_last)
+    try:
+        with torch.inference_mode():
+            fused = _OneDnnConvolution(layer, dtype, relu=True)(tiles, tiles)
+            plain = _Convolution(layer, dtype, relu=True)(tiles, tiles)
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return False
+    return bool(torch.allclose(fused.float(), plain.float(), atol=0.05))
+
+
+def fold(module: nn.Module) -> nn.Module:
+    """Fold, in place, each batch normalization of `module` into the convolution registered before it.
+
+    The network registers its layers in the order in which it runs them, so the convolution before is the one whose
+    output the normalization receives. Raises `TypeError` for a normalization without a convolution before it.
+    """
+    before: tuple[str, nn.Module] | None = None
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.BatchNorm2d):
+            if before is None or not isinstance(before[1], nn.Conv2d):
+                raise TypeError(f"{name} does not follow a convolution")
+            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
+            setattr(module, name, nn.Identity())
+        else:
+            fold(child)
+        before = name, child
+    return module
