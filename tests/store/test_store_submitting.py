@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from random import Random
 from uuid import UUID, uuid4
 
 import pytest
@@ -150,3 +151,14 @@ def test_whatever_a_message_holds_its_rejection_is_kept(store: Store, run: Sql, 
     assert message == "no check_id\N{REPLACEMENT CHARACTER} in it"
     assert len(kept.encode()) <= 4096
     assert bool(kept) == bool(body)
+
+
+def test_a_key_that_is_too_long_for_the_index_is_refused_and_the_longest_ascii_one_is_accepted(store: Store) -> None:
+    assert store.submit(submission(source="s" * 200, external_id="e" * 500, uri="/" + "u" * 4095)).created
+    random = Random(0)  # what compresses badly, four bytes per character
+    source, external_id = ("".join(chr(random.randrange(0x20000, 0x2A6DF)) for _ in range(n)) for n in (200, 500))
+    with pytest.raises(PermanentError) as caught:
+        store.submit(submission(source=source, external_id=external_id))
+    assert caught.value.code is ErrorCode.INVALID_MESSAGE
+    assert "index row size" in caught.value.message
+    assert external_id[:10] not in caught.value.message
