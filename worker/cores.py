@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from worker import cgroups
+
 _ROOT = Path("/")
 
 
@@ -21,24 +23,12 @@ def usable_cores(root: Path = _ROOT) -> int:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """The quotas, in cores, of the control groups that contain this process, versions 1 and 2."""
-    try:
-        groups = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for group in groups:
-        _, _, rest = group.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        hierarchy = root / "sys/fs/cgroup" / ("" if not controllers else "cpu")
-        # Inside a container the path may be the host's and absent here; the container's own group is then the top.
-        for parts in range(len(Path(path).parts), 0, -1):
-            folder = hierarchy.joinpath(*Path(path).parts[1:parts])
-            with suppress(OSError, ValueError, ZeroDivisionError):
-                quota, period = _quota_v1(folder) if controllers else (folder / "cpu.max").read_text().split()
-                if quota not in ("max", "-1"):
-                    yield int(quota) / int(period)
+    """The quotas, in cores, of the control groups that contain this process."""
+    for folder, version in cgroups.folders("cpu", root):
+        with suppress(OSError, ValueError, ZeroDivisionError):
+            quota, period = _quota_v1(folder) if version == 1 else (folder / "cpu.max").read_text().split()
+            if quota not in ("max", "-1"):
+                yield int(quota) / int(period)
 
 
 def _quota_v1(folder: Path) -> tuple[str, str]:

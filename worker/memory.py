@@ -11,10 +11,11 @@ import ctypes
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Self
 
+from worker import cgroups
 from worker.errors import ErrorCode, TransientError
 
 _M_ARENA_MAX = -8
@@ -146,33 +147,10 @@ def available_memory(root: Path = Path("/")) -> int:
         for line in (root / "proc/meminfo").read_text().splitlines()
         if line.startswith("MemTotal:")
     )
-    return min([total, *_cgroup_limits(root)])
+    return min([total, *_limits(root)])
 
 
-def _cgroup_limits(root: Path) -> Iterator[int]:
-    """The limits of this process's cgroups and of those around them, as far as this process sees them."""
-    try:
-        memberships = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for membership in memberships:
-        _, controllers, path = membership.split(":", 2)
-        if not controllers:
-            folder, name = root / "sys/fs/cgroup", "memory.max"
-        elif "memory" in controllers.split(","):
-            folder, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
-        else:
-            continue
-        # Inside a container, the path may be the host's and not exist; the container's own cgroup is then the folder.
-        parts = [part for part in path.split("/") if part and part != ".."]
-        for depth in range(len(parts) + 1):
-            yield from _limit(folder.joinpath(*parts[:depth], name))
-
-
-def _limit(file: Path) -> Iterator[int]:
-    try:
-        text = file.read_text().strip()
-    except OSError:
-        return
-    if text.isdecimal():  # not `max`
-        yield int(text)
+def _limits(root: Path) -> Iterator[int]:
+    for folder, version in cgroups.folders("memory", root):
+        with suppress(OSError, ValueError):  # absent, or `max`
+            yield int((folder / ("memory.max" if version == 2 else "memory.limit_in_bytes")).read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,15 @@ def test_doctor_names_everything_that_is_missing(susy: Susy, images: Path) -> No
     for part in ("database", "redis", "roots", "weights"):
         (line,) = (line for line in result.stdout.splitlines() if line.startswith(part))
         assert "fails" in line
+
+
+def test_doctor_says_when_a_permitted_image_exceeds_the_memory_budget(susy: Susy, images: Path) -> None:
+    enough = susy("doctor", folder=images, SUSY_MEMORY="2GB", COLUMNS="200").stdout
+    scarce = susy("doctor", folder=images, SUSY_MEMORY="500MB", COLUMNS="200").stdout
+    assert "2.0 GB for the images in flight\n" in re.sub(" +\n", "\n", enough)
+    assert (
+        "0.5 GB for the images in flight; one of SUSY_MAX_PIXELS takes up to 1.8 GB and is then decoded alone" in scarce
+    )
 
 
 def test_the_policy_is_printed_with_every_default_and_its_version(susy: Susy, images: Path) -> None:

@@ -18,7 +18,7 @@ from worker.settings import Settings, load_settings, unknown_variables
 
 
 def doctor() -> None:
-    """Test settings, database, Redis, image roots, weights, device and policies; exit 2 if one fails."""
+    """Test settings, database, Redis, image roots, weights, device, memory and policies; exit 2 if one fails."""
     settings = load_settings()
     examinations: dict[str, Callable[[Settings], str]] = {
         "settings": _settings,
@@ -27,6 +27,7 @@ def doctor() -> None:
         "roots": _roots,
         "weights": _weights,
         "device": _device,
+        "memory": _memory,
         "policies": _policies,
     }
     table = Table("part", "state", "finding", box=None, pad_edge=False)
@@ -97,6 +98,17 @@ def _device(settings: Settings) -> str:
     from worker.detector.detector import choose_device
 
     return str(choose_device(settings.device))
+
+
+def _memory(settings: Settings) -> str:
+    require_extra("worker", what="examining images")
+    from worker.intake.webp import BYTES_PER_PIXEL
+
+    budget, largest = settings.memory_budget, (BYTES_PER_PIXEL + 3) * settings.max_pixels
+    finding = f"{budget / 1e9:.1f} GB for the images in flight"
+    if largest > budget:
+        finding += f"; one of SUSY_MAX_PIXELS takes up to {largest / 1e9:.1f} GB and is then decoded alone"
+    return finding
 
 
 def _policies(settings: Settings) -> str:
