@@ -82,6 +82,9 @@ def test_imported_weights_answer_as_the_released_file_does(
     assert info.provenance["released_parameters"] == 12_658_974
     assert info.provenance["largest_difference"] <= LARGEST_DIFFERENCE
     assert info.provenance["largest_logit_difference"] <= LARGEST_LOGIT_DIFFERENCE
+    differences = info.provenance["precision_differences"]
+    assert differences["cpu/float32"] <= LARGEST_DIFFERENCE
+    assert 0 < differences["cpu/bfloat16"] < 0.02
     assert info.provenance["left_out"] == [f"feature_extractor.resnet_model.fc.{kind}" for kind in ("bias", "weight")]
 
 

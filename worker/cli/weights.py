@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worker.cli.output import notes, out, print_json
 from worker.extras import needs
 from worker.settings import load_settings
+
+if TYPE_CHECKING:
+    from worker.detector.weights import WeightsInfo
 
 app = typer.Typer(help="Weights of the detector.", no_args_is_help=True)
 
@@ -27,8 +30,7 @@ def pull(to: Target = None) -> None:
     from worker.detector.release import pull as pull_release
 
     target = to or pulled_weights()
-    info = pull_release(target, report=notes.print)
-    out.print(f"{target}: {info.name} {info.version}, digest {info.sha256}")
+    _report(target, pull_release(target, report=notes.print))
 
 
 @app.command("import")
@@ -43,8 +45,19 @@ def import_(
     from worker.detector.release import import_release
 
     target = to or pulled_weights()
-    info = import_release(source, target, sha256=sha256)
+    _report(target, import_release(source, target, sha256=sha256))
+
+
+def _report(target: Path, info: WeightsInfo) -> None:
+    from worker.detector.prepare import LARGEST_DIFFERENCE
+
     out.print(f"{target}: {info.name} {info.version}, digest {info.sha256}")
+    for name, difference in info.provenance["precision_differences"].items():
+        if not difference <= LARGEST_DIFFERENCE:
+            notes.print(
+                f"{name} changes probabilities by up to {difference:.2g}, allowed {LARGEST_DIFFERENCE:g}; "
+                "set SUSY_PRECISION=float32"
+            )
 
 
 @app.command()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from schema.scan import TILE
 from worker.detector.model import SuSy
+from worker.detector.prepare import offered_precisions, prepare
 from worker.detector.weights import invalid
 from worker.files import read_regular_file
 
@@ -84,6 +85,20 @@ def compare(original: Callable[[Tensor], Tensor], model: SuSy, *, of: Path) -> P
         )
     _require_information(answers, of)
     return Parity(probability, logit)
+
+
+def precision_differences(model: SuSy) -> dict[str, float]:
+    """How far each precision that this machine offers changes a probability of the parity tiles, by device and name."""
+    tiles = parity_tiles().float().div_(255)
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    found: dict[str, float] = {}
+    with torch.inference_mode():
+        exact = model(tiles)
+        for device in map(torch.device, devices):
+            for precision in offered_precisions(device):
+                answers = prepare(model, device, precision)(tiles.to(device)).cpu()
+                found[f"{device}/{precision}"] = float((answers - exact).abs().max())
+    return found
 
 
 def _consistent_answers(original: Callable[[Tensor], Tensor], tiles: Tensor, classes: int, of: Path) -> Tensor:

@@ -21,7 +21,13 @@ import torch
 from torch import Tensor
 
 from worker.detector.model import SuSy
-from worker.detector.parity import LARGEST_DIFFERENCE, LARGEST_LOGIT_DIFFERENCE, compare, verify_golden
+from worker.detector.parity import (
+    LARGEST_DIFFERENCE,
+    LARGEST_LOGIT_DIFFERENCE,
+    compare,
+    precision_differences,
+    verify_golden,
+)
 from worker.detector.torchscript import IMPORT_LIMITS, Limits, TorchScriptProgram
 from worker.detector.torchscript_archive import shown
 from worker.detector.weights import WeightsInfo, count_parameters, fill, invalid, save_weights
@@ -223,6 +229,7 @@ def import_release(
             "largest_logit_difference": parity.logit,
             "largest_logit_difference_allowed": LARGEST_LOGIT_DIFFERENCE,
             "golden_difference": golden_difference,
+            "precision_differences": precision_differences(model),
             "torch": str(torch.__version__),
             **(origin or {}),
         },
