@@ -93,7 +93,7 @@ def test_no_check_of_a_paused_lane_is_claimed_and_a_running_one_is_finished(stor
     assert store.pause(Lane.LIVE)
     assert not store.pause(Lane.LIVE)
     assert store.claim(waiting, worker="w", lease=60, max_attempts=5) is None
-    assert store.renew([held], 60) == {held.check_id}
+    assert store.renew([held], 60) == {held.lease_token}
     assert store.release(held)
     assert store.claim(held.check_id, worker="w", lease=60, max_attempts=5) is None
     other = store.submit(backfill()).check_id
