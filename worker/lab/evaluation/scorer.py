@@ -87,7 +87,7 @@ def open_scorer(
     device: str = "auto",
     classes: Sequence[str] | None = None,
     batch: int | None = None,
-    precision: str = "auto",
+    precision: str = "float32",
 ) -> Scorer:
     """The network in `path`: a weights file of susy-worker (`.safetensors`), or else a TorchScript program that maps
     float32 [N, 3, 224, 224] in 0..1 to probabilities [N, C].
