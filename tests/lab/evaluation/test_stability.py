@@ -139,7 +139,8 @@ def test_a_torchscript_program_is_examined_as_a_weights_file_of_the_same_network
     save_weights(tmp_path / "susy.safetensors", susy, name="susy", version="1", classes=RELEASE.classes, provenance={})
     scores = []
     for name in ("SuSy.pt", "susy.safetensors"):
-        with open_network(load_settings(weights=str(tmp_path / name), device="cpu", threads=1)) as network:
+        settings = load_settings(weights=str(tmp_path / name), device="cpu", threads=1, precision="float32")
+        with open_network(settings) as network:
             image = decode(png(30, 90), 10_000_000)
             scores.append(Examiner(network, Tiling(), 10_000_000).decide_image(image, policy()).score)
     assert scores[0] == pytest.approx(scores[1], abs=2e-3)  # float16 in a scan
