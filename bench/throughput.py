@@ -38,8 +38,9 @@ from worker.settings import load_settings
 CHECKOUT = Path(__file__).parents[1]
 CLASSES = ("authentic", *(f"generator-{number}" for number in range(1, 6)))
 POLICY = 'name = "bench"\nsynthetic_at = 0.9\nauthentic_below = 0.1\nminimum_contrast = 0\nlocalize = "never"\n'
-TOLERANCE = 2e-3
-"""Largest difference of two candidates' scores; the ledger keeps probabilities as float16."""
+TOLERANCE = 1e-2
+"""Largest difference of two candidates' scores. The ledger keeps probabilities as float16, and this project may compute
+in reduced precision, whose tolerance of 5e-3 holds for trained weights, not for the random ones used here."""
 
 
 @dataclass
