@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from schema.scan import Precision
+from schema.scan import TILE, Precision
 from tests.support.released import load_script, save_released
 from worker.cores import usable_cores
 from worker.demo import DEMO_WEIGHTS, SAMPLES
@@ -36,7 +36,6 @@ from worker.detector.model import SuSy
 from worker.detector.prepare import (
     LARGEST_DIFFERENCE,
     LARGEST_MEAN_DIFFERENCE,
-    choose_precision,
     offered_precisions,
     prepare,
     use_tf32,
@@ -58,7 +57,7 @@ def real_tiles() -> list[np.ndarray]:
             pixels = decode(path.read_bytes(), 100_000_000).pixels
         except SusyError:
             continue
-        tiles += cut(pixels, coverage_grid(pixels.shape[1], pixels.shape[0]))
+        tiles += cut(pixels, coverage_grid(pixels.shape[1], pixels.shape[0], TILE // 2))
     assert len(tiles) >= 500, len(tiles)
     return tiles
 
@@ -112,7 +111,7 @@ def main() -> None:
     forms = networks(model, device)
     name = torch.cuda.get_device_name(device) if on_cuda else "CPU, one thread"
     print(f"{name}, torch {torch.__version__}, {len(tiles)} tiles, batch {batch}, {options.rounds} rounds")
-    print(f"SUSY_PRECISION=auto: {choose_precision('auto', device)}")
+    precision = Precision.FLOAT16 if on_cuda else Precision.BFLOAT16
 
     exact = exact_answers(model, tiles, device, batch)
     differences = {}
@@ -145,7 +144,7 @@ def main() -> None:
             cells = (form, _summary(speeds[form], 1), _summary(ratios, 2), f"{largest:.2g}", f"{mean:.2g}", flips, peak)
             print(f"| {' | '.join(map(str, cells))} |")
     use_tf32(False)
-    through_the_engine(model, tiles, device, batch, statistics.median(speeds[choose_precision("auto", device)]))
+    through_the_engine(model, tiles, device, batch, statistics.median(speeds[precision]), precision)
     if on_cuda:
         with_little_memory(model, tiles, device, exact)
 
@@ -179,10 +178,14 @@ def peak_memory(network: nn.Module, inputs: Tensor) -> str:
 
 
 def through_the_engine(
-    model: SuSy, tiles: list[np.ndarray], device: torch.device, batch: int, network_alone: float
+    model: SuSy,
+    tiles: list[np.ndarray],
+    device: torch.device,
+    batch: int,
+    network_alone: float,
+    precision: Precision,
 ) -> None:
     """Tiles per second when images of 60 tiles are scored by many threads."""
-    precision = choose_precision("auto", device)
     lanes = 1 if device.type == "cuda" else usable_cores()
     images = [tiles[start : start + 60] for start in range(0, len(tiles), 60)]
     images *= 20 if device.type == "cuda" else 1
@@ -203,7 +206,7 @@ def through_the_engine(
 
 def with_little_memory(model: SuSy, tiles: list[np.ndarray], device: torch.device, exact: np.ndarray) -> None:
     """The engine in 400 MB more than the weights take."""
-    network = prepare(model, device, choose_precision("auto", device))
+    network = prepare(model, device, Precision.FLOAT16)
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(device).total_memory
     limit = torch.cuda.memory_reserved(device) + 400_000_000

@@ -37,7 +37,7 @@ def worker_process(stack: Stack, log: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("image", type=Path, nargs="?", default=SAMPLES / "authentic-dragonfly.jpg")
+    parser.add_argument("image", type=Path, nargs="?", default=SAMPLES / "authentic-lake.jpg")
     image = parser.parse_args().image.resolve()
     with tempfile.TemporaryDirectory(prefix="susy-bench-") as folder:
         log = Path(folder) / "worker.log"

@@ -118,8 +118,8 @@ class Settings(BaseSettings):
     precision: str = setting(
         "auto",
         "The numbers that the network computes with: `auto`, `float32`, `bfloat16` or `float16`. `auto` is `float16` "
-        "on a GPU, `bfloat16` on a CPU with AMX or AVX-512 BF16 instructions, and `float32` elsewhere. `float16` needs "
-        "a GPU.",
+        "on a GPU and `bfloat16` on a CPU with AMX or AVX-512 BF16 instructions, if the weights keep their accuracy as "
+        "measured by `susy weights import`, and `float32` elsewhere. `float16` needs a GPU.",
         "name",
         pattern=r"^(auto|float32|bfloat16|float16)$",
     )

@@ -68,7 +68,7 @@ def test_an_image_is_checked_submitted_and_read_by_a_dashboard(folder: Path, ser
 
 
 def test_a_labelled_folder_is_evaluated(folder: Path) -> None:
-    for sample, label in (("authentic-fig.jpg", "authentic"), ("rebuilt-mountains.jpg", "realcugan-se")):
+    for sample, label in (("authentic-lake.jpg", "authentic"), ("rebuilt-sunset.jpg", "realcugan-se")):
         target = folder / "labelled" / label / "test"
         target.mkdir(parents=True)
         with Image.open(SAMPLES / sample) as opened:

@@ -107,7 +107,7 @@ def test_the_image_is_built(project: Project) -> None:
     project.run(COPY_ENV)
     images, policies = project.folder / "images", project.folder / "policies"
     images.joinpath("2024").mkdir(parents=True)
-    images.joinpath("2024/a.jpg").write_bytes((SAMPLES / "authentic-fig.jpg").read_bytes())
+    images.joinpath("2024/a.jpg").write_bytes((SAMPLES / "authentic-lake.jpg").read_bytes())
     policies.mkdir()
     policies.joinpath("thorough.toml").write_text(THOROUGH)
     project.write_env({

@@ -67,6 +67,7 @@ EXAMINING: dict[tuple[str, ...], str] = {
 PLAIN = {
     ("submit",), ("show",), ("doctor",), ("health",), ("reconciler",), ("db", "upgrade"), ("policy", "show"),
     ("policy", "check"), ("backlog", "status"), ("backlog", "retry"), ("backlog", "cancel"), ("backlog", "import"),
+    ("backlog", "pause"), ("backlog", "resume"),
 }  # fmt: skip
 """The others."""
 
@@ -127,7 +128,9 @@ def test_the_plain_installation_submits_reads_and_changes_the_backlog(
     assert (
         json.loads(done("backlog", "retry", "--cancelled", "--source", "import", "--yes", "--json")[0])["changed"] == 3
     )
-    assert "live" in done("backlog", "status")[0]
+    done("backlog", "pause", "live")
+    assert "paused" in done("backlog", "status")[0]
+    done("backlog", "resume", "live")
     (tmp_path / "policy.toml").write_text(
         done("policy", "show")[0] and 'name = "p"\nsynthetic_at = 0.9\nauthentic_below = 0.1\n'
     )

@@ -45,6 +45,8 @@ TIERS = {"web": (768, 60), "hard": (512, 40)}
 """What people see of an image, beside the original: its longest side in pixels, and its JPEG quality."""
 _FIGURES = "figures.json"
 _FIRST_CROP = re.compile(r"-00[-.]")
+NO_INTERVAL = (0.0, 1.0)
+"""Of a figure without an interval; every figure lies in it."""
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
@@ -232,7 +234,7 @@ def _calibration(evaluation: Evaluation) -> Iterator[Figure]:
     """Of tiles; without an interval, which the calibration error has none of."""
     result = evaluation.calibration[0].result
     value = round(result.expected_error, 4)
-    yield Figure("original", "expected calibration error", value, 0.0, 1.0, result.count)
+    yield Figure("original", "expected calibration error", value, *NO_INTERVAL, result.count)
 
 
 def _by_dataset(evaluation: Evaluation, threshold: float) -> Iterator[Figure]:
@@ -292,8 +294,12 @@ def markdown(figures: Sequence[Figure]) -> str:
     """The figures as a Markdown table."""
     head = "| images | figure | value | 95 % interval | n |\n|---|---|---|---|---|\n"
     return head + "".join(
-        f"| {of.images} | {of.name} | {of.value:.3f} | {of.low:.3f}–{of.high:.3f} | {of.count} |\n" for of in figures
+        f"| {of.images} | {of.name} | {of.value:.3f} | {_interval(of)} | {of.count} |\n" for of in figures
     )
+
+
+def _interval(figure: Figure) -> str:
+    return "none" if (figure.low, figure.high) == NO_INTERVAL else f"{figure.low:.3f}–{figure.high:.3f}"
 
 
 def insert(page: Path, figures: Sequence[Figure]) -> None:

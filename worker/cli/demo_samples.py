@@ -9,10 +9,11 @@ from typing import Any
 
 from worker.demo import EXPECTED, SAMPLES
 from worker.localization import heatmap, overlap
+from worker.policy.policy import default_policy
 from worker.store import CheckDetails
 
-AT = 0.5
-"""The score of a tile at which the map counts as showing something."""
+AT = default_policy().region_at
+"""The score at which the map shows a region, as in verdicts."""
 SMALLEST_OVERLAP = 0.5
 """How much of a region, as intersection over union, the map must show."""
 

@@ -30,7 +30,7 @@ class Detector:
     def __init__(self, settings: Settings) -> None:
         device = choose_device(settings.device)
         model, info = load_weights(weights_path(settings))
-        precision = choose_precision(settings.precision, device)
+        precision = choose_precision(settings.precision, device, info.precision_differences)
         self.identity = ModelIdentity(info.name, info.sha256, info.classes, info.is_demo, precision)
         self.device = device
         self.engine = InferenceEngine(

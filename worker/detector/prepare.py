@@ -7,14 +7,15 @@ intermediate result is written once. With float32, probabilities stay within 1e-
 
 In a reduced precision the first convolution stays in float32, because what SuSy reads is faint high-frequency noise
 that half precision rounds away: all in bfloat16, a probability of a real tile changes by up to 0.06. So do the sum of
-the staircase's levels and the MLP, whose cost is small. What is left is within `LARGEST_DIFFERENCE` and
-`LARGEST_MEAN_DIFFERENCE` of float32 (`bench/precision.py`).
+the staircase's levels and the MLP, whose cost is small. How much is left depends on the weights (`bench/precision.py`):
+it is measured when they are imported, and `auto` reduces the precision only where it is within `LARGEST_DIFFERENCE`.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -35,18 +36,22 @@ _FAST_BFLOAT16 = {"amx_bf16", "avx512_bf16"}
 _STAIRCASE = ("f11", "f12", "f22", "f13", "f23", "f33", "f14", "f24", "f34", "f44")
 
 
-def choose_precision(name: str, device: torch.device) -> Precision:
+def choose_precision(name: str, device: torch.device, measured: Mapping[str, float]) -> Precision:
     """The precision for `SUSY_PRECISION` on `device`.
 
-    `auto` is float16 on CUDA, bfloat16 on a CPU with instructions for it, and float32 elsewhere. It follows from the
-    machine alone, so that a restart never changes it. Raises `ConfigurationError` (`device_unavailable`) for float16 on
-    a CPU.
+    `auto` is float16 on CUDA and bfloat16 on a CPU with instructions for it, provided that the weights keep their
+    accuracy, and float32 elsewhere. `measured` is what the weights file says about that: the largest change of a
+    probability by device and precision (`precision_differences` of its provenance). Since it follows from the machine
+    and the file alone, a restart never changes it. Raises `ConfigurationError` (`device_unavailable`) for float16 on a
+    CPU.
     """
     on_cuda = device.type == "cuda"
     if name == "auto":
-        if on_cuda:
+        if on_cuda and _keeps_accuracy(measured, Precision.FLOAT16, Precision.BFLOAT16):
             return Precision.FLOAT16
-        return Precision.BFLOAT16 if _FAST_BFLOAT16 & processor_flags() else Precision.FLOAT32
+        if not on_cuda and _FAST_BFLOAT16 & processor_flags() and _keeps_accuracy(measured, Precision.BFLOAT16):
+            return Precision.BFLOAT16
+        return Precision.FLOAT32
     precision = Precision(name)
     if precision is Precision.FLOAT16 and not on_cuda:
         raise ConfigurationError(
@@ -54,6 +59,13 @@ def choose_precision(name: str, device: torch.device) -> Precision:
             "SUSY_PRECISION=float16 needs a CUDA device; set it to auto, float32 or bfloat16",
         )
     return precision
+
+
+def _keeps_accuracy(measured: Mapping[str, float], *precisions: Precision) -> bool:
+    """Whether one of `precisions`, on any device, was measured to be within the limit. What holds in bfloat16 holds in
+    float16, which has more digits."""
+    names = {str(precision) for precision in precisions}
+    return any(change <= LARGEST_DIFFERENCE for key, change in measured.items() if key.rpartition("/")[2] in names)
 
 
 def offered_precisions(device: torch.device) -> tuple[Precision, ...]:

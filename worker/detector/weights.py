@@ -48,6 +48,15 @@ class WeightsInfo:
         """Demonstration weights show how the system works; their scores decide nothing."""
         return bool(self.provenance.get("demo", False))
 
+    @property
+    def precision_differences(self) -> dict[str, float]:
+        """The largest change of a probability by device and precision (`cpu/bfloat16`), as the import measured it;
+        empty where it was not measured."""
+        measured = self.provenance.get("precision_differences")
+        if not isinstance(measured, Mapping):
+            return {}
+        return {str(name): float(change) for name, change in measured.items() if isinstance(change, int | float)}
+
 
 def save_weights(
     path: Path,

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from schema.scan import TILE, ModelIdentity, Precision
+from schema.scan import TILE, ModelIdentity
 from worker.detector.detector import choose_device
 from worker.detector.engine import CPU_BATCH, CUDA_BATCH, Tile
 from worker.detector.model import SuSy
@@ -103,18 +103,19 @@ def open_scorer(
     chosen = choose_device(device)
     batch = batch or (CUDA_BATCH if chosen.type == "cuda" else CPU_BATCH)
     if path.suffix == ".safetensors":
-        return _open_weights(path, chosen, classes, batch, choose_precision(precision, chosen))
+        return _open_weights(path, chosen, classes, batch, precision)
     return _open_program(path, chosen, classes, batch)
 
 
 def _open_weights(
-    path: Path, device: torch.device, classes: Sequence[str] | None, batch: int, precision: Precision
+    path: Path, device: torch.device, classes: Sequence[str] | None, batch: int, precision_name: str
 ) -> Scorer:
     model, info = load_weights(path)
     if classes is not None and tuple(classes) != info.classes:
         raise ConfigurationError(
             ErrorCode.SETTINGS, f"weights file {path} names its classes {', '.join(info.classes)}; leave out --classes"
         )
+    precision = choose_precision(precision_name, device, info.precision_differences)
     prepared = prepare(model, device, precision)
 
     def network(tiles: Tensor) -> Tensor:
