@@ -15,7 +15,8 @@ from schema.scan import Tiling
 from schema.states import CheckState, Decision
 from tests.support.commands import Susy
 from tests.support.databases import with_database
-from tests.support.ledger import MODEL, SCAN, VERDICT, claimed, done, examination, submission, unchecked
+from tests.support.ledger import SCAN, VERDICT, claimed, done, examination, submission, unchecked
+from tests.support.scans import MODEL
 from worker.client import Client
 from worker.errors import ConfigurationError, ErrorCode, PermanentError
 from worker.queue.runtime import start_runtime
