@@ -4,6 +4,7 @@ CHAOS_AT       popped | claimed | scoring | before_commit | committed
 CHAOS_ACT      kill (SIGKILL) | stop (SIGSTOP) | sleep (as long as it takes)
 CHAOS_AFTER    how often the point is passed unharmed; 0 when absent
 CHAOS_FORWARD  segfault | kill | hang: what the network does on a tile that is all of one colour (POISON)
+CHAOS_BROKEN   a path: whatever is read from that file is an input/output error
 CHAOS_STAND_IN a scorer without a network, whose scores take CHAOS_SECONDS
 CHAOS_MUTATION a guard that is switched off (`tests.chaos.mutations`)
 """
@@ -17,6 +18,7 @@ import signal
 import threading
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -33,6 +35,7 @@ def run_worker() -> None:
     if os.environ.get("CHAOS_STAND_IN"):
         runtime_module.Detector = StandIn  # type: ignore[assignment,misc]
     mutate_process()
+    _break(os.environ.get("CHAOS_BROKEN"))
     from worker.cli import work
     from worker.queue.runtime import current
 
@@ -91,6 +94,18 @@ def _prepare(runtime: Any) -> None:
     _inside_the_transaction(fault)
     if os.environ.get("CHAOS_FORWARD"):
         detector.engine._network = _poisoned(detector.engine._network, os.environ["CHAOS_FORWARD"])
+
+
+def _break(broken: str | None) -> None:
+    from worker.intake import sources
+
+    open_beneath = sources._open_beneath
+
+    def open_faultily(root: Path, path: Path) -> int:
+        # Address 0 of a process is never mapped: the kernel answers a read of it with EIO.
+        return os.open("/proc/self/mem", os.O_RDONLY) if str(path) == broken else open_beneath(root, path)
+
+    sources._open_beneath = open_faultily
 
 
 def _fault() -> Any:

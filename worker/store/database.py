@@ -56,7 +56,7 @@ class Database:
         Waiting for a connection and waiting for a lock have shares of that time. `statement_timeout` is in seconds.
         """
         self.dsn = Dsn.parse(url)
-        self._timeout = timeout * 0.9
+        self._timeout = timeout * 0.8  # leaves a command time to start and to close its connections
         self._pool_timeout = timeout * 0.45
         self._check_timeout = timeout * 0.1
         self.timeouts = Timeouts(statement=statement_timeout, lock=timeout * 0.4)
