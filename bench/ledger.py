@@ -28,7 +28,8 @@ import redis
 from bench.servers import FILL, Servers, median, servers
 from schema.messages import SUBMIT_QUEUE, SUBMIT_TASK
 from schema.states import Lane
-from tests.support.ledger import examination, stored_scan
+from tests.support.ledger import examination
+from tests.support.scans import scan_of
 from worker.log import configure_logging
 from worker.queue.messages import envelope
 from worker.queue.publisher import Publisher
@@ -39,7 +40,7 @@ from worker.store import Store
 PER_ROUND = 200
 AT_ONCE = 16
 """Checks that a worker is given together; few enough that it publishes all of them itself."""
-SCAN = stored_scan(tiles=24, scored=5)
+SCAN = scan_of([0.3] * 5 + [None] * 19)
 
 
 def main() -> None:
