@@ -26,10 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from schema.scan import TILE, Precision
+from schema.scan import Precision
+from tests.support.real_tiles import real_tiles
 from tests.support.released import load_script, save_released
 from worker.cores import usable_cores
-from worker.demo import DEMO_WEIGHTS, SAMPLES
+from worker.demo import DEMO_WEIGHTS
 from worker.detector.detector import choose_device
 from worker.detector.engine import CPU_BATCH, CUDA_BATCH, InferenceEngine
 from worker.detector.model import SuSy
@@ -40,26 +41,10 @@ from worker.detector.prepare import (
     prepare,
     use_tf32,
 )
-from worker.detector.tiles import coverage_grid, cut
 from worker.detector.weights import load_weights
-from worker.errors import SusyError
-from worker.intake.decode import decode
 
 RELEASED = "released form"
 EXACT = 1e-5
-
-
-def real_tiles() -> list[np.ndarray]:
-    """Every tile of the samples that can be decoded, uint8 [224, 224, 3] each."""
-    tiles: list[np.ndarray] = []
-    for path in sorted(SAMPLES.glob("*.[jp][pn]g")):
-        try:
-            pixels = decode(path.read_bytes(), 100_000_000).pixels
-        except SusyError:
-            continue
-        tiles += cut(pixels, coverage_grid(pixels.shape[1], pixels.shape[0], TILE // 2))
-    assert len(tiles) >= 500, len(tiles)
-    return tiles
 
 
 def answers(network: nn.Module, tiles: list[np.ndarray], device: torch.device, batch: int) -> np.ndarray:

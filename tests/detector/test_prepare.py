@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from schema.scan import TILE, ModelIdentity, Precision
-from worker.demo import DEMO_WEIGHTS, SAMPLES
+from schema.scan import ModelIdentity, Precision
+from tests.support.real_tiles import real_tiles
+from worker.demo import DEMO_WEIGHTS
 from worker.detector import prepare as prepare_module
 from worker.detector.detector import Detector
 from worker.detector.model import SuSy
@@ -24,10 +25,8 @@ from worker.detector.prepare import (
     offered_precisions,
     prepare,
 )
-from worker.detector.tiles import coverage_grid, cut
 from worker.detector.weights import WeightsInfo, load_weights
 from worker.errors import ErrorCode, SetupError
-from worker.intake.decode import decode
 from worker.settings import load_settings
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
@@ -43,15 +42,9 @@ def prepared(susy: SuSy) -> PreparedSuSy:
     return prepare(susy, CPU)
 
 
-def real_tiles(every: int) -> Tensor:
+def some_real_tiles(every: int) -> Tensor:
     """One of `every` tiles of the samples, float32 [T, 3, 224, 224] in 0..1, laid out channels last."""
-    tiles: list[np.ndarray] = []
-    for path in sorted(SAMPLES.glob("*.[jp][pn]g")):
-        if path.stem not in ("truncated", "too-small"):
-            pixels = decode(path.read_bytes(), 100_000_000).pixels
-            tiles += cut(pixels, coverage_grid(pixels.shape[1], pixels.shape[0], TILE // 2))
-    assert len(tiles) >= 500
-    return torch.from_numpy(np.stack(tiles[::every])).permute(0, 3, 1, 2).float().div_(255)
+    return torch.from_numpy(np.stack(real_tiles()[::every])).permute(0, 3, 1, 2).float().div_(255)
 
 
 def answer(network: nn.Module, tiles: Tensor, device: torch.device = CPU, batch: int = 16) -> Tensor:
@@ -123,7 +116,7 @@ def test_the_temperature_is_kept(precision: Precision, susy: SuSy, tiles: Tensor
 def test_bfloat16_keeps_the_first_convolution_and_the_end_in_float32() -> None:
     """The demonstration weights are too steep for the limit of `auto` (0.03 on single tiles): it gives them float32."""
     model, info = load_weights(DEMO_WEIGHTS)
-    tiles = real_tiles(every=12)
+    tiles = some_real_tiles(every=12)
     exact = answer(model, tiles)
     network = prepare(model, CPU, Precision.BFLOAT16)
     assert_within_tolerance(answer(network, tiles), exact)
@@ -138,7 +131,7 @@ def test_bfloat16_keeps_the_first_convolution_and_the_end_in_float32() -> None:
 @pytest.mark.parametrize("precision", Precision)
 def test_each_precision_stays_within_its_tolerance_on_cuda(precision: Precision) -> None:
     model, _ = load_weights(DEMO_WEIGHTS)
-    tiles = real_tiles(every=1)
+    tiles = some_real_tiles(every=1)
     network = prepare(model, CUDA, precision)
     found = answer(network, tiles, CUDA, batch=128)
     exact = answer(model.to(CUDA), tiles, CUDA, batch=64)  # TF32 is off since `prepare`

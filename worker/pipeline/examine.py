@@ -13,7 +13,7 @@ from schema.examination import Examination, StoredScan
 from schema.scan import MAX_TILES, ModelIdentity, Scan, Tiling
 from schema.verdict import Verdict
 from worker.intake.decode import Image, with_decoded
-from worker.localization import find_regions, heatmap, map_png
+from worker.localization import Heatmap, find_regions, heatmap, map_png
 from worker.memory import MemoryBudget
 from worker.pipeline.measure import Scorer, complete, measure
 from worker.policy.decide import MAP_REASONS, decide, out_of_scope, wants_map
@@ -81,10 +81,9 @@ class Examiner:
 
             scan = with_decoded(content, self.max_pixels, scan_of, self.memory, cancelled=cancelled, pause=pause)
             scan_id, has_map = None, False
-        verdict = self._verdict(scan, policy)
-        draws_map = self.renders_maps and not has_map and not out_of_scope(scan, policy)
-        picture = map_png(heatmap(scan)) if draws_map else None
-        return Examination(scan, scan_id, picture, verdict, policy.document)
+        heat = _heatmap(scan, policy)
+        picture = map_png(heat) if heat is not None and self.renders_maps and not has_map else None
+        return Examination(scan, scan_id, picture, _verdict(scan, heat, policy), policy.document)
 
     def decide_image(self, image: Image, policy: Policy) -> Verdict:
         """The verdict of `examine` on an image that is already decoded.
@@ -92,12 +91,17 @@ class Examiner:
         The map is completed only where that can change the decision, so the verdict's regions may be fewer.
         """
         scan = measure(image, "", self.tiling, self.scorer)
-        verdict = self._verdict(scan, policy)
+        verdict = _verdict(scan, _heatmap(scan, policy), policy)
         if verdict.reasons[0] in MAP_REASONS and wants_map(scan, policy):
-            return self._verdict(complete(scan, image, self.scorer, self.max_tiles), policy)
+            scan = complete(scan, image, self.scorer, self.max_tiles)
+            return _verdict(scan, _heatmap(scan, policy), policy)
         return verdict
 
-    @staticmethod
-    def _verdict(scan: Scan, policy: Policy) -> Verdict:
-        regions = () if out_of_scope(scan, policy) else find_regions(heatmap(scan), policy.region_at)
-        return decide(scan, policy, regions)
+
+def _heatmap(scan: Scan, policy: Policy) -> Heatmap | None:
+    """The map of an image that the detector can judge; None of another, whose map would mean nothing."""
+    return None if out_of_scope(scan, policy) else heatmap(scan)
+
+
+def _verdict(scan: Scan, heat: Heatmap | None, policy: Policy) -> Verdict:
+    return decide(scan, policy, () if heat is None else find_regions(heat, policy.region_at))
