@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from tests.support.commands import Processes, Susy
-from worker.queue.celery_app import PRESENCE_EXPIRES
+from worker.queue.consumer import PRESENCE_EXPIRES
 
 WORKER = (
     "from worker.queue.celery_app import make_app\n"

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-import warnings
 from typing import Any
 
 from celery import signals
-from celery.exceptions import CPendingDeprecationWarning
 
 from worker.errors import SetupError
 from worker.log import configure_logging, get_logger
 from worker.queue import tasks  # noqa: F401 (registers the tasks)
-from worker.queue.celery_app import ConnectionErrorFilter, make_app
+from worker.queue.celery_app import make_app
+from worker.queue.consumer import ConnectionErrorFilter
 from worker.queue.runtime import current
 from worker.queue.shutdown import GracefulShutdown
 from worker.settings import load_settings
@@ -38,8 +37,6 @@ except SetupError as error:
 def _set_up_logging(**_: Any) -> None:
     configure_logging(settings.log_format, settings.log_level)
     logging.getLogger("celery.worker.consumer.consumer").addFilter(ConnectionErrorFilter())
-    # Attempts continue by choice when the connection is lost (`celery_app`); Celery would warn about it each time.
-    warnings.simplefilter("ignore", CPendingDeprecationWarning)
 
 
 @signals.worker_init.connect

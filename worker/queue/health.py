@@ -71,7 +71,7 @@ def _served_lanes(settings: Settings, limits: HealthLimits) -> list[Lane]:
 
     `live` always counts: a worker that has lost its queues does not know it any more.
     """
-    from worker.queue.celery_app import presence_key
+    from worker.queue.consumer import presence_key
 
     name = f"celery@{socket.gethostname()}"
     try:
