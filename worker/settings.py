@@ -35,6 +35,7 @@ from pydantic_settings import (
 from schema.scan import MAX_STRIDE, MAX_TILES, MIN_STRIDE, TILE, SelectionGrid, Tiling
 from worker.cores import usable_cores
 from worker.errors import ConfigurationError, ErrorCode
+from worker.image_roots import require_images
 from worker.memory import default_budget
 from worker.redis_url import EXAMPLE as REDIS_URL_EXAMPLE
 from worker.redis_url import RedisUrl
@@ -45,18 +46,6 @@ STATE_DIRECTORY = Path(".susy")
 """Where `susy up` keeps its data and leaves the addresses of its servers."""
 SERVICES_FILE = STATE_DIRECTORY / "services.toml"
 
-FORBIDDEN_FOLDERS = {
-    "/proc": "files of the kernel",
-    "/sys": "files of the kernel",
-    "/dev": "devices",
-    "/run/secrets": "the secrets of a container",
-}
-"""Folders that no image root may lie in or hold, and what is in them."""
-KERNEL_FILE_SYSTEMS = frozenset(
-    {"proc", "sysfs", "devtmpfs", "devpts", "cgroup", "cgroup2", "debugfs", "tracefs", "securityfs", "configfs"}
-)
-"""Types of file systems for which the same holds, wherever they are mounted."""
-MOUNTS = Path("/proc/self/mountinfo")
 PREFIX = "SUSY_"
 DATABASE_URL_EXAMPLE = "postgresql://user:password@host:5432/database"
 
@@ -304,12 +293,7 @@ class Settings(BaseSettings):
             raise ValueError(f"cannot be resolved: {error}") from None
         if Path("/") in roots:
             raise ValueError("'/' would allow every file of the machine; name the folders that hold images")
-        for root in roots:
-            for folder, what in _forbidden_folders().items():
-                if root.is_relative_to("/dev/shm"):  # noqa: S108 (an ordinary folder in memory)
-                    continue
-                if root.is_relative_to(folder) or folder.is_relative_to(root):
-                    raise ValueError(f"{str(root)!r} lies in, or holds, {folder}, which holds {what}")
+        require_images(roots)
         return roots
 
     @model_validator(mode="after")
@@ -404,22 +388,6 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     known = {variable(name) for field_name, field in Settings.model_fields.items()
              for name in (field_name, facts(field)["old_name"])}  # fmt: skip
     return sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
-
-
-def _forbidden_folders() -> dict[Path, str]:
-    """Folders that no image root may lie in or hold, with those that this machine has mounted elsewhere."""
-    folders = {Path(folder): what for folder, what in FORBIDDEN_FOLDERS.items()}
-    try:
-        mounts = MOUNTS.read_bytes().splitlines()
-    except OSError:  # not Linux
-        return folders
-    for mount in mounts:
-        before, _, after = mount.partition(b" - ")
-        if after.split(b" ")[0].decode("ascii", "replace") in KERNEL_FILE_SYSTEMS:
-            escaped = before.split(b" ")[4]
-            point = re.sub(rb"\\([0-7]{3})", lambda digits: bytes([int(digits[1], 8)]), escaped)
-            folders.setdefault(Path(os.fsdecode(point)), "files of the kernel")
-    return folders
 
 
 class _Environment(EnvSettingsSource):
