@@ -71,6 +71,8 @@ class Submission(BaseModel):
     """Name of the policy that decides; the worker's default when absent."""
     attributes: Annotated[dict[str, JsonValue], AfterValidator(_storable_attributes)] = Field(default_factory=dict)
     """Free-form data for the dashboards: surface, uploader's country, …"""
+    endpoint: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
+    """Name of a registered endpoint that is called back when the check ends; that of the source when absent."""
 
 
 class SubmitMessage(Submission):

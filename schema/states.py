@@ -66,3 +66,36 @@ class Reason(StrEnum):
     """The selected tiles look authentic, but the map shows a region that does not."""
     DEMO_WEIGHTS = "demo_weights"
     """Scored by the demonstration weights, on which no decision about an upload may be based."""
+
+
+class EventType(StrEnum):
+    """What an event of a check tells its platform. `image.check.…` ends in the state that the check ended in."""
+
+    VERDICT_CREATED = "image.verdict.created"
+    """The check is done."""
+    CHECK_QUARANTINED = "image.check.quarantined"
+    CHECK_CANCELLED = "image.check.cancelled"
+    REVIEW_CREATED = "image.review.created"
+    """A person has decided about the check."""
+
+
+class DeliveryState(StrEnum):
+    """The state of one event on its way to one endpoint. `docs/callbacks.md` draws the transitions."""
+
+    PENDING = "pending"
+    """Due at `next_attempt_at`; while `lease_until` has not passed, a deliverer is sending it."""
+    DELIVERED = "delivered"
+    """The endpoint has answered with success."""
+    FAILED = "failed"
+    """All attempts failed; an operator can retry it."""
+    SUPERSEDED = "superseded"
+    """Not sent any more, because a newer event of the same check is on its way or was delivered."""
+
+
+class KeyKind(StrEnum):
+    """How an endpoint's key signs."""
+
+    HMAC = "hmac"
+    """HMAC-SHA256 with a shared secret: `v1`."""
+    ED25519 = "ed25519"
+    """Ed25519 with a private key, verified by the public one: `v1a`."""

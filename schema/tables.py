@@ -25,6 +25,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
+    Sequence,
     Table,
     Text,
     UniqueConstraint,
@@ -35,7 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from schema.scan import Precision
-from schema.states import CheckState, Decision, Lane, VerdictMode
+from schema.states import CheckState, Decision, DeliveryState, KeyKind, Lane, VerdictMode
 
 SCHEMA = "susy"
 """The Postgres schema of the tables."""
@@ -94,6 +95,9 @@ checks = Table(
     Column("error_code", Text),
     Column("error_message", Text),
     Column("content_sha256", Text),
+    # The endpoint that the submission named. Not a foreign key, which would lock the endpoint's row for every submission:
+    # SUBMIT looks the endpoint up, and none is ever removed.
+    Column("endpoint", Text),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("source", "external_id"),
     _one_of("state", CheckState),
@@ -284,12 +288,133 @@ rejected_messages = Table(
 
 Index(None, rejected_messages.c.received_at)
 
+# Where callbacks are sent.
+endpoints = Table(
+    "endpoints",
+    metadata,
+    Column("id", Integer, Identity(always=True), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    # The sources whose checks are sent here; none for an endpoint that submissions name.
+    Column("sources", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    # Whether it may be on a private network, and without TLS.
+    Column("allow_private", Boolean, nullable=False, server_default=text("false")),
+    _since_now("created_at"),
+    _moment("disabled_at"),
+    Column("disabled_reason", Text),
+    # The circuit: failed attempts in sequence, and until when nothing is sent because of them.
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    _moment("open_until"),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("name"),
+    CheckConstraint("name ~ '^[a-z0-9][a-z0-9._-]{0,99}$'", name="name"),
+    CheckConstraint("url ~ '^https?://'", name="url"),
+    CheckConstraint("failures >= 0", name="failures"),
+    CheckConstraint("(disabled_at IS NULL) = (disabled_reason IS NULL)", name="disabled_has_reason"),
+)
+
+# The secrets that sign what is sent to an endpoint: one, or two kinds, and during a rotation the old ones too.
+endpoint_keys = Table(
+    "endpoint_keys",
+    metadata,
+    Column("id", Integer, Identity(always=True), nullable=False),
+    Column("endpoint_id", Integer, ForeignKey(endpoints.c.id, ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+    _since_now("created_at"),
+    # Set by a rotation, after which the key signs for as long as receivers need to change theirs.
+    _moment("expires_at"),
+    PrimaryKeyConstraint("id"),
+    _one_of("kind", KeyKind),
+    CheckConstraint("octet_length(secret) BETWEEN 24 AND 64", name="secret"),
+)
+
+Index(None, endpoint_keys.c.endpoint_id)
+
+# The positions of events. A sequence, so that the positions of deleted events are never given again.
+event_positions = Sequence("event_positions", metadata=metadata)
+
+# What happened to checks, written by triggers in the transaction in which it happens. Its position and its data are
+# added a moment later, by one session at a time, so that no event appears before another one that readers have passed.
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("position", BigInteger),
+    Column("check_id", Uuid, ForeignKey(checks.c.id, ondelete="CASCADE"), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    _since_now("created_at"),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    _moment("finished_at"),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    # The verdict that the check ended with: the token of the lease under which it is written.
+    Column("verdict_id", Uuid),
+    Column("review_id", Uuid),
+    # What is sent, as it was when the position was given: it is the same in every attempt.
+    Column("data", JSONB),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("type ~ '^image\\.[a-z]+\\.[a-z]+$'", name="type"),
+    CheckConstraint("(position IS NULL) = (data IS NULL)", name="position_has_data"),
+)
+
+Index(None, events.c.position, unique=True, postgresql_where=text("position IS NOT NULL"))
+Index("ix_events_without_position", events.c.id, postgresql_where=text("position IS NULL"))
+Index(None, events.c.check_id)
+
+# One event on its way to one endpoint.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("endpoint_id", Integer, ForeignKey(endpoints.c.id, ondelete="CASCADE"), nullable=False),
+    Column("event_id", BigInteger, ForeignKey(events.c.id, ondelete="CASCADE"), nullable=False),
+    Column("check_id", Uuid, nullable=False),
+    Column("state", Text, nullable=False, server_default=text(f"'{DeliveryState.PENDING}'")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    _since_now("created_at"),
+    _since_now("next_attempt_at"),
+    Column("lease_token", Uuid),
+    _moment("lease_until"),
+    _moment("attempted_at"),
+    _moment("finished_at"),
+    # Of the latest attempt: the HTTP status, if there was an answer, and why it failed.
+    Column("status", Integer),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    PrimaryKeyConstraint("endpoint_id", "event_id"),
+    _one_of("state", DeliveryState),
+    CheckConstraint("attempts >= 0", name="attempts"),
+    CheckConstraint("(lease_token IS NULL) = (lease_until IS NULL)", name="lease_has_end"),
+    CheckConstraint("state = 'pending' OR lease_token IS NULL", name="finished_has_no_lease"),
+    CheckConstraint("(state = 'pending') = (finished_at IS NULL)", name="finished_has_time"),
+    CheckConstraint("state <> 'failed' OR error_code IS NOT NULL", name="failed_has_code"),
+)
+
+# The lease is in no index, so that claiming is a heap-only update.
+Index(
+    "ix_deliveries_pending",
+    deliveries.c.endpoint_id,
+    deliveries.c.next_attempt_at,
+    deliveries.c.event_id,
+    postgresql_where=text("state = 'pending'"),
+)
+# Keeps the events of a check in order, and finds those of a check that is deleted.
+Index(None, deliveries.c.check_id, deliveries.c.endpoint_id, deliveries.c.event_id)
+Index(None, deliveries.c.event_id)
+Index("ix_deliveries_finished", deliveries.c.finished_at, postgresql_where=text("state <> 'pending'"))
+Index("ix_deliveries_failed", deliveries.c.endpoint_id, postgresql_where=text("state = 'failed'"))
+
 _STORAGE = (
     # A check is updated about five times. Free space on its page keeps these updates heap-only. Vacuum runs after 2 %
     # of the rows have changed, not after 20 %, which would be 200,000 dead rows of a million. The same holds for
     # inserts, so that counts after an import can use the visibility map.
     "ALTER TABLE susy.checks SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02,"
     " autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02)",
+    # A delivery is updated when it is claimed and when it ends; an event when it gets its position.
+    "ALTER TABLE susy.deliveries SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02)",
+    "ALTER TABLE susy.events SET (autovacuum_vacuum_scale_factor = 0.02)",
     # A PNG is compressed already.
     "ALTER TABLE susy.scans ALTER COLUMN map_png SET STORAGE EXTERNAL",
 )
@@ -318,6 +443,42 @@ _TRIGGERS = (
     """
     CREATE TRIGGER reviews_mark_reviewed AFTER INSERT ON susy.reviews
     FOR EACH ROW EXECUTE FUNCTION susy.mark_reviewed()""",
+    # Every final state has a time of its end (ck_checks_finished_has_time), hence an event, whichever statement ends the
+    # check. OLD.lease_token becomes the id of the verdict that the same transaction adds next.
+    """
+    CREATE FUNCTION susy.add_check_event() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO susy.events (
+            check_id, source, type, state, attempts, finished_at, error_code, error_message, verdict_id
+        ) VALUES (
+            NEW.id, NEW.source,
+            CASE NEW.state WHEN 'done' THEN 'image.verdict.created' ELSE 'image.check.' || NEW.state END,
+            NEW.state, NEW.attempts, NEW.finished_at, NEW.error_code, NEW.error_message,
+            CASE NEW.state WHEN 'done' THEN OLD.lease_token END
+        );
+        RETURN NULL;
+    END
+    $$""",
+    """
+    CREATE TRIGGER checks_add_event AFTER UPDATE OF state ON susy.checks
+    FOR EACH ROW WHEN (NEW.finished_at IS NOT NULL AND NEW.state <> OLD.state)
+    EXECUTE FUNCTION susy.add_check_event()""",
+    # A review of a check that has not ended becomes a part of the event of its end.
+    """
+    CREATE FUNCTION susy.add_review_event() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO susy.events (
+            check_id, source, type, state, attempts, finished_at, error_code, error_message, review_id
+        )
+        SELECT
+            id, source, 'image.review.created', state, attempts, finished_at, error_code, error_message, NEW.id
+        FROM susy.checks WHERE id = NEW.check_id AND finished_at IS NOT NULL;
+        RETURN NULL;
+    END
+    $$""",
+    """
+    CREATE TRIGGER reviews_add_event AFTER INSERT ON susy.reviews
+    FOR EACH ROW EXECUTE FUNCTION susy.add_review_event()""",
 )
 
 

@@ -47,6 +47,7 @@ class Client:
         lane: Lane | str = Lane.LIVE,
         policy: str | None = None,
         attributes: dict[str, Any] | None = None,
+        endpoint: str | None = None,
     ) -> Receipt:
         """Submit one image. Once this returns, the check is in Postgres and cannot be lost; Redis may be unavailable.
 
@@ -54,7 +55,7 @@ class Client:
         `(source, external_id)` is accepted once, and `created` is False for a repeat.
 
         Raises `PermanentError` (`invalid_message` for an invalid argument, `conflict` when the `external_id` was used
-        for another image) and `TransientError` (`database_unavailable`, within 10 s).
+        for another image, `unknown_endpoint`) and `TransientError` (`database_unavailable`, within 10 s).
         """
         try:
             submission = Submission(
@@ -64,6 +65,7 @@ class Client:
                 lane=Lane(lane),
                 policy=policy,
                 attributes=attributes or {},
+                endpoint=endpoint,
             )
         except ValidationError as error:
             raise PermanentError(ErrorCode.INVALID_MESSAGE, describe_invalid(error)) from error

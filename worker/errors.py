@@ -52,6 +52,8 @@ class ErrorCode(StrEnum):
     """`(source, external_id)` was accepted before, for another image."""
     UNKNOWN_CHECK = "unknown_check"
     """No check has this id."""
+    UNKNOWN_ENDPOINT = "unknown_endpoint"
+    """No endpoint of this name is registered for the submission's source."""
     UNKNOWN_POLICY = "unknown_policy"
     """The check names a policy that this worker has not loaded."""
     INVALID_MESSAGE = "invalid_message"

@@ -25,8 +25,21 @@ from worker.errors import ErrorCode
 from worker.store import Store
 
 DOCUMENTATION = DOCS / "database.md"
-VIEWS = ("checks", "review_queue", "maps", "quarantine", "backlog", "reviews", "rejected_messages")
-TABLES = ("checks", "scans", "policies", "verdicts", "reviews", "rejected_messages", "alembic_version")
+VIEWS = (
+    "checks",
+    "review_queue",
+    "maps",
+    "quarantine",
+    "backlog",
+    "reviews",
+    "rejected_messages",
+    "endpoints",
+    "callbacks",
+)
+TABLES = (
+    "checks", "scans", "policies", "verdicts", "reviews", "rejected_messages", "endpoints", "endpoint_keys", "events",
+    "deliveries", "alembic_version",
+)  # fmt: skip
 
 
 @pytest.fixture

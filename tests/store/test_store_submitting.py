@@ -162,3 +162,25 @@ def test_a_key_that_is_too_long_for_the_index_is_refused_and_the_longest_ascii_o
     assert caught.value.code is ErrorCode.INVALID_MESSAGE
     assert "index row size" in caught.value.message
     assert external_id[:10] not in caught.value.message
+
+
+def test_a_submission_names_an_endpoint_that_is_registered_for_its_source(store: Store, run: Sql) -> None:
+    run(
+        "INSERT INTO susy.endpoints (name, url, sources) VALUES ('any', 'https://a.example/', '{}'),"
+        " ('chat', 'https://b.example/', '{chat}')"
+    )
+    outcomes = store.submit_each(
+        [
+            submission(endpoint="any"),
+            submission(endpoint="chat", source="chat"),
+            submission(endpoint="chat"),
+            submission(endpoint="other"),
+            submission(),
+        ]
+    )
+    refused = [outcome.code if isinstance(outcome, PermanentError) else None for outcome in outcomes]
+    assert refused == [None, None, ErrorCode.UNKNOWN_ENDPOINT, ErrorCode.UNKNOWN_ENDPOINT, None]
+    assert "'other'" in str(outcomes[3])
+    assert run("SELECT source, endpoint FROM susy.checks ORDER BY source, endpoint") == [
+        ("avatars", "any"), ("avatars", None), ("chat", "chat"),
+    ]  # fmt: skip

@@ -33,6 +33,8 @@ LEADER_LOCK = AdvisoryLock(_SPACE, 1)
 """Held by the leading reconciler."""
 MIGRATION_LOCK = AdvisoryLock(_SPACE, 2)
 """Held while migrations run."""
+EVENTS_LOCK = AdvisoryLock(_SPACE, 3)
+"""Held, by a transaction, while events get their positions."""
 
 
 PATIENT = math.inf

@@ -1,4 +1,4 @@
-"""The statements of `queries.sql` as attributes: `queries.CLAIM` is the text below `-- CLAIM:`."""
+"""The statements of `queries*.sql` as attributes: `queries.CLAIM` is the text below `-- CLAIM:`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ def _read(script: str) -> dict[str, str]:
     return {name: "\n".join(lines).strip() for name, lines in statements.items()}
 
 
-STATEMENTS = _read(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
-"""All of them, in the order of the file."""
+STATEMENTS = {
+    name: statement
+    for path in sorted(Path(__file__).parent.glob("queries*.sql"))
+    for name, statement in _read(path.read_text(encoding="utf-8")).items()
+}
+"""All of them, in the order of the files."""
 
 
 def __getattr__(name: str) -> str:
     try:
         return STATEMENTS[name]
     except KeyError:
-        raise AttributeError(f"queries.sql has no statement {name}") from None
+        raise AttributeError(f"queries*.sql has no statement {name}") from None

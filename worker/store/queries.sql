@@ -52,13 +52,18 @@ SELECT pg_advisory_unlock(%(space)s::int, %(key)s::int);
 
 -- ==== Submitting =====================================================================================================
 
--- SUBMIT: insert the checks whose (source, external_id) is new.
-INSERT INTO susy.checks (id, source, external_id, uri, lane, policy, attributes)
-SELECT id, source, external_id, uri, lane, policy, attributes::jsonb
+-- SUBMIT: insert the checks whose (source, external_id) is new, and whose endpoint, if they name one, takes callbacks of
+-- their source.
+INSERT INTO susy.checks (id, source, external_id, uri, lane, policy, attributes, endpoint)
+SELECT id, source, external_id, uri, lane, policy, attributes::jsonb, endpoint
 FROM unnest(
     %(ids)s::uuid[], %(sources)s::text[], %(external_ids)s::text[], %(uris)s::text[], %(lanes)s::text[],
-    %(policies)s::text[], %(attributes)s::text[]
-) AS submitted (id, source, external_id, uri, lane, policy, attributes)
+    %(policies)s::text[], %(attributes)s::text[], %(endpoints)s::text[]
+) AS submitted (id, source, external_id, uri, lane, policy, attributes, endpoint)
+WHERE endpoint IS NULL OR EXISTS (
+    SELECT FROM susy.endpoints AS e
+    WHERE e.name = submitted.endpoint AND (e.sources = '{}' OR submitted.source = ANY (e.sources))
+)
 ON CONFLICT (source, external_id) DO NOTHING
 RETURNING id;
 

@@ -22,6 +22,7 @@ from schema.verdict import PolicyVersion, Region, Verdict
 from worker.errors import ErrorCode, PermanentError
 from worker.store import queries
 from worker.store.database import LEADER_LOCK, PATIENT, STATEMENT_TIMEOUT, Database, rows, scalars
+from worker.store.events import Event, events_after
 from worker.store.recording import record
 from worker.store.scans import stored_scan
 from worker.store.types import (
@@ -91,17 +92,21 @@ class Store:
     # --- Submitting
 
     def submit(self, submission: Submission) -> Receipt:
-        """Accept one submission. Raises `PermanentError(CONFLICT)` when its key was accepted for another image."""
+        """Accept one submission.
+
+        Raises `PermanentError`: `CONFLICT` when its key was accepted for another image, `UNKNOWN_ENDPOINT` when it
+        names an endpoint that is not registered for its source.
+        """
         [outcome] = self.submit_each([submission])
         if isinstance(outcome, PermanentError):
             raise outcome
         return outcome
 
     def submit_each(self, submissions: Iterable[Submission]) -> list[Receipt | PermanentError]:
-        """Accept up to some thousands at once. In their order, a receipt or the conflict for each.
+        """Accept up to some thousands at once. In their order, a receipt or the error for each.
 
-        One INSERT, hence all or none when Postgres fails; to repeat the call is safe for submissions with an
-        `external_id`.
+        An endpoint that is not registered for the submission's source is an error of that submission. One INSERT, hence
+        all or none when Postgres fails; to repeat the call is safe for submissions with an `external_id`.
         """
         submitted = [(uuid7(), submission) for submission in submissions]
         if not submitted:
@@ -116,6 +121,7 @@ class Store:
             "lanes": [str(submission.lane) for _, submission in by_key],
             "policies": [submission.policy for _, submission in by_key],
             "attributes": [json.dumps(submission.attributes) for _, submission in by_key],
+            "endpoints": [submission.endpoint for _, submission in by_key],
         }
         with self._database.connection() as connection:
             created = set(scalars(connection, queries.SUBMIT, values))
@@ -125,7 +131,7 @@ class Store:
         return [
             Receipt(check_id, created=True)
             if check_id in created
-            else _receipt_of_repeat(submission, accepted[_key(check_id, submission)])
+            else _not_created(submission, accepted.get(_key(check_id, submission)))
             for check_id, submission in submitted
         ]
 
@@ -265,6 +271,15 @@ class Store:
         verdict = replace(verdict, class_scores={name: verdict.class_scores[name] for name in classes})
         return replace(found[0], scan=stored.scan, verdict=verdict, map_png=maps[0] if maps else None)
 
+    # --- Reading what happened
+
+    def events_after(self, after: int, *, limit: int, sources: Sequence[str] | None = None) -> tuple[Event, ...]:
+        """Up to `limit` events after a position, in an order in which nothing appears later before what was read.
+
+        Begin with 0 and continue with the `position` of the last one. With `sources`, only events of those.
+        """
+        return events_after(self._database, after, limit=limit, sources=sources)
+
     # --- Operating the backlog
 
     def status(self, *, exact_up_to: int | None = EXACT_UP_TO) -> BacklogStatus:
@@ -354,7 +369,13 @@ def _key(check_id: UUID, submission: Submission) -> tuple[str, str]:
     return submission.source, submission.external_id or str(check_id)
 
 
-def _receipt_of_repeat(submission: Submission, accepted: _Accepted) -> Receipt | PermanentError:
+def _not_created(submission: Submission, accepted: _Accepted | None) -> Receipt | PermanentError:
+    if accepted is None:
+        return PermanentError(
+            ErrorCode.UNKNOWN_ENDPOINT,
+            f"no endpoint {submission.endpoint!r} is registered for the source {submission.source!r}; see"
+            " `susy endpoint list`",
+        )
     if accepted.uri == submission.uri:
         return Receipt(accepted.check_id, created=False)
     return PermanentError(
