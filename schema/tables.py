@@ -95,8 +95,8 @@ checks = Table(
     Column("error_code", Text),
     Column("error_message", Text),
     Column("content_sha256", Text),
-    # The endpoint that the submission named. Not a foreign key, which would lock the endpoint's row for every submission:
-    # SUBMIT looks the endpoint up, and none is ever removed.
+    # The endpoint that the submission named. Not a foreign key, which would lock the endpoint's row for every
+    # submission: SUBMIT looks the endpoint up, and none is ever removed.
     Column("endpoint", Text),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("source", "external_id"),
@@ -443,8 +443,8 @@ _TRIGGERS = (
     """
     CREATE TRIGGER reviews_mark_reviewed AFTER INSERT ON susy.reviews
     FOR EACH ROW EXECUTE FUNCTION susy.mark_reviewed()""",
-    # Every final state has a time of its end (ck_checks_finished_has_time), hence an event, whichever statement ends the
-    # check. OLD.lease_token becomes the id of the verdict that the same transaction adds next.
+    # Every final state has a time of its end (ck_checks_finished_has_time), hence an event, whichever statement ends
+    # the check. OLD.lease_token becomes the id of the verdict that the same transaction adds next.
     """
     CREATE FUNCTION susy.add_check_event() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
