@@ -14,7 +14,6 @@ from pathlib import Path
 
 import PIL.Image
 
-from schema.states import CheckState
 from worker.cli.stack import Stack, running_stack
 from worker.client import Client
 from worker.demo import SAMPLES
@@ -50,7 +49,7 @@ def main() -> None:
             process = worker_process(stack, log)
             ready = peak_megabytes(process)
             check_id = client.submit(source="bench", uri=str(image)).check_id
-            while (view := store.show(check_id)).state not in (CheckState.DONE, CheckState.QUARANTINED):
+            while not (view := store.show(check_id)).state.is_final:
                 time.sleep(0.1)
             after = peak_megabytes(process)
     with PIL.Image.open(image) as opened:

@@ -41,7 +41,8 @@ SELECT
     ) AS review_decision,
     v.generator_confidence,
     s.map_sampled,
-    s.precision
+    s.precision,
+    c.expires_at
 FROM susy.checks AS c
 LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
 LEFT JOIN susy.scans AS s ON s.id = v.scan_id;
@@ -52,11 +53,11 @@ COMMENT ON COLUMN dashboard.checks.source IS 'The surface or service that submit
 COMMENT ON COLUMN dashboard.checks.external_id IS 'The platform''s own id of the upload; the check''s id when none was submitted.';
 COMMENT ON COLUMN dashboard.checks.uri IS 'The location of the image at submission.';
 COMMENT ON COLUMN dashboard.checks.lane IS 'live or backfill.';
-COMMENT ON COLUMN dashboard.checks.state IS 'queued, running, done, quarantined or cancelled.';
+COMMENT ON COLUMN dashboard.checks.state IS 'queued, running, done, quarantined, cancelled or expired.';
 COMMENT ON COLUMN dashboard.checks.attempts IS 'How many attempts workers have begun.';
 COMMENT ON COLUMN dashboard.checks.created_at IS 'When it was accepted.';
 COMMENT ON COLUMN dashboard.checks.started_at IS 'When the latest attempt began.';
-COMMENT ON COLUMN dashboard.checks.finished_at IS 'When it became done, quarantined or cancelled; null before.';
+COMMENT ON COLUMN dashboard.checks.finished_at IS 'When it became done, quarantined, cancelled or expired; null before.';
 COMMENT ON COLUMN dashboard.checks.decision IS 'authentic, synthetic or inconclusive; null unless done.';
 COMMENT ON COLUMN dashboard.checks.score IS 'Probability that the image is synthetic, 0 to 1; null when no tile could be scored.';
 COMMENT ON COLUMN dashboard.checks.class_scores IS 'Probability of each class, as an object of name to number.';
@@ -81,6 +82,7 @@ COMMENT ON COLUMN dashboard.checks.review_decision IS 'The decision of the lates
 COMMENT ON COLUMN dashboard.checks.generator_confidence IS 'Share of the synthetic probability that its most probable generator holds, 0 to 1; null without a generator.';
 COMMENT ON COLUMN dashboard.checks.map_sampled IS 'True when the image has more tiles than the limit, and its map shows a coarser grid of them.';
 COMMENT ON COLUMN dashboard.checks.precision IS 'Precision in which the network computed: float32, bfloat16 or float16; null unless done.';
+COMMENT ON COLUMN dashboard.checks.expires_at IS 'When the check expires unless a worker has begun it; null without a deadline.';
 
 CREATE VIEW dashboard.review_queue AS
 SELECT
@@ -177,7 +179,8 @@ SELECT
     coalesce(waiting.due, 0) AS due,
     coalesce(held.running, 0) AS running,
     extract(epoch FROM now() - waiting.oldest_due)::double precision AS oldest_age_seconds,
-    paused.paused_at
+    paused.paused_at,
+    (SELECT count(*) FROM susy.checks WHERE state = 'expired' AND lane = lanes.lane) AS expired
 FROM (VALUES ('live'), ('backfill')) AS lanes (lane)
 LEFT JOIN (
     SELECT
@@ -199,6 +202,7 @@ COMMENT ON COLUMN dashboard.backlog.due IS 'Checks that a worker could begin now
 COMMENT ON COLUMN dashboard.backlog.running IS 'Checks that a worker holds.';
 COMMENT ON COLUMN dashboard.backlog.oldest_age_seconds IS 'Seconds for which the longest-waiting check has been due; null when none is.';
 COMMENT ON COLUMN dashboard.backlog.paused_at IS 'When the lane was paused; null while it is served.';
+COMMENT ON COLUMN dashboard.backlog.expired IS 'Checks that have expired: no worker began them before their deadline.';
 
 CREATE VIEW dashboard.reviews AS
 SELECT check_id, reviewer, decision, note, created_at FROM susy.reviews;
@@ -290,7 +294,7 @@ COMMENT ON COLUMN dashboard.callbacks.endpoint IS 'Name of the endpoint.';
 COMMENT ON COLUMN dashboard.callbacks.check_id IS 'The check.';
 COMMENT ON COLUMN dashboard.callbacks.source IS 'The surface or service that submitted it.';
 COMMENT ON COLUMN dashboard.callbacks.external_id IS 'The platform''s own id of the upload.';
-COMMENT ON COLUMN dashboard.callbacks.type IS 'What happened: image.verdict.created, image.check.quarantined, image.check.cancelled or image.review.created.';
+COMMENT ON COLUMN dashboard.callbacks.type IS 'What happened: image.verdict.created, image.check.quarantined, image.check.cancelled, image.check.expired or image.review.created.';
 COMMENT ON COLUMN dashboard.callbacks.state IS 'pending, delivered, failed (all attempts) or superseded (by a newer event of the check).';
 COMMENT ON COLUMN dashboard.callbacks.attempts IS 'How many attempts have begun.';
 COMMENT ON COLUMN dashboard.callbacks.created_at IS 'When the event was given to the endpoint.';

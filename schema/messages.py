@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from schema.states import Lane
 
@@ -51,7 +52,22 @@ def _texts(value: JsonValue) -> Iterator[str]:
             yield from _texts(member)
 
 
+def _moment(value: Any) -> datetime:
+    """A time as `datetime` or as ISO 8601 text. A number is refused, because its unit is a guess."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value.strip())
+        except ValueError:
+            value = None
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise ValueError("must be a time with its time zone, such as 2026-01-31T08:00:00Z")
+    if not 2000 <= value.year <= 9998:
+        raise ValueError("must lie between the years 2000 and 9998")
+    return value.astimezone(UTC)
+
+
 Text = Annotated[str, AfterValidator(_storable)]
+Moment = Annotated[datetime, BeforeValidator(_moment)]
 
 
 class Submission(BaseModel):
@@ -73,6 +89,8 @@ class Submission(BaseModel):
     """Free-form data for the dashboards: surface, uploader's country, …"""
     endpoint: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
     """Name of a registered endpoint that is called back when the check ends; that of the source when absent."""
+    expires_at: Moment | None = None
+    """When the verdict becomes useless. A check that no worker has begun by then ends as `expired`, unexamined."""
 
 
 class SubmitMessage(Submission):

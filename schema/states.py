@@ -18,6 +18,13 @@ class CheckState(StrEnum):
     """Failed for good, with an error code; an operator can requeue it."""
     CANCELLED = "cancelled"
     """Cancelled by an operator before it was done."""
+    EXPIRED = "expired"
+    """Not begun before its `expires_at`, when its verdict was of no use any more."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the check has ended; only an operator can requeue it."""
+        return self not in (CheckState.QUEUED, CheckState.RUNNING)
 
 
 class Lane(StrEnum):
@@ -75,6 +82,7 @@ class EventType(StrEnum):
     """The check is done."""
     CHECK_QUARANTINED = "image.check.quarantined"
     CHECK_CANCELLED = "image.check.cancelled"
+    CHECK_EXPIRED = "image.check.expired"
     REVIEW_CREATED = "image.review.created"
     """A person has decided about the check."""
 

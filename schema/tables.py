@@ -6,6 +6,7 @@ because a CHECK can be replaced inside a transaction, and a value can be removed
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from sqlalchemy import (
@@ -55,9 +56,12 @@ metadata = MetaData(
 )
 
 
+def _listed(words: Iterable[StrEnum]) -> str:
+    return ", ".join(f"'{word}'" for word in words)
+
+
 def _one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
-    listed = ", ".join(f"'{word}'" for word in words)
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
+    return CheckConstraint(f"{column} IN ({_listed(words)})", name=column)
 
 
 def _sha256(column: str) -> CheckConstraint:
@@ -98,6 +102,7 @@ checks = Table(
     # The endpoint that the submission named. Not a foreign key, which would lock the endpoint's row for every
     # submission: SUBMIT looks the endpoint up, and none is ever removed.
     Column("endpoint", Text),
+    _moment("expires_at"),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("source", "external_id"),
     _one_of("state", CheckState),
@@ -113,10 +118,12 @@ checks = Table(
         name="running_has_worker",
     ),
     CheckConstraint(
-        "(state IN ('done', 'quarantined', 'cancelled')) = (finished_at IS NOT NULL)", name="finished_has_time"
+        f"(state IN ({_listed(state for state in CheckState if state.is_final)})) = (finished_at IS NOT NULL)",
+        name="finished_has_time",
     ),
     CheckConstraint("state <> 'quarantined' OR error_code IS NOT NULL", name="quarantined_has_code"),
     CheckConstraint("state <> 'done' OR content_sha256 IS NOT NULL", name="done_has_content"),
+    CheckConstraint("state <> 'expired' OR expires_at IS NOT NULL", name="expired_has_deadline"),
     CheckConstraint("error_message IS NULL OR error_code IS NOT NULL", name="message_has_code"),
 )
 
@@ -148,6 +155,14 @@ Index(
 )
 # Finds checks to requeue that were cancelled by mistake.
 Index("ix_checks_cancelled", checks.c.finished_at, postgresql_where=text("state = 'cancelled'"))
+# Finds waiting checks whose deadline has passed. Those without a deadline are not in it.
+Index(
+    "ix_checks_expiring",
+    checks.c.expires_at,
+    postgresql_where=text("state = 'queued' AND expires_at IS NOT NULL"),
+)
+# Counts what expired, and finds checks to requeue.
+Index("ix_checks_expired", checks.c.lane, checks.c.finished_at, postgresql_where=text("state = 'expired'"))
 # Counts the checks that were done in the last minutes.
 Index("ix_checks_done", checks.c.lane, checks.c.finished_at, postgresql_where=text("state = 'done'"))
 Index("ix_checks_created_at", checks.c.created_at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -38,6 +39,15 @@ for _ in range(5000):
         ("attributes", {"nul": "\x00"}),
         ("source", "\x00"),
         ("uri", 17),
+        ("expires_at", "2031-01-31T08:00:00"),
+        ("expires_at", datetime(2031, 1, 31)),
+        ("expires_at", 1_790_000_000),
+        ("expires_at", "1790000000"),
+        ("expires_at", "soon"),
+        ("expires_at", "0001-01-01T00:00:00+23:00"),
+        ("expires_at", "9999-12-31T23:00:00-12:00"),
+        ("expires_in", 1e300),
+        ("expires_in", float("nan")),
     ],
 )
 def test_what_cannot_be_stored_is_an_invalid_message(settings: Settings, argument: str, value: Any) -> None:
@@ -52,6 +62,20 @@ def test_text_that_only_looks_like_an_escape_is_accepted(settings: Settings, ima
     with Client(settings) as client:
         receipt = client.submit(source="test", uri=str(images / "a.png"), attributes={"path": r"C:\\u0000 and 😀"})
     assert receipt.created
+
+
+def test_a_deadline_is_a_time_or_seconds_from_now_and_not_both(settings: Settings, store: Store) -> None:
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    with Client(settings) as client:
+        first = client.submit(source="test", uri="/a.png", expires_at=soon).check_id
+        second = client.submit(source="test", uri="/a.png", expires_in=300).check_id
+        with pytest.raises(PermanentError, match="give one of them") as both:
+            client.submit(source="test", uri="/a.png", expires_at=soon, expires_in=300)
+    assert both.value.code is ErrorCode.INVALID_MESSAGE
+    assert store.show(first).expires_at == soon
+    left = store.show(second).expires_at
+    assert left is not None
+    assert abs(left - soon) < timedelta(minutes=1)
 
 
 def test_a_review_is_stored_or_refused_with_a_code(settings: Settings, store: Store) -> None:

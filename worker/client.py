@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import functools
 import os
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
 
@@ -48,11 +49,16 @@ class Client:
         policy: str | None = None,
         attributes: dict[str, Any] | None = None,
         endpoint: str | None = None,
+        expires_at: datetime | None = None,
+        expires_in: float | None = None,
     ) -> Receipt:
         """Submit one image. Once this returns, the check is in Postgres and cannot be lost; Redis may be unavailable.
 
         With an `external_id` (the platform's id of the upload) the call is safe to repeat: the same
         `(source, external_id)` is accepted once, and `created` is False for a repeat.
+
+        With a deadline, the check ends as `expired`, unexamined, if no worker has begun it by then: `expires_at` is a
+        time with its time zone, `expires_in` seconds from now by this machine's clock. Give one of them.
 
         Raises `PermanentError` (`invalid_message` for an invalid argument, `conflict` when the `external_id` was used
         for another image, `unknown_endpoint`) and `TransientError` (`database_unavailable`, within 10 s).
@@ -66,10 +72,11 @@ class Client:
                 policy=policy,
                 attributes=attributes or {},
                 endpoint=endpoint,
+                expires_at=_deadline(expires_at, expires_in),
             )
         except ValidationError as error:
             raise PermanentError(ErrorCode.INVALID_MESSAGE, describe_invalid(error)) from error
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise PermanentError(ErrorCode.INVALID_MESSAGE, str(error)) from error
         return submit_check(submission, self._store, self._publisher)
 
@@ -95,6 +102,14 @@ class Client:
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
+
+
+def _deadline(expires_at: datetime | None, expires_in: float | None) -> datetime | None:
+    if expires_in is None:
+        return expires_at
+    if expires_at is not None:
+        raise ValueError("expires_at and expires_in are both given; give one of them")
+    return datetime.now(UTC) + timedelta(seconds=expires_in)
 
 
 def submit(**submission: Any) -> Receipt:

@@ -99,7 +99,7 @@ def test_the_examples_of_operations_run(
         "SUSY_IMAGE_ROOTS": str(images),
     }
     examples = [line for line in lines(DOCS / "operations.md") if "susy backlog" in line and "--watch" not in line]
-    assert len(examples) == 12
+    assert len(examples) == 13
     for line in examples:
         feed, _, called = line.rpartition("| ")
         stdin = gzip.decompress((folder / feed.split()[1]).read_bytes()) if feed else b""

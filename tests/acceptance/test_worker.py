@@ -92,6 +92,7 @@ MALFORMED: list[dict[str, object]] = [
     {"version": 2, "source": "chat", "uri": "/a.png"},
     {"version": 1, "uri": "/a.png"},
     {"version": 1, "source": "chat", "uri": "/a.png", "lane": "express"},
+    {"version": 1, "source": "chat", "uri": "/a.png", "expires_at": 1790000000},
     {"version": 1, "source": "chat", "uri": "/a\x00.png"},
     {"version": 1, "source": "chat", "uri": "/a.png", "external_id": "cut emoji \ud83d"},
     {"version": 1, "source": "\udc00", "uri": "/a.png"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 
 import pytest
@@ -65,6 +66,7 @@ def test_an_empty_ledger_has_no_age_and_no_end(susy: Susy) -> None:
             for lane in ("live", "backfill")
         ],
         "quarantined": {},
+        "expired": 0,
         "rejected_messages": 0,
     }
 
@@ -109,10 +111,14 @@ def test_a_lane_that_nobody_has_analyzed_is_at_least_as_long_as_was_counted(stor
 
 def test_people_get_a_table(store: Store, susy: Susy) -> None:
     submit_all(store, (backfill() for _ in range(1234)))
+    submit_all(store, (submission(expires_at="2020-01-01T00:00:00Z") for _ in range(17)))
+    store.expire(limit=100)
     store.fail(claimed(store), code=ErrorCode.CORRUPT, message="why", retry_in=None)
     shown = susy("status").stdout
     assert "1,234" in shown
     assert "quarantined: corrupt" in shown
+    assert re.search(r"expired +17\n", shown)
+    assert susy("status", "--json").document["expired"] == 17
     assert "drained in" in shown
 
 

@@ -114,6 +114,18 @@ def test_what_was_cancelled_by_mistake_can_be_put_back(store: Store, susy: Susy)
     assert states(store, check_id, kept) == [CheckState.QUEUED, CheckState.QUARANTINED]
 
 
+def test_what_expired_can_be_put_back_without_its_deadline(store: Store, susy: Susy) -> None:
+    kept, check_id = quarantined(store), store.submit(submission(expires_at="2020-01-01T00:00:00Z")).check_id
+    assert store.expire(limit=10) == 1
+    assert susy("retry", "--all", "--yes", "--dry-run", "--json").document["matched"] == 1, "retry means quarantined"
+    assert susy("retry", "--expired", "--source", "avatars", "--yes", "--json").document["changed"] == 1
+    assert states(store, check_id, kept) == [CheckState.QUEUED, CheckState.QUARANTINED]
+    assert store.claim(check_id, worker="worker-1", lease=60, max_attempts=5) is not None
+    refused = susy("retry", "--expired", "--cancelled", "--all", "--yes")
+    assert refused.code == 2
+    assert "one state" in refused.stderr
+
+
 @pytest.mark.parametrize("command", ["retry", "cancel"])
 def test_without_any_choice_nothing_is_done(store: Store, susy: Susy, command: str) -> None:
     ids = quarantined(store), store.submit(submission()).check_id

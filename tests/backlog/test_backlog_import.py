@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,19 @@ def test_json_lines_are_submissions(susy: Susy, run: Sql, roots: Path) -> None:
         ("import", b, b, "live", None, {}),
         ("chat", "1", a, "live", None, {"tags": [1, None]}),
     ]
+
+
+def test_lines_may_have_a_deadline(susy: Susy, run: Sql, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(
+        "uri,expires_at\n/a.jpg,2031-01-31T09:00:00+01:00\n/b.jpg,\n/c.jpg,2031-01-31 09:00\n/d.jpg,1790000000\n"
+    )
+    result = susy("import", "m.csv", "--no-check-files", "--json")
+    assert (result.code, result.document["accepted"], result.document["rejected"]) == (1, 2, 2)
+    assert run("SELECT uri, expires_at, attributes FROM susy.checks ORDER BY uri") == [
+        ("/a.jpg", datetime(2031, 1, 31, 8, tzinfo=UTC), {}),
+        ("/b.jpg", None, {}),
+    ]
+    assert all("time zone" in told["reason"] for told in rejected(tmp_path / "m.csv.rejects.jsonl"))
 
 
 @pytest.mark.parametrize("options", [(), ("--format", "csv")])

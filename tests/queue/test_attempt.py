@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -51,6 +52,25 @@ def test_a_second_message_for_a_done_check_changes_nothing(runtime: Runtime, ima
 
 def test_a_message_for_an_unknown_check_changes_nothing(runtime: Runtime) -> None:
     attempt(uuid4(), runtime)
+
+
+def test_a_check_past_its_deadline_ends_without_reading_or_scoring_its_image(
+    runtime: Runtime, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt_module, "read", lambda *_: pytest.fail("its image was read"))
+    monkeypatch.setattr(runtime.detector, "score", lambda *_: pytest.fail("its image was scored"))
+    late = submitted(runtime, images / "a.png", expires_at="2020-01-01T00:00:00Z")
+    attempt(late, runtime)
+    view = runtime.store.show(late)
+    assert (view.state, view.attempts, view.verdict, view.error) == (CheckState.EXPIRED, 0, None, None)
+    attempt(late, runtime)
+    assert runtime.store.show(late).finished_at == view.finished_at
+
+
+def test_a_check_within_its_deadline_is_examined(runtime: Runtime, images: Path) -> None:
+    check_id = submitted(runtime, images / "a.png", expires_at=datetime.now(UTC) + timedelta(minutes=5))
+    attempt(check_id, runtime)
+    assert runtime.store.show(check_id).state is CheckState.DONE
 
 
 def test_an_image_smaller_than_a_tile_is_inconclusive(runtime: Runtime, images: Path) -> None:

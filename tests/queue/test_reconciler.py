@@ -12,7 +12,7 @@ from schema.messages import Submission
 from schema.states import CheckState, Lane
 from tests.support.ledger import submit_all
 from tests.support.waiting import eventually
-from worker.queue.dispatcher import MIN_DEPTH, LaneDispatcher
+from worker.queue.dispatcher import BATCH, MIN_DEPTH, LaneDispatcher
 from worker.queue.publisher import Publisher
 from worker.queue.reconciler import reconcile, reconcile_forever
 from worker.settings import Settings
@@ -73,6 +73,17 @@ def test_a_dead_workers_check_is_freed_and_published_and_the_exhausted_quarantin
         last = number == settings.max_attempts
         assert store.show(first).state is (CheckState.QUARANTINED if last else CheckState.QUEUED)
     assert publisher.depth(Lane.LIVE) == settings.max_attempts - 1
+
+
+def test_what_is_too_late_is_ended_in_batches_and_never_published(
+    store: Store, publisher: Publisher, settings: Settings
+) -> None:
+    late = [Submission(source="t", uri="/a.jpg", expires_at="2020-01-01T00:00:00Z") for _ in range(BATCH + 3)]
+    ids = [receipt.check_id for receipt in submit_all(store, [*late, Submission(source="t", uri="/b.jpg")])]
+    reconcile(store, publisher, settings)
+    assert {store.show(check_id).state for check_id in (ids[0], ids[BATCH + 2])} == {CheckState.EXPIRED}
+    assert store.status().expired == BATCH + 3
+    assert publisher.depth(Lane.LIVE) == 1
 
 
 def test_a_lane_is_fed_as_it_drains_and_not_only_once_a_round(

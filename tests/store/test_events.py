@@ -75,6 +75,12 @@ def cancel_one(store: Store, run: Sql) -> UUID:
     return check_id
 
 
+def expire(store: Store, run: Sql) -> UUID:
+    check_id = store.submit(submission(expires_at="2020-01-01T00:00:00Z")).check_id
+    assert store.expire(limit=10) == 1
+    return check_id
+
+
 def end_by_hand(store: Store, run: Sql) -> UUID:
     check_id = store.submit(submission()).check_id
     run("UPDATE susy.checks SET state = 'cancelled', finished_at = now()")
@@ -97,6 +103,7 @@ PATHS: list[tuple[Callable[[Store, Sql], UUID], EventType, CheckState]] = [
     (lose_the_last_lease, EventType.CHECK_QUARANTINED, CheckState.QUARANTINED),
     (exhaust_while_queued, EventType.CHECK_QUARANTINED, CheckState.QUARANTINED),
     (cancel_one, EventType.CHECK_CANCELLED, CheckState.CANCELLED),
+    (expire, EventType.CHECK_EXPIRED, CheckState.EXPIRED),
     (end_by_hand, EventType.CHECK_CANCELLED, CheckState.CANCELLED),
     (review, EventType.REVIEW_CREATED, CheckState.DONE),
 ]

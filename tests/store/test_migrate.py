@@ -15,8 +15,9 @@ from alembic.runtime.migration import MigrationContext
 
 import schema
 from schema.scan import Precision
+from schema.states import EventType
 from schema.tables import SCHEMA, metadata
-from tests.support.ledger import VERDICT, claimed, done, examination
+from tests.support.ledger import VERDICT, claimed, done, examination, submission
 from worker.errors import ErrorCode, SetupError, SusyError
 from worker.store import Store
 from worker.store.migrate import current, downgrade, head, is_current, require_current, upgrade
@@ -161,6 +162,20 @@ def test_going_back_before_precisions_is_refused_while_a_content_has_two(databas
         with pytest.raises(SusyError, match="uq_scans_content_sha256_weights_sha256_tiling"):
             downgrade(database_url, "0006")
         assert is_current(database_url)
+
+
+def test_going_back_before_deadlines_makes_expired_checks_cancelled_ones_without_an_event(database_url: str) -> None:
+    before = described(database_url)
+    with Store(database_url, pool_size=1) as store:
+        check_id = store.submit(submission(expires_at="2020-01-01T00:00:00Z")).check_id
+        assert store.expire(limit=1) == 1
+        downgrade(database_url, "0008")
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT id, state FROM dashboard.checks").fetchall() == [(check_id, "cancelled")]
+        events = connection.execute("SELECT type FROM susy.events").fetchall()
+        assert events == [(str(EventType.CHECK_EXPIRED),)]
+    upgrade(database_url)
+    assert described(database_url) == before
 
 
 def test_upgrading_twice_changes_nothing(database_url: str) -> None:

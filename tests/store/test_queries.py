@@ -106,6 +106,7 @@ def test_every_check_of_a_state_is_counted_once(store: Store, run: Sql, state: C
         CheckState.DONE: "state = 'done', finished_at = now(), content_sha256 = repeat('a', 64)",
         CheckState.QUARANTINED: "state = 'quarantined', finished_at = now(), error_code = 'corrupt'",
         CheckState.CANCELLED: "state = 'cancelled', finished_at = now()",
+        CheckState.EXPIRED: "state = 'expired', finished_at = now(), expires_at = now()",
     }
     run(f"UPDATE susy.checks SET {changes[state]}")
     assert store.count(state, CheckFilter()) == 6

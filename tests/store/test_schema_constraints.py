@@ -24,6 +24,8 @@ REFUSED = [
     ("ck_checks_finished_has_time", "UPDATE susy.checks SET state = 'cancelled'"),
     ("ck_checks_finished_has_time", "UPDATE susy.checks SET finished_at = now()"),
     ("ck_checks_quarantined_has_code", "UPDATE susy.checks SET state = 'quarantined', finished_at = now()"),
+    ("ck_checks_expired_has_deadline", "UPDATE susy.checks SET state = 'expired', finished_at = now()"),
+    ("ck_checks_finished_has_time", "UPDATE susy.checks SET state = 'expired', expires_at = now()"),
     ("ck_checks_done_has_content", "UPDATE susy.checks SET state = 'done', finished_at = now()"),
     ("ck_checks_message_has_code", "UPDATE susy.checks SET error_message = 'it broke'"),
     ("ck_checks_content_sha256", "UPDATE susy.checks SET content_sha256 = 'ABC'"),

@@ -11,7 +11,6 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from schema.states import CheckState
 from tests.support.commands import Processes
 from tests.support.forks import ForkServer
 from tests.support.released import random_susy
@@ -80,11 +79,10 @@ def processes(settings: Settings, tmp_path: Path, forks: ForkServer) -> Iterator
 
 @pytest.fixture
 def ended(store: Store, processes: Processes) -> Callable[[UUID], CheckDetails]:
-    """Waits until a check is done or quarantined, and returns it."""
+    """Waits until a check has ended, and returns it."""
 
     def wait(check_id: UUID) -> CheckDetails:
-        over = (CheckState.DONE, CheckState.QUARANTINED)
-        processes.eventually(lambda: store.show(check_id).state in over)
+        processes.eventually(lambda: store.show(check_id).state.is_final)
         return store.show(check_id)
 
     return wait

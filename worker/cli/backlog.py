@@ -1,4 +1,4 @@
-"""`susy backlog`: what waits, how fast it drains, and what was quarantined or rejected."""
+"""`susy backlog`: what waits, how fast it drains, and what was quarantined, expired or rejected."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def status(
     exact: Annotated[bool, typer.Option("--exact", help="Count long lanes too, instead of estimating them.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object; with --watch, one per line.")] = False,
 ) -> None:
-    """Print what waits in each lane, the rate of finished checks, and what was quarantined, by code."""
+    """Print what waits in each lane, the rate of finished checks, and what was quarantined, by code, or expired."""
     if watch:
         # Waited for rather than raised: an exception could be raised where it is caught and ignored.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -99,6 +99,7 @@ def status_document(status: BacklogStatus) -> dict[str, Any]:
             for lane in status.lanes
         ],
         "quarantined": {count.code: count.checks for count in status.quarantined},
+        "expired": status.expired,
         "rejected_messages": status.rejected_messages,
     }
 
@@ -120,6 +121,8 @@ def _rendered(status: BacklogStatus) -> Group:
     aside.add_column("checks", justify="right")
     for count in status.quarantined:
         aside.add_row(f"quarantined: {count.code}", f"{count.checks:,}")
+    if status.expired:
+        aside.add_row("expired", f"{status.expired:,}")
     if status.rejected_messages:
         aside.add_row("rejected messages", f"{status.rejected_messages:,}")
     return Group(lanes, "", aside) if aside.row_count else Group(lanes)

@@ -44,13 +44,21 @@ def retry(
     cancelled: Annotated[
         bool, typer.Option("--cancelled", help="Cancelled checks instead of quarantined ones.")
     ] = False,
+    expired: Annotated[
+        bool, typer.Option("--expired", help="Expired checks instead; they have no deadline any more.")
+    ] = False,
     everything: All = False,
     dry_run: DryRun = False,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Queue quarantined checks again, with all their attempts. Times are those of quarantine."""
-    state = CheckState.CANCELLED if cancelled else CheckState.QUARANTINED
+    """Queue quarantined checks again, with all their attempts. Times are those of quarantine.
+
+    A deadline that has passed is removed.
+    """
+    if cancelled and expired:
+        raise typer.BadParameter("name one state: --cancelled or --expired")
+    state = CheckState.CANCELLED if cancelled else CheckState.EXPIRED if expired else CheckState.QUARANTINED
     with Store(load_settings().require_database_url(), pool_size=1) as store:
         now = store.now()
         where = CheckFilter(_ids(check_ids), code, source, lane, _moment(since, now), _moment(until, now))

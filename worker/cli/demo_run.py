@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from schema.scan import TILE
-from schema.states import CheckState
 from worker.cli.demo_report import write_report
 from worker.cli.demo_samples import Sample, SampleResult, load_samples
 from worker.cli.output import coloured, notes, out, progress_bar, shown_score, table
@@ -79,7 +78,7 @@ def _finished(waiting: set[UUID], store: Store, stack: Stack) -> Iterator[CheckD
         over = time.monotonic() > until
         for check_id in sorted(waiting):
             view = store.show(check_id)
-            if over or view.state in (CheckState.DONE, CheckState.QUARANTINED):
+            if over or view.state.is_final:
                 waiting.remove(check_id)
                 yield view
         time.sleep(_POLL)

@@ -47,6 +47,7 @@ def check_document(view: CheckDetails) -> dict[str, Any]:
         "source": view.source,
         "external_id": view.external_id,
         "uri": view.uri,
+        "expires_at": view.expires_at.isoformat() if view.expires_at else None,
     }
     if view.scan is not None and view.verdict is not None:
         document |= verdict_document(view.scan, view.verdict)

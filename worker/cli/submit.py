@@ -11,6 +11,7 @@ from schema.states import Lane
 from worker.cli.output import error_document, notes, out, print_json
 from worker.errors import SusyError, printable
 from worker.settings import load_settings
+from worker.units import parse_duration
 
 
 def submit(
@@ -23,6 +24,10 @@ def submit(
         str | None, typer.Option(help="Your id of the upload; the same one is accepted once. For one image only.")
     ] = None,
     policy: Annotated[str | None, typer.Option(help="Name of the policy to decide by.")] = None,
+    expires_in: Annotated[
+        str | None,
+        typer.Option(help="End as expired, unexamined, what no worker has begun after this time: 90s, 5m, 2h."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Accept images for checking, and print their check ids."""
@@ -31,6 +36,10 @@ def submit(
 
     if external_id is not None and len(images) > 1:
         raise typer.BadParameter("names one upload; submit one image with it", param_hint="--external-id")
+    try:
+        lasts = None if expires_in is None else parse_duration(expires_in)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--expires-in") from None
     settings = load_settings()
     failed = False
     with Client(settings) as client:
@@ -40,7 +49,12 @@ def submit(
                 # Refused here rather than in quarantine: whoever typed the path is still looking.
                 located = locate(image if "://" in image else str(Path(image).absolute()), settings.image_roots)
                 receipt = client.submit(
-                    source=source, uri=uri_of(located), external_id=external_id, lane=lane, policy=policy
+                    source=source,
+                    uri=uri_of(located),
+                    external_id=external_id,
+                    lane=lane,
+                    policy=policy,
+                    expires_in=lasts,
                 )
                 document |= {"check_id": str(receipt.check_id), "created": receipt.created}
             except SusyError as error:

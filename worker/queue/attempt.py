@@ -26,15 +26,17 @@ FIRST_RETRY_IN, LONGEST_RETRY_IN = 2.0, 600.0
 def attempt(check_id: UUID, runtime: Runtime) -> None:
     """Bring the check to its verdict, its quarantine or its next attempt. No error of the image is raised.
 
-    A message whose check is done, held by another worker or not due is a duplicate: nothing happens. A check whose last
-    attempt may have ended its process is attempted with no other in flight, so that it cannot end theirs
-    (`docs/decisions/0008-poison.md`).
+    A message whose check is done, held by another worker or not due is a duplicate: nothing happens. A check whose
+    deadline has passed ends as expired, unexamined. A check whose last attempt may have ended its process is attempted
+    with no other in flight, so that it cannot end theirs (`docs/decisions/0008-poison.md`).
     """
     with bound_contextvars(check_id=str(check_id)):
         with runtime.isolation.read_lock():
             if _attempt(check_id, runtime, suspects=False):
                 return
-        if runtime.retrying_store.is_suspect(check_id):
+        if runtime.retrying_store.expire(check_id):
+            log.info("check_expired")
+        elif runtime.retrying_store.is_suspect(check_id):
             with runtime.isolation.write_lock():
                 _attempt(check_id, runtime, suspects=True)
 

@@ -1,4 +1,4 @@
-"""The reconciler: publishes what is due, and reclaims what a lost worker, message or Redis left behind.
+"""The reconciler: publishes what is due, ends what is too late, and reclaims what a lost worker, message or Redis left.
 
 Any number may run; the one that holds an advisory lock of Postgres leads. Each step is bounded, so that a backlog of a
 million refills Redis little by little.
@@ -23,6 +23,10 @@ log = get_logger(__name__)
 
 DISPATCH_EVERY = 0.5
 """Seconds between two refills of the lanes' queues: a fast worker must not run out of messages between them."""
+
+
+EXPIRE_BATCHES = 20
+"""Batches of checks past their deadline that one round ends, at most, so that what is due is published meanwhile."""
 
 
 def reconcile_forever(store: Store, publisher: Publisher, settings: Settings, stopped: threading.Event) -> None:
@@ -50,12 +54,26 @@ def reconcile_forever(store: Store, publisher: Publisher, settings: Settings, st
 def reconcile(
     store: Store, publisher: Publisher, settings: Settings, dispatchers: Sequence[LaneDispatcher] | None = None
 ) -> None:
-    """One round: reclaim the checks of lost workers, then publish what is due and not on its way."""
+    """One round: reclaim the checks of lost workers, end those past their deadline, publish what is due."""
     reclaimed = store.reclaim_expired(max_attempts=settings.max_attempts, limit=BATCH)
     if reclaimed.requeued or reclaimed.quarantined:
         log.warning("leases_expired", requeued=reclaimed.requeued, quarantined=reclaimed.quarantined)
+    expired = _expire(store)
+    if expired:
+        log.info("checks_expired", count=expired)
     for dispatcher in dispatchers or [LaneDispatcher(lane) for lane in Lane]:
         dispatcher.refill(store, publisher)
+
+
+def _expire(store: Store) -> int:
+    """End checks whose deadline has passed, a batch per transaction; how many."""
+    total = 0
+    for _ in range(EXPIRE_BATCHES):
+        expired = store.expire(limit=BATCH)
+        total += expired
+        if expired < BATCH:
+            break
+    return total
 
 
 def _dispatch(

@@ -133,6 +133,10 @@ class RetryingStore:
         """See `Store.is_suspect`."""
         return retry_while_unusable(self._store.is_suspect, check_id)
 
+    def expire(self, check_id: UUID) -> bool:
+        """See `Store.expire`."""
+        return retry_while_unusable(self._store.expire, check_id) > 0
+
     def find_scan(self, claim: Claim, content_sha256: str, model: ModelIdentity, tiling: Tiling) -> StoredScan | None:
         """See `Store.find_scan`."""
         with self._pause(claim):

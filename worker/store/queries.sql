@@ -54,12 +54,12 @@ SELECT pg_advisory_unlock(%(space)s::int, %(key)s::int);
 
 -- SUBMIT: insert the checks whose (source, external_id) is new, and whose endpoint, if they name one, takes callbacks of
 -- their source.
-INSERT INTO susy.checks (id, source, external_id, uri, lane, policy, attributes, endpoint)
-SELECT id, source, external_id, uri, lane, policy, attributes::jsonb, endpoint
+INSERT INTO susy.checks (id, source, external_id, uri, lane, policy, attributes, endpoint, expires_at)
+SELECT id, source, external_id, uri, lane, policy, attributes::jsonb, endpoint, expires_at
 FROM unnest(
     %(ids)s::uuid[], %(sources)s::text[], %(external_ids)s::text[], %(uris)s::text[], %(lanes)s::text[],
-    %(policies)s::text[], %(attributes)s::text[], %(endpoints)s::text[]
-) AS submitted (id, source, external_id, uri, lane, policy, attributes, endpoint)
+    %(policies)s::text[], %(attributes)s::text[], %(endpoints)s::text[], %(expire_at)s::timestamptz[]
+) AS submitted (id, source, external_id, uri, lane, policy, attributes, endpoint, expires_at)
 WHERE endpoint IS NULL OR EXISTS (
     SELECT FROM susy.endpoints AS e
     WHERE e.name = submitted.endpoint AND (e.sources = '{}' OR submitted.source = ANY (e.sources))
@@ -139,7 +139,8 @@ UPDATE susy.checks SET dispatched_at = NULL WHERE id = ANY (ARRAY(
 -- name the token and not the state: with the state, the planner would prefer the index of running checks to the primary
 -- key, and that index is full of dead entries when a long transaction keeps vacuum from removing them.
 
--- CLAIM: begin an attempt, unless the check's lane is paused. A session that waited for another one's row lock sees that one's lease and matches nothing.
+-- CLAIM: begin an attempt, unless the check's lane is paused or its deadline has passed. A session that waited for
+-- another one's row lock sees that one's lease and matches nothing.
 UPDATE susy.checks SET
     state = 'running',
     attempts = attempts + 1,
@@ -150,6 +151,7 @@ UPDATE susy.checks SET
 WHERE id = %(check_id)s
     AND attempts < %(max_attempts)s
     AND lane NOT IN (SELECT lane FROM susy.paused_lanes)
+    AND (expires_at IS NULL OR expires_at > clock_timestamp())
     AND (
         (
             state = 'queued' AND next_attempt_at <= clock_timestamp()
@@ -164,11 +166,20 @@ SELECT EXISTS (
     SELECT FROM susy.checks
     WHERE id = %(check_id)s
         AND lane NOT IN (SELECT lane FROM susy.paused_lanes)
+        AND (expires_at IS NULL OR expires_at > clock_timestamp())
         AND (
             (state = 'queued' AND next_attempt_at <= clock_timestamp() AND error_code = ANY(%(deadly)s))
             OR (state = 'running' AND lease_until < clock_timestamp())
         )
 );
+
+-- EXPIRE: end up to `limit` waiting checks whose deadline has passed, the earliest first, or the one of `check_id`. Rows
+-- that others have locked are skipped. A running check is left to its worker, and to RECLAIM_EXPIRED if that one is lost.
+UPDATE susy.checks SET state = 'expired', finished_at = clock_timestamp() WHERE id = ANY (ARRAY(
+    SELECT id FROM susy.checks
+    WHERE state = 'queued' AND expires_at <= now() AND (%(check_id)s::uuid IS NULL OR id = %(check_id)s)
+    ORDER BY expires_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+));
 
 -- RENEW: extend the leases that are still held. Rows are locked in the order of their ids, to avoid deadlocks.
 UPDATE susy.checks AS c SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
@@ -313,7 +324,7 @@ SELECT %(id)s, id, %(reviewer)s, %(decision)s, %(note)s FROM susy.checks WHERE i
 -- SHOW_CHECK: a check's columns.
 SELECT
     id AS check_id, source, external_id, uri, lane, policy, attributes, state, attempts, created_at, next_attempt_at,
-    dispatched_at, started_at, finished_at, worker, error_code, error_message
+    dispatched_at, started_at, finished_at, expires_at, worker, error_code, error_message
 FROM susy.checks WHERE id = %(check_id)s;
 
 -- SHOW_VERDICT: its live verdict.
@@ -387,6 +398,9 @@ SELECT
 SELECT error_code AS code, count(*) AS checks FROM susy.checks
 WHERE state = 'quarantined' GROUP BY error_code ORDER BY count(*) DESC, error_code;
 
+-- EXPIRED: how many checks have expired.
+SELECT count(*) FROM susy.checks WHERE state = 'expired';
+
 -- REJECTED_MESSAGES: how many messages were rejected.
 SELECT count(*) FROM susy.rejected_messages;
 
@@ -404,9 +418,11 @@ WHERE state = %(state)s
     AND (%(until)s::timestamptz IS NULL
         OR CASE WHEN %(state)s = 'queued' THEN created_at ELSE finished_at END <= %(until)s);
 
--- REQUEUE: queue up to `limit` of them again, with all their attempts. Rows that others have locked are skipped.
+-- REQUEUE: queue up to `limit` of them again, with all their attempts. A deadline that has passed is removed: whoever
+-- requeues a check wants its verdict. Rows that others have locked are skipped.
 UPDATE susy.checks SET
-    state = 'queued', attempts = 0, next_attempt_at = clock_timestamp(), dispatched_at = NULL, finished_at = NULL
+    state = 'queued', attempts = 0, next_attempt_at = clock_timestamp(), dispatched_at = NULL, finished_at = NULL,
+    expires_at = CASE WHEN expires_at > clock_timestamp() THEN expires_at END
 WHERE id = ANY (ARRAY(
     SELECT id FROM susy.checks
     WHERE state = %(state)s

@@ -122,6 +122,7 @@ class Store:
             "policies": [submission.policy for _, submission in by_key],
             "attributes": [json.dumps(submission.attributes) for _, submission in by_key],
             "endpoints": [submission.endpoint for _, submission in by_key],
+            "expire_at": [submission.expires_at for _, submission in by_key],
         }
         with self._database.connection() as connection:
             created = set(scalars(connection, queries.SUBMIT, values))
@@ -181,6 +182,7 @@ class Store:
     ) -> Claim | None:
         """Begin an attempt if the check is due, or its lease has expired, attempts are left, and its lane is served.
 
+        Not when its deadline has passed: `expire` ends such a check.
         Without `suspects`, not a check whose latest attempt may have ended its process (`is_suspect`).
         """
         values = {
@@ -196,6 +198,13 @@ class Store:
     def is_suspect(self, check_id: UUID) -> bool:
         """Whether the check is due and its latest attempt may have ended the process it ran in."""
         return bool(self._database.scalars(queries.IS_SUSPECT, {"check_id": check_id, "deadly": DEADLY})[0])
+
+    def expire(self, check_id: UUID | None = None, *, limit: int = 1) -> int:
+        """End up to `limit` waiting checks whose deadline has passed, or this one if it has; how many.
+
+        The earliest deadline first. A check that is running is not ended.
+        """
+        return self._database.execute(queries.EXPIRE, {"check_id": check_id, "limit": limit}, PATIENT)
 
     def renew(self, claims: Sequence[Claim], lease: float) -> frozenset[UUID]:
         """Extend the leases to `lease` seconds from now; the tokens of those that are still held."""
@@ -300,6 +309,7 @@ class Store:
                     for lane in Lane
                 ),
                 quarantined=tuple(rows(connection, queries.QUARANTINED, {}, QuarantineCount)),
+                expired=scalars(connection, queries.EXPIRED, {})[0],
                 rejected_messages=scalars(connection, queries.REJECTED_MESSAGES, {})[0],
             )
 

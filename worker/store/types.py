@@ -82,6 +82,8 @@ class CheckDetails:
     dispatched_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    expires_at: datetime | None
+    """When it expires unless a worker has begun it; None without a deadline."""
     worker: str | None
     """The worker that holds it, or held it last."""
     error: Failure | None
@@ -149,10 +151,11 @@ class WorkerActivity:
 
 @dataclass(frozen=True)
 class BacklogStatus:
-    """What waits, and what was quarantined or rejected."""
+    """What waits, and what was quarantined, expired or rejected."""
 
     lanes: tuple[LaneStatus, ...]
     """`live` first."""
     quarantined: tuple[QuarantineCount, ...]
     """By code, the most frequent first."""
+    expired: int
     rejected_messages: int
