@@ -36,6 +36,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from schema.access import Scope
 from schema.scan import Precision
 from schema.states import CheckState, Decision, DeliveryState, KeyKind, Lane, VerdictMode
 
@@ -420,6 +421,34 @@ Index(None, deliveries.c.check_id, deliveries.c.endpoint_id, deliveries.c.event_
 Index(None, deliveries.c.event_id)
 Index("ix_deliveries_finished", deliveries.c.finished_at, postgresql_where=text("state <> 'pending'"))
 Index("ix_deliveries_failed", deliveries.c.endpoint_id, postgresql_where=text("state = 'failed'"))
+
+_SCOPES = ", ".join(f"'{scope}'::text" for scope in Scope)
+
+# The keys of the HTTP service. A key is 32 random bytes, so that its plain SHA-256 is enough: unlike a password it
+# cannot be guessed, however fast guesses are.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    # Null: all sources.
+    Column("sources", ARRAY(Text)),
+    _since_now("created_at"),
+    _moment("expires_at"),
+    _moment("revoked_at"),
+    # Kept to about a minute, so that operators find keys that nobody uses any more.
+    _moment("last_used_at"),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("digest"),
+    CheckConstraint("name <> ''", name="named"),
+    CheckConstraint("octet_length(digest) = 32", name="digest"),
+    CheckConstraint(f"cardinality(scopes) > 0 AND scopes <@ ARRAY[{_SCOPES}]", name="scopes"),
+    CheckConstraint("cardinality(sources) > 0", name="sources"),
+)
+
+Index("uq_api_keys_name", api_keys.c.name, unique=True, postgresql_where=text("revoked_at IS NULL"))
 
 _STORAGE = (
     # A check is updated about five times. Free space on its page keeps these updates heap-only. Vacuum runs after 2 %

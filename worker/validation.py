@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,13 @@ def describe_invalid(error: ValidationError, *, whole: str = "", name: Callable[
     `whole` stands for the document where no single key is wrong; `name` turns a key into what its author calls it.
     """
     problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return describe_problems(problems, whole=whole, name=name)
+
+
+def describe_problems(
+    problems: Sequence[Mapping[str, Any]], *, whole: str = "", name: Callable[[str], str] = str
+) -> str:
+    """The same of pydantic's problems (`loc` and `msg`) as another library passes them on."""
     lines = []
     for problem in problems[:MOST_PROBLEMS]:
         key = ".".join(_printable(str(part)) for part in problem["loc"])

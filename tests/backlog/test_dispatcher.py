@@ -147,7 +147,7 @@ def test_a_lane_that_is_short_leaves_room_for_direct_publishing(store: Store, pu
     submit_all(store, (backfill() for _ in range(3)))
     fed = LaneDispatcher(Lane.BACKFILL)
     fed.refill(store, publisher)
-    assert publisher.has_room(Lane.BACKFILL)
+    assert publisher.room(Lane.BACKFILL)
 
 
 @pytest.mark.usefixtures("take")

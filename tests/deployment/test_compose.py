@@ -121,7 +121,7 @@ def test_every_service_is_shut_in(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert "privileged" not in service
-    assert "ports" not in service
+    assert name == "serve" or "ports" not in service
     assert name in OWN or service["user"] not in ("root", "0")
     assert service["logging"]["options"].keys() == {"max-size", "max-file"}
 
@@ -129,7 +129,13 @@ def test_every_service_is_shut_in(name: str) -> None:
 def test_services_talk_on_a_network_without_a_way_out() -> None:
     assert COMPOSE["networks"]["backend"]["internal"] is True
     for name, service in SERVICES.items():
-        assert service["networks"] == (["outside"] if name == "weights" else ["backend"]), name
+        others = {"weights": ["outside"], "serve": ["backend", "http"]}
+        assert service["networks"] == others.get(name, ["backend"]), name
+
+
+def test_only_http_is_published_and_by_default_to_this_host_alone() -> None:
+    (port,) = SERVICES["serve"]["ports"]
+    assert port.startswith("${SERVE_ADDRESS:-127.0.0.1:")
 
 
 @pytest.mark.parametrize("name", ["worker", "worker-gpu", "reconciler"])

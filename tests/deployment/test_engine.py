@@ -33,7 +33,7 @@ _PS, READY, ALIVE, RECONCILER_READY = documented("Health")
 (DOWN,) = documented("Stopping")
 (IMPORT_WEIGHTS,) = documented("Weights from a file")
 
-RUNNING = {"postgres", "redis", "worker", "reconciler"}
+RUNNING = {"postgres", "redis", "worker", "reconciler", "serve"}
 SETTINGS = {
     "SUSY_WEIGHTS": "demo",
     "SUSY_POLICY_FILE": "/policies/thorough.toml",
@@ -154,7 +154,8 @@ def test_a_container_is_confined_and_limited(project: Project, service: str) -> 
     assert "0" not in found[found.index("Uid:") + 1 : found.index("Uid:") + 5]
     assert "write" not in found
     (container,) = project.containers()[service]
-    assert not any(port["PublishedPort"] for port in container["Publishers"] or ())
+    published = {port["URL"] for port in container["Publishers"] or () if port["PublishedPort"]}
+    assert published == ({"127.0.0.1"} if service == "serve" else set())
     facts = project.inspect(container["ID"])["HostConfig"]
     assert facts["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "5", "max-size": "10m"}}
     assert facts["RestartPolicy"]["Name"] == "unless-stopped"

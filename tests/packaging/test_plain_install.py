@@ -52,6 +52,7 @@ for line in sys.stdin:
 EXAMINING: dict[tuple[str, ...], str] = {
     ("check", "a.png"): "worker",
     ("worker",): "worker",
+    ("serve",): "serve",
     ("up",): "worker,embedded",
     ("demo",): "worker,embedded",
     ("train", "recipe.toml"): "worker",
@@ -67,7 +68,7 @@ EXAMINING: dict[tuple[str, ...], str] = {
 PLAIN = {
     ("submit",), ("show",), ("doctor",), ("health",), ("reconciler",), ("db", "upgrade"), ("policy", "show"),
     ("policy", "check"), ("backlog", "status"), ("backlog", "retry"), ("backlog", "cancel"), ("backlog", "import"),
-    ("backlog", "pause"), ("backlog", "resume"),
+    ("backlog", "pause"), ("backlog", "resume"), ("key", "create"), ("key", "list"), ("key", "revoke"),
 }  # fmt: skip
 """The others."""
 

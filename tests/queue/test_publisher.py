@@ -36,7 +36,7 @@ def test_with_redis_away_it_fails_fast_and_names_no_password(settings: Settings)
     away = settings.model_copy(update={"redis_url": "redis://:hunter2@127.0.0.1:1/0"})
     started = time.monotonic()
     with Publisher(away) as publisher:
-        for call in (publisher.depth, publisher.has_room, lambda lane: publisher.publish([uuid4()], lane)):
+        for call in (publisher.depth, publisher.room, lambda lane: publisher.publish([uuid4()], lane)):
             with pytest.raises(TransientError) as caught:
                 call(Lane.LIVE)
             assert caught.value.code is ErrorCode.QUEUE_UNAVAILABLE

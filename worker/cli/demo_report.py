@@ -10,12 +10,12 @@ from string import Template
 import PIL.Image
 
 from worker.cli.demo_samples import SampleResult
-from worker.cli.show import check_document
 from worker.errors import SusyError
 from worker.intake.decode import decode
 from worker.intake.sources import read
 from worker.localization import OVERLAY_LONGEST, overlay
 from worker.settings import Settings
+from worker.store.documents import check_document
 
 _JPEG_QUALITY = 88
 

@@ -18,6 +18,7 @@ class Probe(StrEnum):
     ALIVE = "alive"
     WORKER = "worker"
     RECONCILER = "reconciler"
+    SERVE = "serve"
 
 
 def health(
@@ -25,14 +26,20 @@ def health(
         Probe,
         typer.Argument(
             help="alive: the worker of this machine is not stuck (asks no server); worker: it is ready for work; "
-            "reconciler: the servers that a reconciler needs answer."
+            "reconciler: the servers that a reconciler needs answer; serve: the HTTP service here can accept "
+            "submissions."
         ),
     ],
 ) -> None:
     """Probe a process of this machine: exit code 0 if it is healthy, 1 if not. Restart a worker by `alive` alone."""
-    from worker.queue.health import check_alive, check_reconciler, check_worker
+    from worker.queue.health import check_alive, check_reconciler, check_serve, check_worker
 
-    checks = {Probe.ALIVE: check_alive, Probe.WORKER: check_worker, Probe.RECONCILER: check_reconciler}
+    checks = {
+        Probe.ALIVE: check_alive,
+        Probe.WORKER: check_worker,
+        Probe.RECONCILER: check_reconciler,
+        Probe.SERVE: check_serve,
+    }
     try:
         checks[probe](load_settings())
     except SusyError as error:

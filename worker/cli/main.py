@@ -19,7 +19,9 @@ from worker.cli import (
     doctor,
     evaluate,
     health,
+    key,
     policy,
+    serve,
     show,
     stability,
     submit,
@@ -45,6 +47,7 @@ app.command("submit")(submit.submit)
 app.command("show")(show.show)
 app.command("worker")(work.worker)
 app.command("reconciler")(work.reconciler)
+app.command("serve")(serve.serve)
 app.command("up")(up.up)
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
@@ -58,6 +61,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.add_typer(policy.app, name="policy")
 app.add_typer(db.app, name="db")
+app.add_typer(key.app, name="key")
 
 
 def run() -> None:

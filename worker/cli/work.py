@@ -25,14 +25,14 @@ def worker(
     from worker.queue.app import settings
 
     if attended:
-        threading.Thread(target=_stop_with_standard_input, name="attendance", daemon=True).start()
+        threading.Thread(target=stop_with_standard_input, name="attendance", daemon=True).start()
     options = ["--loglevel", settings.log_level, "--without-gossip", "--without-mingle"]
     # Not `app.worker_main`, which drops the exit code: a supervisor must see that a worker ended by an error.
     exit_code = celery.main(["--app", app_module, "--quiet", "worker", *options], standalone_mode=False)
     raise typer.Exit(1 if exit_code is None else exit_code)
 
 
-def _stop_with_standard_input() -> None:
+def stop_with_standard_input() -> None:
     """Stop when whoever started this process is gone, however it ended: nobody else holds the pipe's other end."""
     while os.read(sys.stdin.fileno(), 1024):
         pass

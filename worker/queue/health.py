@@ -1,4 +1,4 @@
-"""Health checks for containers: `susy health alive|worker|reconciler`.
+"""Health checks for containers: `susy health alive|worker|reconciler|serve`.
 
 `alive` (liveness) asks no server whether the worker's process runs and nothing in it is stuck: restart it if not.
 `worker` (readiness) asks Redis whether the worker reports that it takes messages, and the ledger whether it takes the
@@ -14,6 +14,7 @@ import json
 import socket
 import time
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 
 from redis.exceptions import RedisError
 
@@ -23,6 +24,8 @@ from worker.extras import require_extra
 from worker.settings import Settings
 from worker.store import Store
 
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+"""Where a service that listens on all addresses is asked."""
 MISSED_BEATS = 4
 """Heartbeats without a touch of the file after which a worker counts as dead."""
 
@@ -111,3 +114,22 @@ def check_reconciler(settings: Settings, limits: HealthLimits = HEALTH_LIMITS) -
         store.ping()
     with settings.require_redis().client(timeout=limits.answer_within) as client:
         client.ping()
+
+
+def check_serve(settings: Settings, limits: HealthLimits = HEALTH_LIMITS) -> None:
+    """Return when the HTTP service of this machine answers that it can accept submissions."""
+    host = LOOPBACK.get(settings.serve_host, settings.serve_host)
+    connection = HTTPConnection(host, settings.serve_port, timeout=limits.answer_within)
+    try:
+        connection.request("GET", "/readyz")
+        status = connection.getresponse().status
+    except (OSError, HTTPException) as error:
+        raise UnhealthyError(
+            ErrorCode.UNEXPECTED, f"nothing serves HTTP on {host} port {settings.serve_port}: {type(error).__name__}"
+        ) from error
+    finally:
+        connection.close()
+    if status != 200:
+        raise UnhealthyError(
+            ErrorCode.UNEXPECTED, f"the service answers its readiness probe by {status}; its log says why"
+        )

@@ -7,7 +7,7 @@ takes several times as long per message, and cannot send many in one round trip.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 from uuid import UUID
 
@@ -46,14 +46,26 @@ def submit_check(submission: Submission, store: Store, publisher: Publisher) -> 
     began = time.monotonic()
     receipt = store.submit(submission)
     if receipt.created and time.monotonic() - began < PUBLISH_AFTER:
-        try:
-            if publisher.has_room(submission.lane):
-                publisher.publish([receipt.check_id], submission.lane)
-                store.mark_dispatched([receipt.check_id], within=MARK_WITHIN)
-        except TransientError as error:
-            # Accepted nevertheless: the reconciler publishes what was not marked as dispatched.
-            log.warning("publish_deferred", check_id=str(receipt.check_id), code=str(error.code), error=error.message)
+        publish_new([receipt.check_id], submission.lane, store, publisher)
     return receipt
+
+
+def publish_new(check_ids: Sequence[UUID], lane: Lane, store: Store, publisher: Publisher) -> None:
+    """Publish checks that were just accepted, as many as the lane has room for.
+
+    The reconciler publishes the others, and all of them when Redis or Postgres does not answer.
+    """
+    try:
+        some = check_ids[: publisher.room(lane)]
+        if some:
+            publisher.publish(some, lane)
+            store.mark_dispatched(some, within=MARK_WITHIN)
+    except TransientError as error:
+        # Accepted nevertheless: the reconciler publishes what was not marked as dispatched.
+        log.warning(
+            "publish_deferred", check_id=str(check_ids[0]), checks=len(check_ids), code=str(error.code),
+            error=error.message,
+        )  # fmt: skip
 
 
 class Publisher:
@@ -79,8 +91,8 @@ class Publisher:
             raise TransientError(ErrorCode.QUEUE_UNAVAILABLE, f"Redis did not take the message: {error}") from error
         self._depths[lane] = time.monotonic(), depth
 
-    def has_room(self, lane: Lane) -> bool:
-        """Whether the lane's queue is short enough to publish a new check before those that wait in the ledger.
+    def room(self, lane: Lane) -> int:
+        """How many new checks the lane's queue takes before those that wait in the ledger; 0 when it is long enough.
 
         An estimate: other processes publish too, and a depth is remembered for 0.2 s. Raises as `depth` does.
         """
@@ -88,7 +100,7 @@ class Publisher:
         if time.monotonic() - seen_at > self._depth_max_age:
             depth = self.depth(lane)
             self._depths[lane] = time.monotonic(), depth
-        return depth < DIRECT_DEPTH
+        return max(0, DIRECT_DEPTH - depth)
 
     def depth(self, lane: Lane) -> int:
         """How many messages wait in the lane's queue. Raises `TransientError` (`queue_unavailable`)."""

@@ -1,11 +1,12 @@
 """The ledger in Postgres: every check, scan, verdict and policy.
 
 Reading order: `queries.sql` (every statement, in the order of a check's life), `store` (the operations), `recording`
-and `scans` (the transaction that ends a check), `events` (what is read of it, by `queries_callbacks.sql`), `types`
-(what goes in and comes out), then `database`, `dsn`, `errors` (connections) and `migrate`.
+and `scans` (the transaction that ends a check), `events` (what is read of it, by `queries_callbacks.sql`), `keys` (of
+the HTTP service), `types` (what goes in and comes out), then `database`, `dsn`, `errors` (connections) and `migrate`.
 """
 
 from worker.store.events import Event
+from worker.store.keys import ApiKey
 from worker.store.store import Store
 from worker.store.types import (
     BacklogStatus,
@@ -22,6 +23,7 @@ from worker.store.types import (
 )
 
 __all__ = [
+    "ApiKey",
     "BacklogStatus",
     "CheckDetails",
     "CheckFilter",

@@ -327,6 +327,12 @@ SELECT
     dispatched_at, started_at, finished_at, expires_at, worker, error_code, error_message
 FROM susy.checks WHERE id = %(check_id)s;
 
+-- FIND_CHECK: the check that was accepted under a key.
+SELECT id FROM susy.checks WHERE source = %(source)s AND external_id = %(external_id)s;
+
+-- FINISHED: which of these checks have ended.
+SELECT id FROM susy.checks WHERE id = ANY(%(check_ids)s) AND state NOT IN ('queued', 'running');
+
 -- SHOW_VERDICT: its live verdict.
 SELECT
     scan_id, decision, score, class_scores, generator, generator_confidence, reasons, needs_review, regions,
@@ -454,6 +460,20 @@ INSERT INTO susy.paused_lanes (lane) VALUES (%(lane)s) ON CONFLICT (lane) DO NOT
 
 -- RESUME_LANE: let them be claimed and dispatched again.
 DELETE FROM susy.paused_lanes WHERE lane = %(lane)s;
+
+-- OLDEST_DUE_AGE: for how many seconds the longest-waiting check of a source in a lane has been due; null when none is,
+-- or when the lane is paused. Those that were sent to Redis are few.
+SELECT extract(epoch FROM now() - min(due_at))::float8 FROM (
+    (
+        SELECT next_attempt_at AS due_at FROM susy.checks
+        WHERE state = 'queued' AND dispatched_at IS NULL AND lane = %(lane)s AND source = %(source)s
+        ORDER BY next_attempt_at LIMIT 1
+    )
+    UNION ALL
+    SELECT min(next_attempt_at) FROM susy.checks
+    WHERE state = 'queued' AND dispatched_at IS NOT NULL AND lane = %(lane)s AND source = %(source)s
+) AS heads
+WHERE due_at <= now() AND %(lane)s NOT IN (SELECT lane FROM susy.paused_lanes);
 
 -- WORKER_ACTIVITY: how many checks the workers of a host hold, how many seconds ago they last began one, null for longer
 -- than the window, and for how long the longest-waiting check that was sent to a lane's queue has been due; lanes that are

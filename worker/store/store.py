@@ -23,6 +23,7 @@ from worker.errors import ErrorCode, PermanentError
 from worker.store import queries
 from worker.store.database import LEADER_LOCK, PATIENT, STATEMENT_TIMEOUT, Database, rows, scalars
 from worker.store.events import Event, events_after
+from worker.store.keys import KeyTable
 from worker.store.recording import record
 from worker.store.scans import stored_scan
 from worker.store.types import (
@@ -70,6 +71,8 @@ class Store:
         self._database = Database(
             database_url, pool_size=pool_size, timeout=timeout, statement_timeout=statement_timeout
         )
+        self.keys = KeyTable(self._database)
+        """The keys of the HTTP service."""
 
     def open(self) -> None:
         """Start to connect in the background. Postgres need not be available yet."""
@@ -263,7 +266,16 @@ class Store:
 
     # --- Reading one check
 
-    def show(self, check_id: UUID) -> CheckDetails:
+    def find(self, source: str, external_id: str) -> UUID | None:
+        """The check that was accepted under this key; None without."""
+        found: list[UUID] = self._database.scalars(queries.FIND_CHECK, {"source": source, "external_id": external_id})
+        return found[0] if found else None
+
+    def finished(self, check_ids: Sequence[UUID]) -> list[UUID]:
+        """Which of these checks have ended."""
+        return self._database.scalars(queries.FINISHED, {"check_ids": list(check_ids)})
+
+    def show(self, check_id: UUID, *, with_map: bool = True) -> CheckDetails:
         """Everything that the ledger holds about one check. Raises `PermanentError(UNKNOWN_CHECK)`."""
         with self._database.connection() as connection:
             found = rows(connection, queries.SHOW_CHECK, {"check_id": check_id}, _details)
@@ -274,7 +286,7 @@ class Store:
             # A check that is done no longer changes, so these statements need no common snapshot.
             [(scan_id, verdict)] = rows(connection, queries.SHOW_VERDICT, {"check_id": check_id}, _verdict)
             [stored] = rows(connection, queries.SHOW_SCAN, {"scan_id": scan_id}, stored_scan)
-            maps = scalars(connection, queries.SHOW_MAP, {"scan_id": scan_id})
+            maps = scalars(connection, queries.SHOW_MAP, {"scan_id": scan_id}) if with_map else []
         # jsonb does not keep the order of keys.
         classes = [name for name in stored.scan.model.classes if name in verdict.class_scores]
         verdict = replace(verdict, class_scores={name: verdict.class_scores[name] for name in classes})
@@ -312,6 +324,12 @@ class Store:
                 expired=scalars(connection, queries.EXPIRED, {})[0],
                 rejected_messages=scalars(connection, queries.REJECTED_MESSAGES, {})[0],
             )
+
+    def oldest_due_age(self, source: str, lane: Lane) -> float | None:
+        """Seconds for which the longest-waiting check of a source in a lane has been due; None when none is, or when
+        the lane is paused."""
+        age: float | None = self._database.scalars(queries.OLDEST_DUE_AGE, {"source": source, "lane": str(lane)})[0]
+        return age
 
     def count(self, state: CheckState, where: CheckFilter) -> int:
         """How many checks of this state match."""

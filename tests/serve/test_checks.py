@@ -1,0 +1,60 @@
+"""Submitting, reading, finding and cancelling checks over HTTP."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+import redis
+
+from tests.support.http_service import Client
+from tests.support.ledger import done
+from tests.support.waiting import eventually
+from worker.settings import Settings
+from worker.store import Store
+
+CHECK = {"source": "avatars", "external_id": "1", "uri": "/images/1.jpg"}
+
+
+def test_a_check_is_accepted_once_and_its_repeat_is_told_from_it(client: Client, store: Store) -> None:
+    first = client.post("/v1/checks", CHECK)
+    assert (first.status, first.document["created"]) == (202, True)
+    assert first.headers["location"] == f"/v1/checks/{first.document['check_id']}"
+    assert store.show(UUID(first.document["check_id"])).uri == "/images/1.jpg"
+    again = client.post("/v1/checks", CHECK)
+    assert (again.status, again.document) == (200, first.document | {"created": False})
+    other = client.post("/v1/checks", CHECK | {"uri": "/images/2.jpg"})
+    assert (other.status, other.code) == (409, "conflict")
+
+
+def test_an_accepted_check_is_published(client: Client, settings: Settings, redis_url: str) -> None:
+    client.post("/v1/checks", CHECK)
+    with redis.Redis.from_url(redis_url) as server:
+        eventually(lambda: server.llen(f"{settings.key_prefix}live") == 1, 10)
+
+
+def test_of_a_hundred_items_the_three_bad_ones_are_refused_alone(client: Client, store: Store) -> None:
+    store.submit_each([])
+    client.post("/v1/checks", CHECK | {"external_id": "7"})
+    items = [CHECK | {"external_id": str(number), "uri": f"/images/{number}.jpg"} for number in range(100)]
+    items[3] = {"source": "avatars"}
+    items[50] = "no object"  # type: ignore[call-overload]
+    answer = client.post("/v1/checks", items)
+    document = answer.document
+    assert (answer.status, document["accepted"], document["refused"]) == (202, 97, 3)
+    refused = {number: item["error"]["code"] for number, item in enumerate(document["items"]) if "error" in item}
+    assert refused == {3: "invalid_message", 7: "conflict", 50: "invalid_message"}
+    for number, item in enumerate(document["items"]):
+        if number not in refused:
+            assert store.show(UUID(item["check_id"])).external_id == str(number)
+    again = client.post("/v1/checks", items)
+    assert (again.status, again.document["repeated"], again.document["refused"]) == (200, 97, 3)
+
+
+def test_a_check_is_read_by_its_id_and_by_its_external_id(client: Client, store: Store) -> None:
+    check_id = done(store, external_id="9").check_id
+    shown = client.get(f"/v1/checks/{check_id}")
+    assert shown.status == 200
+    assert (shown.document["state"], shown.document["decision"]) == ("done", "synthetic")
+    assert client.get("/v1/checks?source=avatars&external_id=9").document == shown.document
+    assert client.get(f"/v1/checks/{uuid4()}").code == "unknown_check"
+    assert client.get("/v1/checks?source=avatars&external_id=none").code == "unknown_check"

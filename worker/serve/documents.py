@@ -1,0 +1,135 @@
+"""The JSON that goes out, as OpenAPI describes it. A test compares these models with what the service answers."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schema.states import CheckState, Decision, Lane, Reason
+from worker.errors import ErrorCode
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 describes it. `code` is stable; `detail` is one line for people."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["urn:susy-worker:error:conflict"])
+    title: str = Field(examples=["Conflict"])
+    status: int = Field(examples=[409])
+    detail: str
+    code: ErrorCode
+
+
+class ReceiptDocument(BaseModel):
+    """An accepted submission."""
+
+    check_id: UUID
+    created: bool = Field(description="False when the same external id was accepted before.")
+
+
+class AcceptedItem(ReceiptDocument):
+    """An item of a list that was accepted."""
+
+    status: Literal[200, 202]
+
+
+class RefusedItem(BaseModel):
+    """An item of a list that was refused; nothing was written for it."""
+
+    status: int
+    error: Problem
+
+
+class ReceiptList(BaseModel):
+    """The outcomes of a list, in its order."""
+
+    accepted: int
+    repeated: int
+    refused: int
+    items: list[AcceptedItem | RefusedItem]
+
+
+class FailureDocument(BaseModel):
+    """Why the latest attempt failed."""
+
+    code: str
+    message: str
+
+
+class TilesDocument(BaseModel):
+    """The tiles of an image."""
+
+    mode: str
+    total: int
+    scored: int
+
+
+class RegionDocument(BaseModel):
+    """A rectangle of the image, in pixels, that looks synthetic."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    score: float
+
+
+class PolicyDocument(BaseModel):
+    """The version of the policy that decided."""
+
+    name: str
+    version: str
+
+
+class ModelDocument(BaseModel):
+    """The detector that measured."""
+
+    name: str
+    sha256: str
+    precision: str
+
+
+class LinksDocument(BaseModel):
+    """Paths of a check's images."""
+
+    map: str
+    overlay: str
+
+
+class CheckDocument(BaseModel):
+    """A check. What follows `expires_at` is there once it is `done`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    check_id: UUID
+    state: CheckState
+    attempts: int
+    error: FailureDocument | None
+    source: str
+    external_id: str
+    uri: str
+    lane: Lane
+    attributes: dict[str, Any]
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    expires_at: str | None
+    decision: Decision | None = None
+    score: float | None = Field(None, description="Probability that the image is synthetic.", ge=0, le=1)
+    class_scores: dict[str, float] | None = None
+    generator: str | None = None
+    generator_confidence: float | None = None
+    reasons: list[Reason] | None = None
+    needs_review: bool | None = None
+    width: int | None = None
+    height: int | None = None
+    content_sha256: str | None = None
+    tiles: TilesDocument | None = None
+    map_sampled: bool | None = None
+    regions: list[RegionDocument] | None = None
+    policy: PolicyDocument | None = None
+    model: ModelDocument | None = None
+    links: LinksDocument | None = None

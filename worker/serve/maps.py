@@ -1,0 +1,70 @@
+"""`/v1/checks/{id}/map.png` and `overlay.png`: where in the image the score comes from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+
+from worker.errors import ErrorCode, PermanentError
+from worker.extras import require_extra
+from worker.serve import examples
+from worker.serve.access import note
+from worker.serve.authorization import Reader
+from worker.serve.problems import RefusedError
+from worker.serve.services import Services, services_of
+from worker.store import ApiKey, CheckDetails
+
+router = APIRouter(prefix="/v1/checks", tags=["checks"])
+
+Shared = Annotated[Services, Depends(services_of)]
+
+_PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "A PNG file."}}
+_PROBLEMS = examples.problems(
+    (ErrorCode.UNKNOWN_CHECK, f"no check has the id {examples.CHECK_ID}"),
+    (ErrorCode.NO_MAP, f"check {examples.CHECK_ID} has no map"),
+    (ErrorCode.NOT_FINISHED, f"check {examples.CHECK_ID} is queued; it has no map yet"),
+    (ErrorCode.CONFLICT, "/images/4711.jpg is no longer the image that was checked; no map was drawn"),
+    (ErrorCode.MISSING_EXTRA, "drawing on images needs PIL; run: pip install 'susy-worker[worker]'"),
+)
+_ALL = {**_PNG, **_PROBLEMS}
+
+
+@router.get("/{check_id}/map.png", response_class=Response, responses=_ALL, summary="The map of a check")
+async def map_png(request: Request, check_id: UUID, key: Reader, services: Shared) -> Response:
+    """Gray = 255 × the probability that the place is synthetic, transparent where nothing was scored; at most 512 px
+    per side, in the image's proportions."""
+    found = await _done(request, check_id, key, services)
+    if found.map_png is None:
+        raise RefusedError(
+            ErrorCode.NO_MAP, f"check {check_id} has no map: the image is too small, or its policy asked for none"
+        )
+    return _png(found.map_png)
+
+
+@router.get("/{check_id}/overlay.png", response_class=Response, responses=_ALL, summary="The image under its map")
+async def overlay_png(request: Request, check_id: UUID, key: Reader, services: Shared) -> Response:
+    """The image, at most 1600 px per side, with the map and the regions drawn on it. The image is read again from its
+    source, and refused when it is no longer the one that was checked."""
+    require_extra("worker", what="drawing on images")  # answered as 501
+    from worker.pipeline.overlay import draw_overlay
+
+    found = await _done(request, check_id, key, services)
+    return _png(await services.draw(draw_overlay, found, services.settings, services.memory))
+
+
+async def _done(request: Request, check_id: UUID, key: ApiKey, services: Services) -> CheckDetails:
+    note(request, check_id=str(check_id))
+    found = await services.call(services.store.show, check_id)
+    if not key.may_use(found.source):
+        raise PermanentError(ErrorCode.UNKNOWN_CHECK, f"no check has the id {check_id}")
+    if found.verdict is None:
+        raise RefusedError(ErrorCode.NOT_FINISHED, f"check {check_id} is {found.state}; it has no map")
+    return found
+
+
+def _png(content: bytes) -> Response:
+    # A check that is done no longer changes. `private`: only who has the key may see it.
+    return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=86400, immutable"})

@@ -1,0 +1,114 @@
+"""uvicorn's HTTP protocol with limits that it lacks: time and size of a request's header, and of slow readers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from worker.errors import ErrorCode
+from worker.serve.problems import MEDIA_TYPE, RefusedError, problem_document
+from worker.serve.services import Services
+
+HEADER_SECONDS = 10.0
+"""Seconds that a request's line and headers may take, and that a new connection may be silent."""
+MAX_HEADER = 32_768
+"""Bytes of a request's line and headers."""
+READER_SECONDS = 30.0
+"""Seconds that a client may take to make room for more of the answer."""
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """One connection. A client that is too slow is disconnected, so that it holds neither memory nor a connection."""
+
+    _timer: asyncio.TimerHandle | None = None
+    _in_header = True
+    _header_size = 0
+    _unparsed_size = 0
+    _has_failed = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._start_timer(HEADER_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._has_failed:
+            return
+        was_in_header = self._in_header
+        super().data_received(data)
+        if was_in_header and self._in_header:  # the parser keeps an unfinished header field, however long it is
+            self._unparsed_size += len(data)
+            self._require_small(self._unparsed_size)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_header = True
+        self._header_size = self._unparsed_size = 0
+        if self._timer is None:
+            self._start_timer(HEADER_SECONDS)
+
+    def on_url(self, url: bytes) -> None:
+        self._header_size += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_size += len(name) + len(value)
+        self._require_small(self._header_size)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._has_failed:
+            return
+        self._in_header = False
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._start_timer(READER_SECONDS)
+
+    def resume_writing(self) -> None:
+        self._stop_timer()
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        if not self._has_failed:
+            self._refuse(msg)
+
+    def shutdown(self) -> None:
+        """The service stops: whoever waits for a check is answered now."""
+        services: Services | None = getattr(getattr(self.app, "state", None), "services", None)
+        if services is not None:
+            services.waiters.stop()
+        super().shutdown()
+
+    def _require_small(self, size: int) -> None:
+        if size > MAX_HEADER and not self._has_failed:
+            self._refuse(f"the header is larger than {MAX_HEADER} bytes; send less")
+
+    def _refuse(self, reason: str) -> None:
+        self._has_failed = True
+        self._stop_timer()
+        document: dict[str, Any] = problem_document(RefusedError(ErrorCode.INVALID_HTTP, reason))
+        body = json.dumps(document).encode()
+        head = (
+            f"HTTP/1.1 400 Bad Request\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {len(body)}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+    def _start_timer(self, seconds: float) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(seconds, self.transport.abort)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
