@@ -101,3 +101,191 @@ WHERE older.state = 'pending'
         WHERE newer.event_id = ANY (%(event_ids)s) AND newer.check_id = older.check_id
             AND newer.endpoint_id = older.endpoint_id AND newer.event_id > older.event_id
     );
+
+
+-- ==== Endpoints ======================================================================================================
+
+-- ADD_ENDPOINT: register an endpoint; no row when the name is taken.
+INSERT INTO susy.endpoints (name, url, sources, allow_private)
+VALUES (%(name)s, %(url)s, %(sources)s, %(allow_private)s)
+ON CONFLICT (name) DO NOTHING
+RETURNING id;
+
+-- ADD_ENDPOINT_KEY: add a key that signs from now on.
+INSERT INTO susy.endpoint_keys (endpoint_id, kind, secret) VALUES (%(endpoint_id)s, %(kind)s, %(secret)s);
+
+-- EXPIRE_ENDPOINT_KEYS: let the keys that sign now do so for `keep` more seconds, and forget those that are over.
+WITH forgotten AS (
+    DELETE FROM susy.endpoint_keys WHERE endpoint_id = %(endpoint_id)s AND expires_at <= now()
+)
+UPDATE susy.endpoint_keys SET expires_at = now() + make_interval(secs => %(keep)s)
+WHERE endpoint_id = %(endpoint_id)s AND (expires_at IS NULL OR expires_at > now() + make_interval(secs => %(keep)s));
+
+-- LIST_ENDPOINTS: every endpoint, or the one of this name, with the keys that sign now, the newest first.
+SELECT
+    e.id, e.name, e.url, e.sources, e.allow_private, e.created_at, e.disabled_at, e.disabled_reason, e.failures,
+    e.open_until,
+    ARRAY(
+        SELECT k.kind FROM susy.endpoint_keys AS k
+        WHERE k.endpoint_id = e.id AND (k.expires_at IS NULL OR k.expires_at > now()) ORDER BY k.id DESC
+    ) AS key_kinds,
+    ARRAY(
+        SELECT k.secret FROM susy.endpoint_keys AS k
+        WHERE k.endpoint_id = e.id AND (k.expires_at IS NULL OR k.expires_at > now()) ORDER BY k.id DESC
+    ) AS key_secrets
+FROM susy.endpoints AS e
+WHERE %(name)s::text IS NULL OR e.name = %(name)s
+ORDER BY e.name;
+
+-- DISABLE_ENDPOINT: send nothing to it until it is enabled; what is handed to it waits.
+UPDATE susy.endpoints SET disabled_at = clock_timestamp(), disabled_reason = %(reason)s
+WHERE id = %(endpoint_id)s AND disabled_at IS NULL;
+
+-- ENABLE_ENDPOINT: send to it again, at once.
+UPDATE susy.endpoints SET disabled_at = NULL, disabled_reason = NULL, failures = 0, open_until = NULL
+WHERE id = %(endpoint_id)s AND (disabled_at IS NOT NULL OR failures > 0);
+
+-- NOTE_SUCCESS: close the circuit of an endpoint.
+UPDATE susy.endpoints SET failures = 0, open_until = NULL
+WHERE id = %(endpoint_id)s AND (failures > 0 OR open_until IS NOT NULL);
+
+-- NOTE_FAILURES: count failed attempts in sequence. From `threshold` on nothing is sent for a time that doubles with each
+-- further failure, from `first` to `longest` seconds; and never before the endpoint wants it (`requested`).
+UPDATE susy.endpoints SET
+    failures = failures + %(count)s,
+    open_until = CASE
+        WHEN failures + %(count)s >= %(threshold)s OR %(requested)s::float8 IS NOT NULL THEN
+            now() + make_interval(secs => %(ahead)s + greatest(
+                coalesce(%(requested)s::float8, 0),
+                CASE WHEN failures + %(count)s >= %(threshold)s THEN
+                    %(jitter)s::float8
+                    * least(%(longest)s, %(first)s * 2.0 ^ least(failures + %(count)s - %(threshold)s, 30))
+                ELSE 0 END
+            ))
+        ELSE open_until
+    END
+WHERE id = %(endpoint_id)s;
+
+
+-- ==== Delivering =====================================================================================================
+
+-- CLAIM_DELIVERIES: take due deliveries of each endpoint, as many as it has slots, for one attempt under a lease. A lease
+-- that is over is that of a deliverer that died, and its delivery is taken again. An event waits while an older one of its
+-- check is pending. After `threshold` failures only one is taken, to try the endpoint, and no other one before its lease is
+-- over.
+WITH wanted AS (
+    SELECT * FROM unnest(%(endpoint_ids)s::int[], %(slots)s::int[]) AS w (endpoint_id, slots)
+), served AS (
+    SELECT
+        e.id, e.failures >= %(threshold)s AS is_trial,
+        CASE WHEN e.failures >= %(threshold)s THEN least(w.slots, 1) ELSE w.slots END AS slots
+    FROM wanted AS w JOIN susy.endpoints AS e ON e.id = w.endpoint_id
+    WHERE e.disabled_at IS NULL
+        AND (e.open_until IS NULL OR e.open_until <= now() + make_interval(secs => %(ahead)s))
+), chosen AS (
+    SELECT due.endpoint_id, due.event_id, s.is_trial
+    FROM served AS s CROSS JOIN LATERAL (
+        SELECT d.endpoint_id, d.event_id
+        FROM susy.deliveries AS d
+        WHERE d.endpoint_id = s.id AND d.state = 'pending'
+            AND d.next_attempt_at <= now() + make_interval(secs => %(ahead)s)
+            AND (d.lease_until IS NULL OR d.lease_until < now() + make_interval(secs => %(ahead)s))
+            AND NOT EXISTS (
+                SELECT FROM susy.deliveries AS older
+                WHERE older.check_id = d.check_id AND older.endpoint_id = d.endpoint_id AND older.event_id < d.event_id
+                    AND older.state = 'pending'
+            )
+        ORDER BY d.next_attempt_at, d.event_id LIMIT s.slots FOR NO KEY UPDATE SKIP LOCKED
+    ) AS due
+), trials AS (
+    UPDATE susy.endpoints SET open_until = now() + make_interval(secs => %(ahead)s + %(lease)s)
+    WHERE id IN (SELECT endpoint_id FROM chosen WHERE is_trial)
+)
+UPDATE susy.deliveries AS d SET
+    attempts = d.attempts + 1,
+    attempted_at = clock_timestamp(),
+    lease_token = gen_random_uuid(),
+    lease_until = now() + make_interval(secs => %(ahead)s + %(lease)s)
+FROM chosen AS c JOIN susy.events AS e ON e.id = c.event_id
+WHERE d.endpoint_id = c.endpoint_id AND d.event_id = c.event_id
+RETURNING d.endpoint_id, d.lease_token, d.attempts AS attempt, e.position, e.id AS event_id, e.check_id, e.type, e.created_at, e.data;
+
+-- RECORD_DELIVERIES: end attempts, each under its lease. An attempt that failed while a newer event of the check is there is
+-- the last one. `retry_in` is null where no attempt is left.
+UPDATE susy.deliveries AS d SET
+    state = r.state,
+    attempts = d.attempts - r.uncounted,
+    finished_at = CASE WHEN r.state <> 'pending' THEN clock_timestamp() END,
+    next_attempt_at = now() + make_interval(secs => %(ahead)s + coalesce(r.retry_in, 0)),
+    lease_token = NULL, lease_until = NULL,
+    status = r.status, error_code = r.code, error_message = r.message
+FROM (
+    SELECT
+        a.*,
+        CASE
+            WHEN a.code IS NULL AND a.uncounted = 0 THEN 'delivered'
+            WHEN EXISTS (
+                SELECT FROM susy.deliveries AS newer
+                WHERE newer.endpoint_id = a.endpoint_id AND newer.check_id = mine.check_id AND newer.event_id > a.event_id
+            ) THEN 'superseded'
+            WHEN a.retry_in IS NULL THEN 'failed'
+            ELSE 'pending'
+        END AS state
+    FROM unnest(
+        %(endpoint_ids)s::int[], %(event_ids)s::bigint[], %(lease_tokens)s::uuid[], %(statuses)s::int[],
+        %(codes)s::text[], %(messages)s::text[], %(retry_in)s::float8[], %(uncounted)s::int[]
+    ) AS a (endpoint_id, event_id, lease_token, status, code, message, retry_in, uncounted)
+    JOIN susy.deliveries AS mine ON mine.endpoint_id = a.endpoint_id AND mine.event_id = a.event_id
+    ORDER BY a.endpoint_id, a.event_id
+) AS r
+WHERE d.endpoint_id = r.endpoint_id AND d.event_id = r.event_id AND d.lease_token = r.lease_token
+RETURNING d.state;
+
+
+-- ==== Operating callbacks ============================================================================================
+
+-- CALLBACK_STATUS: what waits at each endpoint, and what became of the rest in the last 24 hours.
+SELECT
+    e.name, e.disabled_at, e.disabled_reason, e.failures, e.open_until,
+    (SELECT count(*) FROM susy.deliveries AS d WHERE d.endpoint_id = e.id AND d.state = 'pending') AS pending,
+    (
+        SELECT extract(epoch FROM now() - min(d.created_at)) FROM susy.deliveries AS d
+        WHERE d.endpoint_id = e.id AND d.state = 'pending'
+    )::float8 AS oldest_age,
+    (SELECT count(*) FROM susy.deliveries AS d WHERE d.endpoint_id = e.id AND d.state = 'failed') AS failed,
+    (
+        SELECT count(*) FROM susy.deliveries AS d
+        WHERE d.endpoint_id = e.id AND d.state = 'delivered' AND d.finished_at > now() - interval '24 hours'
+    ) AS delivered_lately
+FROM susy.endpoints AS e ORDER BY e.name;
+
+-- RETRY_DELIVERIES: let up to `limit` failed deliveries be attempted again, with all their attempts. One that a newer event
+-- of its check has followed is superseded. Under TRY_LOCK_EVENTS, so that no newer one appears meanwhile.
+UPDATE susy.deliveries AS d SET
+    state = CASE WHEN EXISTS (
+        SELECT FROM susy.deliveries AS newer
+        WHERE newer.endpoint_id = d.endpoint_id AND newer.check_id = d.check_id AND newer.event_id > d.event_id
+    ) THEN 'superseded' ELSE 'pending' END,
+    finished_at = CASE WHEN EXISTS (
+        SELECT FROM susy.deliveries AS newer
+        WHERE newer.endpoint_id = d.endpoint_id AND newer.check_id = d.check_id AND newer.event_id > d.event_id
+    ) THEN clock_timestamp() END,
+    attempts = 0,
+    next_attempt_at = now()
+WHERE (d.endpoint_id, d.event_id) IN (
+    SELECT f.endpoint_id, f.event_id FROM susy.deliveries AS f JOIN susy.endpoints AS e ON e.id = f.endpoint_id
+    WHERE f.state = 'failed'
+        AND (%(endpoint)s::text IS NULL OR e.name = %(endpoint)s)
+        AND (%(check_ids)s::uuid[] IS NULL OR f.check_id = ANY (%(check_ids)s))
+        AND (%(since)s::timestamptz IS NULL OR f.finished_at >= %(since)s)
+    ORDER BY f.finished_at LIMIT %(limit)s FOR NO KEY UPDATE OF f SKIP LOCKED
+)
+RETURNING d.state;
+
+-- PURGE_DELIVERIES: delete up to `limit` that were delivered or superseded more than `age` seconds ago.
+DELETE FROM susy.deliveries WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM susy.deliveries
+    WHERE state IN ('delivered', 'superseded') AND state <> 'pending'
+        AND finished_at < now() + make_interval(secs => %(ahead)s - %(age)s)
+    ORDER BY finished_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+));
