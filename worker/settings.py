@@ -278,6 +278,23 @@ class Settings(BaseSettings):
         ge=0,
     )
     max_wait_backfill: Duration = setting(0.0, "The same in `backfill`. 0: always accepted.", "duration", ge=0)
+    # Callbacks
+    public_url: str | None = setting(
+        None,
+        "Where receivers of callbacks reach `susy serve`, for links such as that of the map. Without it the links are "
+        "paths.",
+        "URL",
+        pattern=r"^https?://[^\s?#]+$",
+    )
+    callback_timeout: Duration = setting(
+        20.0, "Longest time that one callback may take, from resolving the name to the answer.", "duration", gt=0, le=60
+    )
+    callback_concurrency: int = setting(
+        16, "Callbacks that one `susy deliver` sends to the same endpoint at once.", "requests", ge=1, le=64
+    )
+    callback_retention: Duration = setting(
+        30 * 86_400.0, "How long delivered callbacks are kept, for operators to look up.", "duration", ge=0
+    )
 
     # Logs
     log_format: LogFormat = setting(

@@ -63,12 +63,18 @@ EXAMINING: dict[tuple[str, ...], str] = {
     ("weights", "pull"): "worker,hub",
     ("weights", "import", "x.pt"): "worker",
     ("weights", "info"): "worker",
+    ("deliver",): "http,deliver",
+    ("endpoint", "add", "https://receiver.example/", "--name", "x"): "http",
+    ("endpoint", "test", "x"): "http",
+    ("endpoint", "rotate", "x"): "http",
 }
 """The commands that need extras."""
 PLAIN = {
     ("submit",), ("show",), ("doctor",), ("health",), ("reconciler",), ("db", "upgrade"), ("policy", "show"),
     ("policy", "check"), ("backlog", "status"), ("backlog", "retry"), ("backlog", "cancel"), ("backlog", "import"),
     ("backlog", "pause"), ("backlog", "resume"), ("key", "create"), ("key", "list"), ("key", "revoke"),
+    ("backlog", "pause"), ("backlog", "resume"), ("endpoint", "list"), ("endpoint", "disable"), ("endpoint", "enable"),
+    ("callbacks", "status"), ("callbacks", "retry"),
 }  # fmt: skip
 """The others."""
 

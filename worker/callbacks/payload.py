@@ -59,6 +59,11 @@ def event_document(event: Event, public_url: str | None = None) -> dict[str, Any
     }
 
 
+def trial_body(endpoint: str, moment: datetime) -> bytes:
+    """The body of a message by which an operator tries an endpoint."""
+    return _encode({"type": "endpoint.test", "timestamp": timestamp(moment), "data": {"endpoint": endpoint}})
+
+
 def timestamp(moment: datetime) -> str:
     """A point in time as bodies have it: ISO 8601 in UTC."""
     return moment.isoformat().replace("+00:00", "Z")

@@ -25,8 +25,8 @@ def checked_name(name: str) -> str:
 def checked_url(url: str, *, allow_private: bool) -> str:
     """The URL in canonical form.
 
-    Raises `PermanentError` as `parse_url` does, `scheme_refused` for `http`, and `address_refused` for an address that is
-    not public, unless `allow_private`. Names are judged when they are connected to.
+    Raises `PermanentError` as `parse_url` does, `scheme_refused` for `http`, and `address_refused` for an address that
+    is not public, unless `allow_private`. Names are judged when they are connected to.
     """
     parsed = parse_url(url)
     policy = access_policy(str(parsed), allow_private=allow_private)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from schema.states import KeyKind
 from worker.errors import ErrorCode, PermanentError
 
-HMAC_SECRET, ED25519_SECRET, ED25519_PUBLIC = "whsec_", "whsk_", "whpk_"  # noqa: S105 (prefixes)
+HMAC_SECRET, ED25519_SECRET, ED25519_PUBLIC = "whsec_", "whsk_", "whpk_"
 NEW_SECRET_BYTES = 32
 SEED_BYTES = 32
 """Of an Ed25519 key. Some programs write the public key behind it, as NaCl does."""

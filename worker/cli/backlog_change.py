@@ -61,7 +61,7 @@ def retry(
     state = CheckState.CANCELLED if cancelled else CheckState.EXPIRED if expired else CheckState.QUARANTINED
     with Store(load_settings().require_database_url(), pool_size=1) as store:
         now = store.now()
-        where = CheckFilter(_ids(check_ids), code, source, lane, _moment(since, now), _moment(until, now))
+        where = CheckFilter(_ids(check_ids), code, source, lane, moment(since, now), moment(until, now))
         _change(
             store,
             state,
@@ -90,7 +90,7 @@ def cancel(
     """Cancel queued checks, so that they are never examined. Times are those of acceptance."""
     with Store(load_settings().require_database_url(), pool_size=1) as store:
         now = store.now()
-        where = CheckFilter(_ids(check_ids), code, source, lane, _moment(since, now), _moment(until, now))
+        where = CheckFilter(_ids(check_ids), code, source, lane, moment(since, now), moment(until, now))
         _change(
             store,
             CheckState.QUEUED,
@@ -153,7 +153,7 @@ def _ids(check_ids: list[UUID] | None) -> list[UUID] | None:
     return sorted(set(check_ids)) if check_ids else None
 
 
-def _moment(text: str | None, now: datetime) -> datetime | None:
+def moment(text: str | None, now: datetime) -> datetime | None:
     """A point in time as an operator writes it; in this machine's time zone when it names none."""
     if text is None:
         return None

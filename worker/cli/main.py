@@ -12,11 +12,13 @@ import typer
 from worker.cli import (
     backlog,
     calibrate,
+    callbacks,
     check,
     data,
     db,
     demo,
     doctor,
+    endpoint,
     evaluate,
     health,
     key,
@@ -48,6 +50,7 @@ app.command("show")(show.show)
 app.command("worker")(work.worker)
 app.command("reconciler")(work.reconciler)
 app.command("serve")(serve.serve)
+app.command("deliver")(work.deliver)
 app.command("up")(up.up)
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
@@ -57,6 +60,8 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("doctor")(doctor.doctor)
 app.command("health")(health.health)
 app.add_typer(backlog.app, name="backlog")
+app.add_typer(endpoint.app, name="endpoint")
+app.add_typer(callbacks.app, name="callbacks")
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.add_typer(policy.app, name="policy")

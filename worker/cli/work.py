@@ -1,4 +1,4 @@
-"""`susy worker` and `susy reconciler`: the long-running processes."""
+"""`susy worker`, `susy reconciler` and `susy deliver`: the long-running processes."""
 
 from __future__ import annotations
 
@@ -48,8 +48,25 @@ def reconciler() -> None:
 
     settings = load_settings()
     configure_logging(settings.log_format, settings.log_level)
+    stopped = _stopped_by_signal()
+    with Store(settings.require_database_url(), pool_size=2) as store, Publisher(settings) as publisher:
+        reconcile_forever(store, publisher, settings, stopped)
+
+
+@needs("http", "deliver")
+def deliver() -> None:
+    """Send callbacks to the registered endpoints. Run one or several; they share the work."""
+    from worker.callbacks.deliver import deliver_forever
+    from worker.log import configure_logging
+
+    settings = load_settings()
+    configure_logging(settings.log_format, settings.log_level)
+    deliver_forever(settings, _stopped_by_signal())
+
+
+def _stopped_by_signal() -> threading.Event:
+    """An event that SIGTERM or SIGINT sets."""
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    with Store(settings.require_database_url(), pool_size=2) as store, Publisher(settings) as publisher:
-        reconcile_forever(store, publisher, settings, stopped)
+    return stopped

@@ -1,7 +1,7 @@
 """The ledger's part of callbacks: endpoints with their keys, and deliveries that are claimed, sent and recorded.
 
-A delivery is claimed like a check: under a lease, which a deliverer that dies leaves to run out. Unlike a check it stays
-`pending` meanwhile, so that claiming updates no index.
+A delivery is claimed like a check: under a lease, which a deliverer that dies leaves to run out. Unlike a check it
+stays `pending` meanwhile, so that claiming updates no index.
 """
 
 from __future__ import annotations
@@ -131,9 +131,7 @@ class CallbackStore:
             added = scalars(connection, queries.ADD_ENDPOINT, values)
             if not added:
                 raise PermanentError(ErrorCode.CONFLICT, f"an endpoint {name!r} exists; choose another name")
-            connection.execute(
-                queries.ADD_ENDPOINT_KEY, {"endpoint_id": added[0], "kind": str(kind), "secret": secret}
-            )
+            connection.execute(queries.ADD_ENDPOINT_KEY, {"endpoint_id": added[0], "kind": str(kind), "secret": secret})
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """All of them, by name."""
@@ -272,7 +270,7 @@ def _claimed(
     position: int,
     event_id: int,
     check_id: UUID,
-    type: str,  # noqa: A002 (the column's name)
+    type: str,
     created_at: datetime,
     data: dict[str, Any],
 ) -> ClaimedDelivery:
