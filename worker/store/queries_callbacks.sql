@@ -286,6 +286,6 @@ RETURNING d.state;
 DELETE FROM susy.deliveries WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM susy.deliveries
     WHERE state IN ('delivered', 'superseded') AND state <> 'pending'
-        AND finished_at < now() + make_interval(secs => %(ahead)s - %(age)s)
+        AND finished_at < now() + make_interval(secs => %(ahead)s::float8 - %(age)s::float8)
     ORDER BY finished_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ));
