@@ -278,6 +278,7 @@ class Settings(BaseSettings):
         ge=0,
     )
     max_wait_backfill: Duration = setting(0.0, "The same in `backfill`. 0: always accepted.", "duration", ge=0)
+
     # Callbacks
     public_url: str | None = setting(
         None,
