@@ -173,8 +173,10 @@ def write_services(path: Path, settings: Settings) -> None:
         "database_url": settings.database_url,
         "redis_url": settings.redis_url,
         "image_roots": [str(root) for root in settings.image_roots],
+        "serve_host": settings.serve_host,
+        "serve_port": settings.serve_port,
     }
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        # A JSON string or list of strings is a TOML one, too.
+        # A JSON string, list of strings or number is a TOML one, too.
         file.writelines(f"{key} = {json.dumps(value)}\n" for key, value in facts.items())

@@ -37,13 +37,18 @@ def require_extra(*extras: str, what: str) -> None:
 
     `what` is what needs them.
     """
-    lacking = [extra for extra in extras if not all(map(_is_installed, EXTRAS[extra]))]
+    lacking = [extra for extra in extras if not is_installed(extra)]
     if lacking:
         packages = [name for extra in lacking for name in EXTRAS[extra] if not _is_installed(name)]
         raise ConfigurationError(
             ErrorCode.MISSING_EXTRA,
             f"{what} needs {', '.join(packages)}; run: pip install 'susy-worker[{','.join(lacking)}]'",
         )
+
+
+def is_installed(extra: str) -> bool:
+    """Whether all packages of an extra are installed."""
+    return all(map(_is_installed, EXTRAS[extra]))
 
 
 def _is_installed(name: str) -> bool:

@@ -74,7 +74,7 @@ def _finished(waiting: set[UUID], store: Store, stack: Stack) -> Iterator[CheckD
     """Each check once it has ended, or as it stands after the timeout."""
     until = time.monotonic() + TIMEOUT
     while waiting:
-        stack.worker.supervise()
+        stack.supervise()
         over = time.monotonic() > until
         for check_id in sorted(waiting):
             view = store.show(check_id)

@@ -1,4 +1,4 @@
-"""A whole deployment in one place: embedded servers, migrated, with a worker process and a reconciler."""
+"""A whole deployment in one place: embedded servers, migrated, with a worker, a reconciler and the HTTP service."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +23,7 @@ from worker.store import Store, migrate
 SETUP_EXIT_CODE = 2
 _PROGRAM = __name__.removesuffix(".cli.stack")  # `worker`, and in an installation the package it lies in, too
 _STOP_MARGIN = 15.0
-"""Seconds beyond its grace time after which a worker is killed."""
+"""Seconds beyond its grace time after which a process is killed."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,22 @@ class Stack:
     """What is running."""
 
     settings: Settings
-    worker: WorkerProcess
+    processes: tuple[AttendedProcess, ...]
+
+    def supervise(self) -> None:
+        """Start processes again that have ended. Raises `SetupError` when one cannot start as set up."""
+        for process in self.processes:
+            process.supervise()
 
 
-class WorkerProcess:
-    """A Celery worker as a process of its own, started again when it ends by itself."""
+class AttendedProcess:
+    """A `susy` command as a process of its own, started again when it ends by itself.
 
-    def __init__(self, settings: Settings, log: IO[bytes] | None) -> None:
+    The command has the option `--attended`: it stops when its standard input ends.
+    """
+
+    def __init__(self, command: str, settings: Settings, log: IO[bytes] | None) -> None:
+        self._command = command
         others = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
         self._environment = others | settings.environment()
         self._log = log
@@ -47,24 +56,26 @@ class WorkerProcess:
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             # -P: the working folder is the user's, and may hold a module named as one of ours or Celery's.
-            [sys.executable, "-P", "-m", _PROGRAM, "worker", "--attended"],
+            [sys.executable, "-P", "-m", _PROGRAM, self._command, "--attended"],
             env=self._environment,
-            stdin=subprocess.PIPE,  # its end tells the worker that this process is gone, even by kill -9
+            stdin=subprocess.PIPE,  # its end tells the process that this one is gone, even by kill -9
             stdout=self._log,
             stderr=self._log,
-            start_new_session=True,  # Ctrl-C reaches the parent, which stops the worker in order
+            start_new_session=True,  # Ctrl-C reaches the parent, which stops it in order
         )
 
     @property
     def pid(self) -> int:
-        """Process id of the worker that runs now."""
+        """Process id of the one that runs now."""
         return self._process.pid
 
     def supervise(self) -> None:
-        """Start the worker again if it has ended. Raises `SetupError` when it cannot start as set up."""
+        """Start it again if it has ended. Raises `SetupError` when it cannot start as set up."""
         code = self._process.poll()
         if code == SETUP_EXIT_CODE:
-            raise ConfigurationError(ErrorCode.SETTINGS, "the worker cannot start; its own message says why")
+            raise ConfigurationError(
+                ErrorCode.SETTINGS, f"`susy {self._command}` cannot start; its own message says why"
+            )
         if code is not None:
             self._close_pipe()
             self._process = self._start()
@@ -87,11 +98,16 @@ class WorkerProcess:
 
 @contextmanager
 def running_stack(
-    directory: Path, roots: tuple[Path, ...], *, worker_log: IO[bytes] | None = None, **changes: Any
+    directory: Path,
+    roots: tuple[Path, ...],
+    *,
+    commands: Sequence[str] = ("worker",),
+    worker_log: IO[bytes] | None = None,
+    **changes: Any,
 ) -> Iterator[Stack]:
-    """Everything that `susy up` runs, with its data under `directory`; all of it stops with the block.
+    """Embedded servers, a reconciler, and `commands` as processes, with their data under `directory`.
 
-    `changes` are settings, such as `weights`, that differ from the environment's.
+    All of it stops with the block. `changes` are settings, such as `weights`, that differ from the environment's.
     """
     with embedded_services(directory) as services:
         settings = load_settings(
@@ -104,10 +120,13 @@ def running_stack(
                 target=reconcile_forever, args=(store, publisher, settings, stopped), name="reconciler"
             )
             reconciler.start()
-            worker = WorkerProcess(settings, worker_log)
             try:
-                yield Stack(settings, worker)
+                with ExitStack() as running:
+                    processes = []
+                    for command in commands:
+                        processes.append(AttendedProcess(command, settings, worker_log))
+                        running.callback(processes[-1].stop)
+                    yield Stack(settings, tuple(processes))
             finally:
-                worker.stop()
                 stopped.set()
                 reconciler.join()

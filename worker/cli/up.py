@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
 import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from schema.access import Scope
 from worker.cli.check import with_some_weights
 from worker.cli.output import notes
-from worker.extras import needs
+from worker.extras import is_installed, needs
 from worker.log import configure_logging
-from worker.settings import SERVICES_FILE, STATE_DIRECTORY, load_settings
+from worker.settings import SERVICES_FILE, STATE_DIRECTORY, Settings, load_settings
+from worker.store import Store
+
+KEY_NAME = "up"
+"""Of the API key that the first start creates."""
 
 
 @needs("worker", "embedded")
@@ -22,9 +29,10 @@ def up(
         list[Path] | None, typer.Option(help="A folder under which images may be read; by default this one.")
     ] = None,
 ) -> None:
-    """Run embedded Postgres and Valkey, a worker and a reconciler, until Ctrl-C.
+    """Run embedded Postgres and Valkey, a worker, a reconciler and the HTTP service, until Ctrl-C.
 
-    Other `susy` commands started in this folder find the servers by themselves.
+    Other `susy` commands started in this folder find the servers by themselves. The first start creates an API key and
+    prints it, once.
     """
     from worker.cli.stack import running_stack
     from worker.embedded import write_services
@@ -34,13 +42,47 @@ def up(
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    with running_stack(STATE_DIRECTORY, settings.image_roots, weights=settings.weights or "") as stack:
+    has_http = is_installed("serve")
+    with running_stack(
+        STATE_DIRECTORY,
+        settings.image_roots,
+        commands=("worker", "serve") if has_http else ("worker",),
+        weights=settings.weights or "",
+        serve_port=_port(settings),
+        serve_workers=1,
+    ) as stack:
         write_services(SERVICES_FILE, stack.settings)
         try:
             notes.print(
                 "susy is up. In this folder: `susy submit IMAGE`, `susy show CHECK_ID`. Ctrl-C stops.", style="green"
             )
+            if has_http:
+                _introduce_http(stack.settings)
+            else:
+                notes.print("There is no HTTP service without: pip install 'susy-worker[serve]'")
             while not stopped.wait(1):
-                stack.worker.supervise()
+                stack.supervise()
         finally:
             SERVICES_FILE.unlink()
+
+
+def _port(settings: Settings) -> int:
+    """SUSY_SERVE_PORT; where nobody set it and another program uses it, a port that is free."""
+    for port in (settings.serve_port, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            free: int = probe.getsockname()[1]
+            return free
+        if "serve_port" in settings.model_fields_set:
+            break
+    return settings.serve_port
+
+
+def _introduce_http(settings: Settings) -> None:
+    """Print where the HTTP service is, and the first start's key."""
+    notes.print(f"HTTP: http://{settings.serve_host}:{settings.serve_port} (docs/http.md)")
+    with Store(settings.require_database_url(), pool_size=1) as store:
+        if not store.keys.all():
+            key = store.keys.add(KEY_NAME, [Scope.SUBMIT, Scope.READ, Scope.REVIEW])
+            notes.print(f"API key, shown this once: {key}", soft_wrap=True)

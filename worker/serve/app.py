@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from worker.errors import SusyError
 from worker.log import get_logger
-from worker.serve import checks, examples, health, maps, problems
+from worker.serve import checks, events, examples, health, maps, problems
 from worker.serve.access import AccessLog
 from worker.serve.limits import BodyLimit, Limits
 from worker.serve.services import Services
@@ -54,7 +54,7 @@ def create_app(settings: Settings, rates_file: Path | None = None) -> FastAPI:
     app.state.services = services
     problems.install(app)
     app.include_router(health.router)
-    for module in (checks, maps):
+    for module in (checks, maps, events):
         app.include_router(module.router, responses=examples.COMMON)
     app.add_middleware(Limits, in_flight=services.in_flight, own_limits=OWN_BODY_LIMITS)
     app.add_middleware(AccessLog)  # outermost

@@ -108,7 +108,7 @@ async def show(
 ) -> Response:
     """State, decision, score, regions and model of a check; the verdict's members are there once it is `done`."""
     found = await _visible(request, check_id, key, services)
-    if wait and found.state in (CheckState.QUEUED, CheckState.RUNNING):
+    if wait and not found.state.is_final:
         with services.in_flight.waiting():
             await services.waiters.wait(check_id, wait)
         found = await services.call(services.store.show, check_id, with_map=False)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schema.states import CheckState, Decision, Lane, Reason
+from schema.states import CheckState, Decision, EventType, Lane, Reason
 from worker.errors import ErrorCode
 
 
@@ -133,3 +133,19 @@ class CheckDocument(BaseModel):
     policy: PolicyDocument | None = None
     model: ModelDocument | None = None
     links: LinksDocument | None = None
+
+
+class EventDocument(BaseModel):
+    """What happened to a check, as callbacks send it."""
+
+    id: str = Field(description="The `webhook-id` of its callbacks.")
+    type: EventType
+    timestamp: str
+    data: dict[str, Any] = Field(description="The check as it was then, with its verdict if it was done.")
+
+
+class EventList(BaseModel):
+    """A part of all events."""
+
+    events: list[EventDocument]
+    next: int = Field(description="The cursor for the next request.")

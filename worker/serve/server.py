@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import multiprocessing.connection
 import os
 import signal
@@ -15,11 +16,13 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from worker.errors import ConfigurationError, ErrorCode
-from worker.log import configure_logging
+from worker.log import configure_logging, get_logger
 from worker.serve.app import create_app
 from worker.serve.protocol import BoundedHttpProtocol
 from worker.serve.rates import shared_file
 from worker.settings import Settings
+
+log = get_logger(__name__)
 
 KEEP_ALIVE = 75
 """Seconds that a connection may be idle: longer than the minute that proxies keep theirs open."""
@@ -64,8 +67,10 @@ def server_config(settings: Settings, factory: functools.partial[FastAPI]) -> uv
 def _create(settings: Settings, rates_file: Path) -> FastAPI:
     """Called in each process that serves."""
     configure_logging(settings.log_format, settings.log_level)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # `serving` and the access log say the rest
     if multiprocessing.parent_process() is not None:
         threading.Thread(target=_stop_with_parent, name="parent", daemon=True).start()
+    log.info("serving", host=settings.serve_host, port=settings.serve_port, pid=os.getpid())
     return create_app(settings, rates_file)
 
 
