@@ -2,66 +2,81 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from tests.support.commands import SUSY, run
+from tests.support.commands import CLOSED, SUSY, Processes, Susy, run
 
 NAME = "日本 é \U0001f600.png"
+FULL = Path("/dev/full")
+NOT_WRITTEN = "susy: input or output failed: No space left on device; check where standard output leads\n"
 
 
 @pytest.fixture
-def named(images: Path, random_weights: Path) -> Path:
+def command_variables(random_weights: Path) -> dict[str, str]:
+    return {"SUSY_WEIGHTS": str(random_weights)}
+
+
+@pytest.fixture
+def named(images: Path) -> Path:
     (images / "a.png").rename(images / NAME)
-    return images
+    return images / NAME
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_any_name_is_printed_in_any_encoding(named: Path, random_weights: Path, encoding: str) -> None:
-    variables = {"SUSY_WEIGHTS": str(random_weights), "PYTHONIOENCODING": encoding}
-    printed = run(*SUSY, "check", "--json", NAME, folder=named, **variables)
-    assert (printed.code, printed.document["path"]) == (0, NAME)
-    table = run(*SUSY, "check", NAME, "absent é", folder=named, encoding=encoding, **variables)
+def test_any_name_is_printed_in_any_encoding(bare_processes: Processes, named: Path, encoding: str) -> None:
+    printed = bare_processes.run("check", "--json", named, PYTHONIOENCODING=encoding)
+    assert (printed.code, printed.document["path"]) == (0, str(named))
+    table = bare_processes.run("check", named, "absent é", encoding=encoding, PYTHONIOENCODING=encoding, COLUMNS="500")
     assert table.code == 1
-    assert NAME.encode(encoding, "backslashreplace").decode(encoding) in table.stdout
+    assert str(named).encode(encoding, "backslashreplace").decode(encoding) in table.stdout
     assert "Traceback" not in table.stderr
 
 
-def test_json_goes_to_stdout_also_while_a_progress_bar_is_on_the_terminal(named: Path, random_weights: Path) -> None:
+def test_json_goes_to_stdout_also_while_a_progress_bar_is_on_the_terminal(
+    bare_processes: Processes, images: Path, named: Path
+) -> None:
     terminal, bar = pty.openpty()
-    shell = 'exec "$@" > out.jsonl 2> "$BAR"'
-    variables = {"SUSY_WEIGHTS": str(random_weights), "TERM": "xterm", "BAR": os.ttyname(bar)}
-    ended = run("sh", "-c", shell, "sh", *SUSY, "check", "--json", NAME, "small.png", folder=named, **variables)
+    ended = bare_processes.run(
+        "check", "--json", named, images / "small.png", stderr=Path(os.ttyname(bar)), TERM="xterm"
+    )
     os.close(bar)
-    documents = [json.loads(line) for line in (named / "out.jsonl").read_text().splitlines()]
     assert b"checking" in os.read(terminal, 100_000)
     os.close(terminal)
     assert ended.code == 0
-    assert [document["path"] for document in documents] == [NAME, "small.png"]
+    assert [document["path"] for document in ended.documents] == [str(named), str(images / "small.png")]
 
 
-@pytest.mark.parametrize("arguments", [["check", "--json", "small.png"], ["check", "small.png"], ["--help"]])
+@pytest.mark.parametrize("options", [["check", "--json"], ["check"], ["--help"]])
 def test_an_output_that_cannot_be_written_is_an_error_in_one_line(
-    images: Path, random_weights: Path, arguments: list[str]
+    bare_processes: Processes, images: Path, options: list[str]
 ) -> None:
-    shell = 'exec "$@" > /dev/full'
-    result = run("sh", "-c", shell, "sh", *SUSY, *arguments, folder=images, SUSY_WEIGHTS=str(random_weights))
-    assert result.code == 1
-    assert result.stderr == (
-        "susy: input or output failed: No space left on device; check where standard output leads\n"
-    )
+    result = bare_processes.run(*options, images / "small.png", stdout=FULL)
+    assert (result.code, result.stderr) == (1, NOT_WRITTEN)
 
 
-@pytest.mark.parametrize("redirection", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_a_command_works_with_closed_streams(images: Path, random_weights: Path, redirection: str) -> None:
-    command = ["sh", "-c", f'exec "$@" {redirection}', "sh", *SUSY, "check", "--json"]
-    variables = {"SUSY_WEIGHTS": str(random_weights)}
-    assert run(*command, "small.png", folder=images, **variables).code == 0
-    assert run(*command, "absent.png", folder=images, **variables).code == 1
+def test_a_started_interpreter_does_not_try_again_when_it_exits(tmp_path: Path) -> None:
+    result = run("sh", "-c", f'exec "$@" > {FULL}', "sh", *SUSY, "--help", folder=tmp_path)
+    assert (result.code, result.stderr) == (1, NOT_WRITTEN)
+
+
+@pytest.mark.parametrize("closed", [("stdout",), ("stdout", "stderr"), ("stdin", "stdout", "stderr")])
+def test_a_command_works_with_closed_streams(
+    bare_processes: Processes, images: Path, closed: tuple[Literal["stdin", "stdout", "stderr"], ...]
+) -> None:
+    streams = dict.fromkeys(closed, CLOSED)
+    assert bare_processes.run("check", "--json", images / "small.png", **streams).code == 0  # type: ignore[arg-type]
+    assert bare_processes.run("check", "--json", images / "absent.png", **streams).code == 1  # type: ignore[arg-type]
+
+
+def test_a_started_interpreter_works_with_all_streams_closed(images: Path, command_variables: dict[str, str]) -> None:
+    """What it imports may open files, which get the numbers of the streams."""
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *SUSY, "check", "--json", "small.png"]
+    assert run(*command, folder=images, **command_variables).code == 0
 
 
 @pytest.mark.parametrize(
@@ -74,7 +89,7 @@ def test_a_command_works_with_closed_streams(images: Path, random_weights: Path,
         ["show", "--overlay="],
     ],
 )
-def test_an_empty_argument_is_not_the_working_folder(images: Path, arguments: list[str]) -> None:
-    result = run(*SUSY, *arguments, folder=images)
+def test_an_empty_argument_is_not_the_working_folder(susy: Susy, images: Path, arguments: list[str]) -> None:
+    result = susy(*arguments, folder=images)
     assert (result.code, result.stdout) == (2, "")
     assert result.stderr == "susy: an argument is empty; is a variable of your shell not set?\n"

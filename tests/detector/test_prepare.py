@@ -42,6 +42,12 @@ def prepared(susy: SuSy) -> PreparedSuSy:
     return prepare(susy, CPU)
 
 
+@pytest.fixture(scope="module")
+def textures(tiles: Tensor) -> Tensor:
+    """Six tiles with the spectrum of photographs, float32 [6, 3, 224, 224] in 0..1: the last of the parity tiles."""
+    return tiles[-6:]
+
+
 def some_real_tiles(every: int) -> Tensor:
     """One of `every` tiles of the samples, float32 [T, 3, 224, 224] in 0..1, laid out channels last."""
     return torch.from_numpy(np.stack(real_tiles()[::every])).permute(0, 3, 1, 2).float().div_(255)
@@ -71,52 +77,55 @@ def test_folding_leaves_no_normalization_and_the_original_alone(susy: SuSy, prep
 def test_float32_answers_as_the_original_whatever_the_layout_and_the_batch(
     layout: torch.memory_format, batch: int, prepared: PreparedSuSy, tiles: Tensor, answers: Tensor
 ) -> None:
-    found = answer(prepared, tiles.contiguous(memory_format=layout), batch=batch)
-    assert (found - answers).abs().max() <= ALLOWED
+    some = slice(-2 * batch, None)
+    found = answer(prepared, tiles[some].contiguous(memory_format=layout), batch=batch)
+    assert (found - answers[some]).abs().max() <= ALLOWED
 
 
 @pytest.mark.parametrize("precision", ON_CPU)
 def test_the_answer_does_not_depend_on_what_else_is_in_the_batch(
-    precision: Precision, susy: SuSy, tiles: Tensor
+    precision: Precision, susy: SuSy, textures: Tensor
 ) -> None:
     network = prepare(susy, CPU, precision)
-    together = answer(network, tiles)
+    together = answer(network, textures)
     for batch in (1, 5):
-        assert (answer(network, tiles, batch=batch) - together).abs().max() <= ALLOWED
+        assert (answer(network, textures, batch=batch) - together).abs().max() <= ALLOWED
 
 
 @pytest.mark.parametrize("precision", ON_CPU)
-def test_threads_that_share_a_network_get_the_answers_of_one(precision: Precision, susy: SuSy, tiles: Tensor) -> None:
+def test_threads_that_share_a_network_get_the_answers_of_one(
+    precision: Precision, susy: SuSy, textures: Tensor
+) -> None:
     network = prepare(susy, CPU, precision)
-    expected = answer(network, tiles)
+    expected = answer(network, textures)
     with ThreadPoolExecutor(3) as pool:
-        for found in pool.map(lambda _: answer(network, tiles), range(6)):
+        for found in pool.map(lambda _: answer(network, textures), range(6)):
             assert (found - expected).abs().max() <= ALLOWED
 
 
 @pytest.mark.parametrize("precision", ON_CPU)
 def test_convolutions_that_are_not_fused_answer_the_same(
-    precision: Precision, susy: SuSy, tiles: Tensor, monkeypatch: pytest.MonkeyPatch
+    precision: Precision, susy: SuSy, textures: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fused = answer(prepare(susy, CPU, precision), tiles)
+    fused = answer(prepare(susy, CPU, precision), textures)
     monkeypatch.setattr(prepare_module, "_fuses", lambda _dtype: False)
-    plain = answer(prepare(susy, CPU, precision), tiles)
+    plain = answer(prepare(susy, CPU, precision), textures)
     assert (fused - plain).abs().max() <= (ALLOWED if precision is Precision.FLOAT32 else LARGEST_DIFFERENCE)
 
 
 @pytest.mark.parametrize("precision", ON_CPU)
-def test_the_temperature_is_kept(precision: Precision, susy: SuSy, tiles: Tensor) -> None:
+def test_the_temperature_is_kept(precision: Precision, susy: SuSy, textures: Tensor) -> None:
     warm = copy.deepcopy(susy)
     warm.temperature = 2.5
     with torch.inference_mode():
-        expected = torch.softmax(warm.logits(tiles) / 2.5, dim=1)
-    assert (answer(prepare(warm, CPU, precision), tiles) - expected).abs().max() <= LARGEST_DIFFERENCE
+        expected = torch.softmax(warm.logits(textures) / 2.5, dim=1)
+    assert (answer(prepare(warm, CPU, precision), textures) - expected).abs().max() <= LARGEST_DIFFERENCE
 
 
 def test_bfloat16_keeps_the_first_convolution_and_the_end_in_float32() -> None:
     """The demonstration weights are too steep for the limit of `auto` (0.03 on single tiles): it gives them float32."""
     model, info = load_weights(DEMO_WEIGHTS)
-    tiles = some_real_tiles(every=12)
+    tiles = some_real_tiles(every=24)
     exact = answer(model, tiles)
     network = prepare(model, CPU, Precision.BFLOAT16)
     assert_within_tolerance(answer(network, tiles), exact)
@@ -204,8 +213,8 @@ def test_the_precision_is_part_of_the_detector_s_identity(precision: Precision) 
         assert detector.identity == ModelIdentity(info.name, info.sha256, info.classes, True, precision)
 
 
-def test_folding_alone_keeps_the_answers(susy: SuSy, tiles: Tensor, answers: Tensor) -> None:
-    assert (answer(fold(copy.deepcopy(susy)), tiles) - answers).abs().max() <= ALLOWED
+def test_folding_alone_keeps_the_answers(susy: SuSy, textures: Tensor, answers: Tensor) -> None:
+    assert (answer(fold(copy.deepcopy(susy)), textures) - answers[-6:]).abs().max() <= ALLOWED
 
 
 def test_tiles_cut_from_an_image_are_laid_out_channels_last_already() -> None:

@@ -1,4 +1,3 @@
-import copy
 import hashlib
 import os
 import pickle
@@ -12,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tests.support.released import Released, load_script, random_susy, save_released, save_script
+from tests.support.forks import ForkedProcess
+from tests.support.released import Released, load_script, save_released, save_script
 from worker.detector.model import SuSy
 from worker.detector.parity import LARGEST_DIFFERENCE, LARGEST_LOGIT_DIFFERENCE, verify_golden
 from worker.detector.release import RELEASE, import_release, own_tensors
@@ -24,14 +24,9 @@ UNUSED_CLASSIFIER = 512 * 1000 + 1000
 
 
 @pytest.fixture(autouse=True)
-def _forked_programs(request: pytest.FixtureRequest) -> Iterator[None]:
-    """One import runs in a process that imports torch itself, as users' do. No process remains of any."""
-    if request.node.originalname == "test_imported_weights_answer_as_the_released_file_does":
-        yield
-        return
-    started = request.getfixturevalue("forked_programs")
+def _no_process_remains(forked_programs: list[ForkedProcess]) -> Iterator[None]:
     yield
-    assert [process for process in started if process.poll() is None] == []
+    assert [process for process in forked_programs if process.poll() is None] == []
 
 
 def refusal(source: Path, tmp_path: Path, sha256: str | None = None, limits: Limits = IMPORT_LIMITS) -> str:
@@ -173,7 +168,7 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
 
 def test_a_network_with_other_classes_is_refused(tmp_path: Path) -> None:
     source = tmp_path / "seven.pt"
-    save_released(source, random_susy(num_classes=7))
+    save_released(source, SuSy(7))
     assert "fc3.weight has shape [7, 256], not [6, 256]" in refusal(source, tmp_path)
 
 
@@ -212,15 +207,6 @@ def test_a_program_that_fails_on_some_batch_is_refused(susy: SuSy, tmp_path: Pat
     assert "fails on 2 tiles of 224×224" in refusal(source, tmp_path)
 
 
-def test_a_program_whose_answers_are_all_0_and_1_is_refused(susy: SuSy, tmp_path: Path) -> None:
-    """Whatever its layers are, such answers say nothing of them."""
-    saturated = copy.deepcopy(susy)
-    with torch.no_grad():
-        saturated.fc3.bias[5] += 200
-    save_released(tmp_path / "saturated.pt", saturated)
-    assert "so near 0 and 1 that" in refusal(tmp_path / "saturated.pt", tmp_path)
-
-
 class DropsOut(Released):
     def forward(self, x: Tensor) -> Tensor:
         return self.softmax(self.mlp(nn.functional.dropout(self.feature_extractor(x), 0.5, training=True)))
@@ -240,7 +226,7 @@ class Endless(Released):
 
 def test_an_endless_program_is_ended(susy: SuSy, tmp_path: Path) -> None:
     source = save_script(tmp_path / "endless.pt", Endless(susy))
-    assert "did not finish within 5 s" in refusal(source, tmp_path, limits=Limits(seconds=5))
+    assert "did not finish within 3 s" in refusal(source, tmp_path, limits=Limits(seconds=3))
 
 
 def test_a_record_shorter_than_its_tensor_is_refused(released: Path, tmp_path: Path) -> None:
@@ -256,9 +242,10 @@ def test_a_file_that_unpacks_to_more_than_allowed_is_refused(tmp_path: Path) -> 
     source = tmp_path / "bomb.pt"
     with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("constants.pkl", "data.pkl", "data/0", "data/1"):
-            archive.writestr(f"archive/{name}", bytes(200_000_000) if name == "data/0" else bytes(100_000_000))
-    assert source.stat().st_size < 1_000_000
-    assert "unpacks to more than 256,000,000 bytes" in refusal(source, tmp_path)
+            archive.writestr(f"archive/{name}", bytes(2_000_000) if name == "data/0" else bytes(1_000_000))
+    assert source.stat().st_size < 10_000
+    limits = Limits(file_bytes=2_560_000)
+    assert "unpacks to more than 2,560,000 bytes" in refusal(source, tmp_path, limits=limits)
 
 
 def test_a_file_larger_than_allowed_is_not_read(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ starts workers and other commands as processes. `run` runs any program.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import pytest
 
@@ -32,6 +33,8 @@ SUSY = (sys.executable, "-m", "worker")
 BIN = Path(sys.executable).parent
 """The folder of the environment's console scripts."""
 NOTHING = Path(os.devnull)
+CLOSED = None
+"""In the place of a path: the process starts with this standard stream closed."""
 
 
 @dataclass(frozen=True)
@@ -190,24 +193,39 @@ class Processes:
     folder: Path
     forks: ForkServer
     started: list[Process] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    def run(self, *arguments: str | Path, stdin: Path = NOTHING, **variables: str) -> Result:
-        """`susy ARGUMENTS`, to its end; `stdin` is the path of a file, a named pipe or a terminal."""
-        number = len(list(self.folder.glob("run-*.stdout")))
-        stdout, stderr = (self.folder / f"run-{number}.{stream}" for stream in ("stdout", "stderr"))
+    def run(
+        self,
+        *arguments: str | Path,
+        stdin: Path | None = NOTHING,
+        stdout: Path | Literal["kept"] | None = "kept",
+        stderr: Path | Literal["kept"] | None = "kept",
+        encoding: str = "utf-8",
+        **variables: str,
+    ) -> Result:
+        """`susy ARGUMENTS`, to its end.
+
+        A stream is the path of a file, a device, a named pipe or a terminal, or `CLOSED`; "kept", it is part of the
+        result, and `encoding` is that of what is kept.
+        """
+        number = next(self._numbers)
+        kept = {name: self.folder / f"run-{number}.{name}" for name in ("stdout", "stderr")}
+        for file in kept.values():
+            file.touch()
         pid = self.forks.start(
             SUSY_FUNCTION,
             *map(str, arguments),
             environment=environment(**self.variables | variables),
             folder=self.folder,
             stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
+            stdout=kept["stdout"] if stdout == "kept" else stdout,
+            stderr=kept["stderr"] if stderr == "kept" else stderr,
         )
-        eventually(lambda: self.forks.poll(pid) is not None, 100, stderr.read_text)
+        eventually(lambda: self.forks.poll(pid) is not None, 100, kept["stderr"].read_text)
         code = self.forks.poll(pid)
         assert code is not None
-        return Result(code, stdout.read_text(), stderr.read_text())
+        return Result(code, *(file.read_bytes().decode(encoding) for file in kept.values()))
 
     def start(self, *arguments: str | Path, stdin: Path = NOTHING, **variables: str) -> Process:
         """`susy ARGUMENTS`, in the background; `stdin` as for `run`."""
@@ -299,8 +317,16 @@ class Susy(Protocol):
 
 @pytest.fixture
 def command_variables() -> dict[str, str]:
-    """Settings of every command that a test runs by `susy`; folders override it."""
+    """Settings of every command that a test runs by `susy` or `bare_processes`; folders override it."""
     return {}
+
+
+@pytest.fixture
+def bare_processes(command_variables: dict[str, str], tmp_path: Path, forks: ForkServer) -> Iterator[Processes]:
+    """Commands as processes without servers, in `tmp_path`."""
+    processes = Processes(command_variables, tmp_path, forks)
+    yield processes
+    processes.stop()
 
 
 @pytest.fixture

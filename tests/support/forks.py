@@ -3,7 +3,7 @@
 The process is `python -m tests.support.forks`. It reads one JSON object per line:
 
     {"start": [module, function], "arguments": […], "environment": {…}, "folder": path,
-     "stdin": path, "stdout": path, "stderr": path}    is answered with {"pid": …}
+     "stdin": path, "stdout": path, "stderr": path}    is answered with {"pid": …}; without a path, a stream is closed
     {"poll": pid}                                      is answered with {"code": …, "cpu": seconds}; null while it runs
 
 When its input ends, it kills its children and ends.
@@ -61,19 +61,22 @@ class ForkServer:
         *arguments: str,
         environment: dict[str, str],
         folder: Path,
-        stdin: Path = Path(os.devnull),
-        stdout: Path,
-        stderr: Path,
+        stdin: Path | None = Path(os.devnull),
+        stdout: Path | None,
+        stderr: Path | None,
     ) -> int:
-        """Fork a process that calls the function `target` (module, name) with `sys.argv` set; its pid."""
+        """Fork a process that calls the function `target` (module, name) with `sys.argv` set; its pid.
+
+        A standard stream without a path is closed.
+        """
         answer = self._ask(
             start=target,
             arguments=arguments,
             environment=environment,
             folder=str(folder),
-            stdin=str(stdin),
-            stdout=str(stdout),
-            stderr=str(stderr),
+            stdin=stdin and str(stdin),
+            stdout=stdout and str(stdout),
+            stderr=stderr and str(stderr),
         )
         pid: int = answer["pid"]
         return pid
@@ -190,6 +193,7 @@ def _fork(request: dict[str, Any]) -> int:
         os.chdir(request["folder"])
         os.environ.clear()
         os.environ.update(request["environment"])
+        _open_streams()
         module, function = request["start"]
         sys.argv = [function, *request["arguments"]]
         getattr(importlib.import_module(module), function)()
@@ -199,15 +203,53 @@ def _fork(request: dict[str, Any]) -> int:
     except BaseException:  # noqa: BLE001 (a fork must never return into the server)
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        if not _flush_streams():
+            code = 120
         os._exit(code if isinstance(code, int) else int(code is not None))
 
 
-def _redirect(descriptor: int, path: str, flags: int) -> None:
+def _redirect(descriptor: int, path: str | None, flags: int) -> None:
+    if path is None:
+        os.close(descriptor)
+        return
     opened = os.open(path, flags, 0o644)
-    os.dup2(opened, descriptor)
-    os.close(opened)
+    if opened != descriptor:  # which it is where the one before is closed
+        os.dup2(opened, descriptor)
+        os.close(opened)
+
+
+def _open_streams() -> None:
+    """Give `sys` the standard streams that the interpreter opens when it starts."""
+    encoding, _, errors = os.environ.get("PYTHONIOENCODING", "utf-8").partition(":")
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            setattr(sys, name, None)
+            continue
+        by_line = name == "stderr" or os.isatty(descriptor)
+        stream = open(  # noqa: SIM115 (open as long as the process is)
+            descriptor,
+            "r" if name == "stdin" else "w",
+            buffering=1 if by_line else -1,
+            encoding=encoding,
+            errors="backslashreplace" if name == "stderr" else errors or "strict",
+            closefd=False,
+        )
+        setattr(sys, name, stream)
+
+
+def _flush_streams() -> bool:
+    """Flush as the interpreter does when it ends: whether everything was written; a failure is printed."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except OSError:
+            if sys.stderr is not None:
+                traceback.print_exc()
+            return False
+    return True
 
 
 def _poll(pid: int) -> dict[str, Any]:
