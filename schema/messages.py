@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
@@ -91,6 +93,15 @@ class Submission(BaseModel):
     """Name of a registered endpoint that is called back when the check ends; that of the source when absent."""
     expires_at: Moment | None = None
     """When the verdict becomes useless. A check that no worker has begun by then ends as `expired`, unexamined."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The result of a submission: its check."""
+
+    check_id: UUID
+    created: bool
+    """False when the same `(source, external_id)` had been accepted before."""
 
 
 class SubmitMessage(Submission):

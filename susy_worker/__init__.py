@@ -9,6 +9,7 @@ one (`docs/decisions/0011-one-installed-package.md`). `celery`, `train` and `dat
 they need the extra `worker`.
 """
 
+from schema.gate import GateAnswer, GateReason, GateResult
 from worker.client import Client, Receipt, submit
 from worker.errors import ConfigurationError, ErrorCode, PermanentError, SusyError, TransientError
 
@@ -16,6 +17,9 @@ __all__ = [
     "Client",
     "ConfigurationError",
     "ErrorCode",
+    "GateAnswer",
+    "GateReason",
+    "GateResult",
     "PermanentError",
     "Receipt",
     "SusyError",

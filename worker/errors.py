@@ -86,6 +86,8 @@ class ErrorCode(StrEnum):
     """Postgres did not answer in time."""
     QUEUE_UNAVAILABLE = "queue_unavailable"
     """Redis did not answer in time."""
+    SERVICE_UNAVAILABLE = "service_unavailable"
+    """The HTTP service at `SUSY_URL` did not answer in time."""
     UNEXPECTED = "unexpected"
     """A failure nobody foresaw; the message carries its type."""
 

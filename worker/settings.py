@@ -39,6 +39,7 @@ from worker.image_roots import require_images
 from worker.memory import default_budget
 from worker.redis_url import EXAMPLE as REDIS_URL_EXAMPLE
 from worker.redis_url import RedisUrl
+from worker.service_url import service_url
 from worker.units import Duration, Size
 from worker.validation import describe_invalid
 
@@ -94,6 +95,17 @@ class Settings(BaseSettings):
     )
     key_prefix: str = setting(
         "susy:", "Put before every Redis key, so that several deployments can share a server.", "text", max_length=100
+    )
+
+    # The HTTP service, for clients of it
+    url: str | None = setting(
+        None,
+        "Address of a `susy serve`. With it, the Python client and `susy submit` speak HTTP and need neither Postgres "
+        "nor Redis.",
+        "URL",
+    )
+    api_key: str | None = setting(
+        None, "The key for it, as `susy key create` printed it.", "text", max_length=200, repr=False
     )
 
     # Detector
@@ -327,6 +339,11 @@ class Settings(BaseSettings):
             except ValueError as error:
                 raise ValueError(f"not a valid Redis URL: {error}; an example is {REDIS_URL_EXAMPLE}") from None
         return value
+
+    @field_validator("url")
+    @classmethod
+    def _service_url(cls, value: str | None) -> str | None:
+        return None if value is None else service_url(value)
 
     @field_validator("key_prefix")
     @classmethod

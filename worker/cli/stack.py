@@ -111,7 +111,7 @@ def running_stack(
     """
     with embedded_services(directory) as services:
         settings = load_settings(
-            database_url=services.database_url, redis_url=services.redis_url, image_roots=roots, **changes
+            database_url=services.database_url, redis_url=services.redis_url, image_roots=roots, url=None, **changes
         )
         migrate.upgrade(services.database_url)
         stopped = threading.Event()

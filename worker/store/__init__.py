@@ -5,6 +5,7 @@ and `scans` (the transaction that ends a check), `events` (what is read of it, b
 the HTTP service), `types` (what goes in and comes out), then `database`, `dsn`, `errors` (connections) and `migrate`.
 """
 
+from schema.messages import Receipt
 from worker.store.events import Event
 from worker.store.keys import ApiKey
 from worker.store.store import Store
@@ -16,7 +17,6 @@ from worker.store.types import (
     Failure,
     LaneStatus,
     QuarantineCount,
-    Receipt,
     ReclaimResult,
     RecordOutcome,
     WorkerActivity,

@@ -15,7 +15,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from schema.examination import Examination, StoredScan
-from schema.messages import Submission
+from schema.messages import Receipt, Submission
 from schema.scan import ModelIdentity, Tiling
 from schema.states import CheckState, Decision, Lane, Reason
 from schema.verdict import PolicyVersion, Region, Verdict
@@ -34,7 +34,6 @@ from worker.store.types import (
     Failure,
     LaneStatus,
     QuarantineCount,
-    Receipt,
     ReclaimResult,
     RecordOutcome,
     WorkerActivity,

@@ -15,15 +15,6 @@ from schema.verdict import Verdict
 
 
 @dataclass(frozen=True)
-class Receipt:
-    """The result of a submission: its check."""
-
-    check_id: UUID
-    created: bool
-    """False when the same `(source, external_id)` had been accepted before."""
-
-
-@dataclass(frozen=True)
 class Claim:
     """The right of one attempt to write to a check, valid for as long as its lease."""
 

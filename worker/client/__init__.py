@@ -1,0 +1,14 @@
+"""For upload hooks: submit an image from Python. Imports no torch and needs no running worker.
+
+    from susy_worker import submit
+
+    receipt = submit(source="avatars", external_id="upload-1", uri="/images/1.jpg")
+
+Reading order: `client`, the one class that hooks use; `direct`, its way straight into Postgres; `http`, its way through
+the HTTP service, over connections of `timed`. With `SUSY_URL` set, nothing but pydantic and urllib3 is imported.
+"""
+
+from schema.messages import Receipt
+from worker.client.client import Client, submit
+
+__all__ = ["Client", "Receipt", "submit"]
