@@ -22,6 +22,15 @@ class StoredScan:
 
 
 @dataclass(frozen=True, eq=False)
+class ShadowVerdict:
+    """What a policy that runs in shadow says of the scan; recorded, and without effect."""
+
+    verdict: Verdict
+    policy: Mapping[str, Any]
+    """The whole policy as JSON."""
+
+
+@dataclass(frozen=True, eq=False)
 class Examination:
     """The measurement, the decision and the map of one image."""
 
@@ -33,3 +42,4 @@ class Examination:
     verdict: Verdict
     policy: Mapping[str, Any]
     """The whole policy as JSON; `verdict.policy` is its name and version."""
+    shadows: tuple[ShadowVerdict, ...] = ()

@@ -232,6 +232,23 @@ policies = Table(
     CheckConstraint("jsonb_typeof(document) = 'object'", name="document"),
 )
 
+# Every configuration of the policies that has ever applied: which versions are active, the routes, the shadows. The
+# highest revision applies.
+policy_revisions = Table(
+    "policy_revisions",
+    metadata,
+    Column("revision", Integer, nullable=False, autoincrement=False),
+    Column("configuration", JSONB, nullable=False),
+    Column("change", Text, nullable=False),
+    Column("changed_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _since_now("changed_at"),
+    PrimaryKeyConstraint("revision"),
+    CheckConstraint("revision > 0", name="revision"),
+    CheckConstraint("jsonb_typeof(configuration) = 'object'", name="configuration"),
+    CheckConstraint("change <> '' AND changed_by <> '' AND reason <> ''", name="explained"),
+)
+
 verdicts = Table(
     "verdicts",
     metadata,
@@ -272,6 +289,14 @@ Index(
     postgresql_where=text("mode = 'live' AND needs_review AND reviewed_at IS NULL"),
 )
 Index(None, verdicts.c.scan_id)
+# Finds the verdicts of shadows, by time.
+Index(
+    "ix_verdicts_shadow",
+    verdicts.c.policy_name,
+    verdicts.c.policy_version,
+    verdicts.c.created_at,
+    postgresql_where=text("mode = 'shadow'"),
+)
 
 reviews = Table(
     "reviews",
@@ -474,7 +499,7 @@ _TRIGGERS = (
         f"""
         CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON susy.{table}
         FOR EACH STATEMENT EXECUTE FUNCTION susy.refuse_change()"""
-        for table in ("policies", "reviews")
+        for table in ("policies", "policy_revisions", "reviews")
     ),
     """
     CREATE FUNCTION susy.mark_reviewed() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -32,6 +32,9 @@ class PolicyVersion:
     name: str
     version: str
 
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from schema.states import Decision
-from worker.errors import ErrorCode, PermanentError, SetupError
-from worker.policy.policy import default_policy, load_policies, load_policy
+from worker.errors import ErrorCode, SetupError
+from worker.policy.policy import default_policy, load_policy
 
 MINIMAL = 'name = "strict"\nsynthetic_at = 0.8\nauthentic_below = 0.2\n'
 
@@ -86,22 +86,3 @@ def test_the_version_follows_the_meaning_not_the_spelling(tmp_path: Path) -> Non
     other = load_policy(_write(tmp_path, MINIMAL.replace("0.8", "0.81")))
     assert plain.version == spelled_out.version
     assert plain.version != other.version
-
-
-def test_a_worker_knows_its_default_and_every_policy_of_its_folder(tmp_path: Path) -> None:
-    _write(tmp_path, MINIMAL, "a.toml")
-    policies = load_policies(None, tmp_path)
-    strict = policies.named("strict")
-    assert strict is not None
-    assert strict.synthetic_at == 0.8
-    assert policies.named(None) == default_policy()
-    with pytest.raises(PermanentError, match="unheard-of") as unknown:
-        policies.named("unheard-of")
-    assert unknown.value.code is ErrorCode.UNKNOWN_POLICY
-
-
-def test_two_policies_of_one_name_are_refused(tmp_path: Path) -> None:
-    _write(tmp_path, MINIMAL, "a.toml")
-    _write(tmp_path, MINIMAL.replace("0.8", "0.7"), "b.toml")
-    with pytest.raises(SetupError, match="strict"):
-        load_policies(None, tmp_path)

@@ -35,11 +35,24 @@ VIEWS = (
     "rejected_messages",
     "endpoints",
     "callbacks",
+    "policies",
+    "policy_history",
+    "shadow_differences",
 )
 TABLES = (
-    "checks", "scans", "policies", "verdicts", "reviews", "rejected_messages", "endpoints", "endpoint_keys", "events",
-    "deliveries", "alembic_version",
-)  # fmt: skip
+    "checks",
+    "scans",
+    "policies",
+    "policy_revisions",
+    "verdicts",
+    "reviews",
+    "rejected_messages",
+    "events",
+    "endpoints",
+    "endpoint_keys",
+    "deliveries",
+    "alembic_version",
+)
 
 
 @pytest.fixture

@@ -20,7 +20,9 @@ def take(store: Store, claim: Claim, max_attempts: int = 5) -> Claim | None:
 
 
 def test_a_claim_tells_the_worker_what_to_do(store: Store) -> None:
-    check_id = store.submit(submission(external_id="upload-1", lane=Lane.BACKFILL, policy="strict")).check_id
+    check_id = store.submit(
+        submission(external_id="upload-1", lane=Lane.BACKFILL, policy="strict", attributes={"a": 1})
+    ).check_id
     claim = store.claim(check_id, worker="worker-1", lease=60, max_attempts=5)
     assert claim is not None
     assert claim == Claim(
@@ -32,6 +34,7 @@ def test_a_claim_tells_the_worker_what_to_do(store: Store) -> None:
         uri="/images/1.jpg",
         lane=Lane.BACKFILL,
         policy="strict",
+        attributes={"a": 1},
     )
     view = store.show(check_id)
     assert (view.state, view.attempts, view.worker) == (CheckState.RUNNING, 1, "worker-1")

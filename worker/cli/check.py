@@ -107,9 +107,9 @@ def _examined(files: list[Path], settings: Settings) -> Generator[dict[str, Any]
     """One document per file, in order; several images are in flight so that batches fill."""
     from worker.detector.detector import Detector
     from worker.pipeline.examine import Examiner
-    from worker.policy.policy import load_policies
+    from worker.policy.selection import PolicySet, load_pinned
 
-    policy = load_policies(settings.policy_file, settings.policy_dir).default
+    policy = PolicySet(load_pinned(settings.policy_file, settings.policy_dir)).default
 
     def examined(file: Path) -> dict[str, Any]:
         path = display_path(file)

@@ -112,8 +112,15 @@ def _memory(settings: Settings) -> str:
 
 
 def _policies(settings: Settings) -> str:
-    from worker.policy.policy import load_policies
+    from worker.policy.selection import load_pinned
+    from worker.queue.policies import read_policies
+    from worker.store import Store
 
-    return ", ".join(
-        f"{policy.name} {policy.version.version}" for policy in load_policies(settings.policy_file, settings.policy_dir)
-    )
+    pinned = load_pinned(settings.policy_file, settings.policy_dir)
+    with Store(settings.require_database_url(), pool_size=1) as store:
+        policies = read_policies(store.policies, pinned)
+    origin = f"ledger revision {policies.revision}" if policies.revision else "none in the ledger"
+    names = [f"{policy.version}{' (pinned)' if policy.name in pinned.named else ''}" for policy in policies]
+    if pinned.default is not None:
+        origin += ", whose routes SUSY_POLICY_FILE overrides"
+    return f"{', '.join(names)}; {origin}"

@@ -15,7 +15,8 @@ from worker.errors import ConfigurationError, ErrorCode
 from worker.extras import needs
 from worker.files import write_atomically
 from worker.memory import MemoryBudget
-from worker.policy.policy import Aggregation, Rule, load_policies
+from worker.policy.policy import Aggregation, Rule
+from worker.policy.selection import PolicySet, load_pinned
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def evaluate(
 
 def decision_of(settings: Settings, rule: Rule | None, aggregate: Aggregation | None) -> tuple[Rule, Aggregation]:
     """The rule and the aggregation of the command line, or else of the configured policy."""
-    policy = load_policies(settings.policy_file, settings.policy_dir).default
+    policy = PolicySet(load_pinned(settings.policy_file, settings.policy_dir)).default
     return rule or policy.rule, aggregate or policy.aggregate
 
 

@@ -1,28 +1,47 @@
-"""`susy policy`: look at policies before workers do."""
+"""`susy policy`: policy files and the versions in the ledger. What changes decisions is in `policy_change`."""
 
 from __future__ import annotations
 
+import json as json_text
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.output import out, print_json
-from worker.settings import load_settings
+from worker.cli import policy_change
+from worker.cli.output import out, print_json, table
+from worker.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from worker.policy.policy import Policy
+    from worker.policy.selection import PolicySet
 
 app = typer.Typer(help="Decision policies.", no_args_is_help=True)
+Reference = Annotated[str, typer.Argument(help="A policy file, NAME@VERSION, or NAME for its active version.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
 @app.command()
 def show(
-    path: Annotated[Path | None, typer.Argument(help="A policy file; the worker's default when absent.")] = None,
+    policy: Annotated[
+        str | None,
+        typer.Argument(
+            help="A policy file, NAME@VERSION, or NAME for its active version; by default what decides here.",
+            metavar="[FILE|NAME[@VERSION]]",
+        ),
+    ] = None,
 ) -> None:
     """Validate a policy and print it with every default written out, and its version."""
-    from worker.policy.policy import load_policies, load_policy
+    from worker.policy.selection import PolicySet, load_pinned
 
     settings = load_settings()
-    policy = load_policy(path) if path else load_policies(settings.policy_file, settings.policy_dir).default
-    print_json({**policy.document, "version": policy.version.version})
+    if policy is not None:
+        found = _find(policy, settings)
+    elif settings.database_url is None:
+        found = PolicySet(load_pinned(settings.policy_file, settings.policy_dir)).default
+    else:
+        found = _policies_of_workers(settings).default
+    print_json({**found.document, "version": found.version.version})
 
 
 @app.command()
@@ -32,3 +51,95 @@ def check(paths: Annotated[list[Path], typer.Argument(help="Policy files.")]) ->
 
     for path in paths:
         out.print(f"{path}: {load_policy(path).version.version}")
+
+
+@app.command()
+def put(paths: Annotated[list[Path], typer.Argument(help="Policy files.")], json: Json = False) -> None:
+    """Store policies in the ledger, as versions that never change. They decide nothing until they are activated."""
+    from worker.policy.policy import load_policy
+    from worker.store import Store
+
+    policies = [load_policy(path) for path in paths]  # all are valid, or none is stored
+    with Store(load_settings().require_database_url(), pool_size=1) as store:
+        for policy in policies:
+            created = store.policies.put(policy.version, policy.document)
+            if json:
+                print_json({"name": policy.name, "version": policy.version.version, "created": created})
+            else:
+                out.print(f"{policy.version}" + ("" if created else "  (stored before)"))
+
+
+@app.command("list")
+def list_versions(json: Json = False) -> None:
+    """Every version in the ledger, and which of them decide."""
+    from worker.queue.policies import parse_configuration
+    from worker.store import Store
+
+    with Store(load_settings().require_database_url(), pool_size=1) as store:
+        versions, configuration = store.policies.versions(), parse_configuration(store.policies.revision())
+    shadows = {shadow.policy: shadow.sample for shadow in configuration.shadows}
+    shown = table("policy", "stored", "use")
+    for stored in versions:
+        name, version = stored.version.name, stored.version.version
+        active, sample = configuration.active.get(name) == version, shadows.get(stored.version)
+        if json:
+            document = {"name": name, "version": version, "created_at": stored.created_at.isoformat()}
+            print_json({**document, "active": active, "shadow_sample": sample, "policy": dict(stored.document)})
+            continue
+        uses = ["active"] if active else []
+        uses += [] if sample is None else [f"in shadow of {sample:.0%}"]
+        shown.add_row(str(stored.version), f"{stored.created_at:%Y-%m-%d %H:%M}", ", ".join(uses))
+    if not json:
+        out.print(shown)
+
+
+@app.command()
+def diff(one: Reference, other: Reference, json: Json = False) -> None:
+    """The keys whose values differ between two policies; exit 1 if there are any, as `diff` does."""
+    settings = load_settings()
+    first, second = (_find(reference, settings) for reference in (one, other))
+    left, right = ({key: _compact(value) for key, value in policy.document.items()} for policy in (first, second))
+    differing = [key for key in dict.fromkeys([*left, *right]) if left.get(key) != right.get(key)]
+    if json:
+        print_json({key: [first.document.get(key), second.document.get(key)] for key in differing})
+    elif differing:
+        shown = table("key", str(first.version), str(second.version))
+        for key in differing:
+            shown.add_row(key, left.get(key, "–"), right.get(key, "–"))
+        out.print(shown)
+    if differing:
+        raise typer.Exit(1)
+
+
+app.command("activate")(policy_change.activate)
+app.command("route")(policy_change.route)
+app.command("shadow")(policy_change.shadow)
+app.command("history")(policy_change.history)
+app.command("rollback")(policy_change.rollback)
+
+
+def _find(reference: str, settings: Settings) -> Policy:
+    """A policy by its file, its name and version, or its name alone."""
+    from worker.policy.policy import load_policy
+
+    if "/" in reference or reference.endswith(".toml") or Path(reference).is_file():
+        return load_policy(Path(reference))
+    if "@" in reference:
+        from worker.store import Store
+
+        with Store(settings.require_database_url(), pool_size=1) as store:
+            return policy_change.stored(store.policies, policy_change.parse(reference))
+    return _policies_of_workers(settings).named(reference)
+
+
+def _policies_of_workers(settings: Settings) -> PolicySet:
+    from worker.policy.selection import load_pinned
+    from worker.queue.policies import read_policies
+    from worker.store import Store
+
+    with Store(settings.require_database_url(), pool_size=1) as store:
+        return read_policies(store.policies, load_pinned(settings.policy_file, settings.policy_dir))
+
+
+def _compact(value: Any) -> str:
+    return json_text.dumps(value, ensure_ascii=False)

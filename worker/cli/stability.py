@@ -43,7 +43,7 @@ def stability(
     from worker.lab.evaluation.stability import ImageOutcomes, examine_all, open_network, summarize
     from worker.lab.evaluation.stability_report import stability_document, write_report
     from worker.pipeline.examine import Examiner
-    from worker.policy.policy import load_policies
+    from worker.policy.selection import PolicySet, load_pinned
 
     overrides = {"weights": weights, "policy_file": policy}
     settings = with_some_weights(load_settings(**{key: value for key, value in overrides.items() if value is not None}))
@@ -51,7 +51,7 @@ def stability(
     if not files:
         raise InputDataError(ErrorCode.DATA_INVALID, f"{', '.join(map(str, images))} has no image; name another folder")
     require_folder(folder)
-    chosen = load_policies(settings.policy_file, settings.policy_dir).default
+    chosen = PolicySet(load_pinned(settings.policy_file, settings.policy_dir)).default
     read = partial(read_local, max_bytes=settings.max_bytes)
     outcomes, unreadable = [], 0
     with open_network(settings, None if classes is None else split_names(classes)) as scorer:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Self
 
-from schema.examination import Examination, StoredScan
+from schema.examination import Examination, ShadowVerdict, StoredScan
 from schema.scan import MAX_TILES, ModelIdentity, Scan, Tiling
 from schema.verdict import Verdict
 from worker.intake.decode import Image, with_decoded
@@ -27,6 +27,15 @@ FindScan = Callable[[str, ModelIdentity, Tiling], StoredScan | None]
 def content_digest(content: bytes) -> str:
     """SHA-256 of the encoded image: what makes two uploads the same content."""
     return hashlib.sha256(content).hexdigest()
+
+
+Shadows = Callable[[str], tuple[Policy, ...]]
+"""The policies that decide in shadow about a content, by its SHA-256."""
+
+
+def no_shadows(_content_sha256: str) -> tuple[Policy, ...]:
+    """The `Shadows` of a caller that runs none."""
+    return ()
 
 
 def nothing_stored(_content_sha256: str, _model: ModelIdentity, _tiling: Tiling) -> None:
@@ -59,6 +68,7 @@ class Examiner:
         content: bytes,
         policy: Policy,
         find_scan: FindScan = nothing_stored,
+        shadows: Shadows = no_shadows,
         *,
         cancelled: threading.Event | None = None,
         pause: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -66,8 +76,8 @@ class Examiner:
         """Measure the encoded image `content` and decide about it.
 
         A stored scan of the same content replaces decoding and scoring, except for the tiles it lacks when `policy`
-        asks for a complete map. An image waits until there is memory for it; `cancelled` and `pause` are those of
-        `with_decoded`.
+        asks for a complete map. The policies of `shadows` decide about what `policy` had measured. An image waits until
+        there is memory for it; `cancelled` and `pause` are those of `with_decoded`.
         """
         digest = content_digest(content)
         stored = find_scan(digest, self.scorer.identity, self.tiling)
@@ -83,7 +93,10 @@ class Examiner:
             scan_id, has_map = None, False
         heat = _heatmap(scan, policy)
         picture = map_png(heat) if heat is not None and self.renders_maps and not has_map else None
-        return Examination(scan, scan_id, picture, _verdict(scan, heat, policy), policy.document)
+        in_shadow = tuple(
+            ShadowVerdict(_verdict(scan, _heatmap(scan, shadow), shadow), shadow.document) for shadow in shadows(digest)
+        )
+        return Examination(scan, scan_id, picture, _verdict(scan, heat, policy), policy.document, in_shadow)
 
     def decide_image(self, image: Image, policy: Policy) -> Verdict:
         """The verdict of `examine` on an image that is already decoded.

@@ -15,10 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from schema.states import Decision
 from schema.verdict import PolicyVersion
-from worker.errors import ConfigurationError, ErrorCode, PermanentError
+from worker.errors import ConfigurationError, ErrorCode
 from worker.validation import describe_invalid, read_toml
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+PolicyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
 
 
 class Rule(StrEnum):
@@ -57,7 +58,7 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
+    name: PolicyName
     rule: Rule = Rule.SUM
     aggregate: Aggregation = Aggregation.MEAN
     synthetic_at: Probability
@@ -110,41 +111,3 @@ def load_policy(path: Path) -> Policy:
 def default_policy() -> Policy:
     """The built-in policy: a wide review band, and a person before every consequence."""
     return Policy.model_validate(tomllib.loads(files(__package__).joinpath("default.toml").read_text("utf-8")))
-
-
-def load_policies(default: Path | None, folder: Path | None) -> PolicySet:
-    """The default policy and those a submission may name (every `*.toml` in `folder`)."""
-    if folder is not None and not folder.is_dir():
-        raise ConfigurationError(ErrorCode.POLICY_INVALID, f"SUSY_POLICY_DIR names {folder}, which is not a folder")
-    chosen = default_policy() if default is None else load_policy(default)
-    named = {chosen.name: chosen}
-    for path in sorted(folder.glob("*.toml")) if folder else ():
-        policy = load_policy(path)
-        if policy.name in named and policy != named[policy.name]:
-            raise ConfigurationError(
-                ErrorCode.POLICY_INVALID, f"policy {path}: name {policy.name!r} is taken; rename one"
-            )
-        named[policy.name] = policy
-    return PolicySet(chosen, named)
-
-
-class PolicySet:
-    """The policies of one worker."""
-
-    def __init__(self, default: Policy, named: dict[str, Policy]) -> None:
-        self.default = default
-        self._named = named
-
-    def named(self, name: str | None) -> Policy:
-        """The policy of that name, the default for None. Raises `PermanentError` (`unknown_policy`)."""
-        if name is None:
-            return self.default
-        if name not in self._named:
-            raise PermanentError(
-                ErrorCode.UNKNOWN_POLICY,
-                f"policy {name!r} is not in this worker's SUSY_POLICY_DIR; add it there and retry the check",
-            )
-        return self._named[name]
-
-    def __iter__(self) -> Any:
-        return iter(self._named.values())

@@ -52,12 +52,13 @@ def _attempt(check_id: UUID, runtime: Runtime, *, suspects: bool) -> bool:
     with runtime.heartbeat.track(claim) as lease_lost:
         examiner = replace(runtime.examiner, scorer=CancellableScorer(runtime.detector, lease_lost))
         try:
-            policy = runtime.policies.named(claim.policy)
+            policy, policies = runtime.policies.choose(claim.policy, claim.source, claim.attributes)
             content = read(claim.uri, settings.image_roots, settings.max_bytes)
             examination = examiner.examine(
                 content,
                 policy,
                 partial(store.find_scan, claim),
+                partial(policies.shadows, policy),
                 cancelled=lease_lost,
                 pause=partial(runtime.heartbeat.pause, claim),
             )

@@ -13,8 +13,9 @@ from worker.detector.detector import Detector
 from worker.detector.paths import DEMO
 from worker.errors import ConfigurationError, ErrorCode
 from worker.pipeline.examine import Examiner
-from worker.policy.policy import PolicySet, load_policies
+from worker.policy.selection import load_pinned
 from worker.queue.heartbeat import LeaseHeartbeat
+from worker.queue.policies import CurrentPolicies
 from worker.queue.publisher import Publisher
 from worker.queue.retry import RetryingStore, retry_while_unavailable
 from worker.settings import Settings
@@ -32,7 +33,7 @@ class Runtime:
     """The same ledger, for attempts."""
     detector: Detector
     examiner: Examiner
-    policies: PolicySet
+    policies: CurrentPolicies
     heartbeat: LeaseHeartbeat
     isolation: ReaderWriterLock
     """Attempts hold it for reading; one that may end the process holds it for writing, with no other in flight."""
@@ -51,9 +52,10 @@ def start_runtime(settings: Settings) -> Runtime:
     settings.require_image_roots()
     database_url = settings.require_database_url()
     with ExitStack() as stack:
-        policies = load_policies(settings.policy_file, settings.policy_dir)
+        pinned = load_pinned(settings.policy_file, settings.policy_dir)
         store = stack.enter_context(Store(database_url, pool_size=settings.concurrency + 2))
         retry_while_unavailable(require_current, database_url)
+        policies = retry_while_unavailable(CurrentPolicies, store, pinned)
         publisher = stack.enter_context(Publisher(settings))
         detector = stack.enter_context(Detector(settings))
         if detector.identity.is_demo and settings.weights != DEMO:

@@ -1,8 +1,9 @@
 """The ledger in Postgres: every check, scan, verdict and policy.
 
 Reading order: `queries.sql` (every statement, in the order of a check's life), `store` (the operations), `recording`
-and `scans` (the transaction that ends a check), `events` (what is read of it, by `queries_callbacks.sql`), `keys` (of
-the HTTP service), `types` (what goes in and comes out), then `database`, `dsn`, `errors` (connections) and `migrate`.
+and `scans` (the transaction that ends a check), `events` (what is read of it, by `queries_callbacks.sql`), `policies`
+(what decides), `keys` (of the HTTP service), `types` (what goes in and comes out), then `database`, `dsn`, `errors`
+(connections) and `migrate`.
 """
 
 from schema.messages import Receipt
@@ -16,9 +17,12 @@ from worker.store.types import (
     Claim,
     Failure,
     LaneStatus,
+    PolicyChange,
+    PolicyRevision,
     QuarantineCount,
     ReclaimResult,
     RecordOutcome,
+    StoredPolicy,
     WorkerActivity,
 )
 
@@ -31,10 +35,13 @@ __all__ = [
     "Event",
     "Failure",
     "LaneStatus",
+    "PolicyChange",
+    "PolicyRevision",
     "QuarantineCount",
     "Receipt",
     "ReclaimResult",
     "RecordOutcome",
     "Store",
+    "StoredPolicy",
     "WorkerActivity",
 ]

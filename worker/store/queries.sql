@@ -159,7 +159,7 @@ WHERE id = %(check_id)s
         )
         OR (state = 'running' AND lease_until < clock_timestamp() AND %(suspects)s)
     )
-RETURNING id AS check_id, lease_token, attempts AS attempt, source, external_id, uri, lane, policy;
+RETURNING id AS check_id, lease_token, attempts AS attempt, source, external_id, uri, lane, policy, attributes;
 
 -- IS_SUSPECT: whether a check is due whose latest attempt may have ended its process.
 SELECT EXISTS (
@@ -297,6 +297,16 @@ INSERT INTO susy.verdicts (
 )
 ON CONFLICT DO NOTHING;
 
+-- ADD_SHADOW_VERDICT: store what a policy version that runs in shadow says, unless it has a verdict for the check.
+INSERT INTO susy.verdicts (
+    id, check_id, scan_id, policy_name, policy_version, mode, decision, score, class_scores, generator,
+    generator_confidence, reasons, needs_review, regions
+) VALUES (
+    %(id)s, %(check_id)s, %(scan_id)s, %(policy_name)s, %(policy_version)s, 'shadow', %(decision)s, %(score)s,
+    %(class_scores)s, %(generator)s, %(generator_confidence)s, %(reasons)s, %(needs_review)s, %(regions)s
+)
+ON CONFLICT DO NOTHING;
+
 -- PROMOTE_SHADOW: make the shadow verdict that this policy version left before the live one, unless there is a live one.
 UPDATE susy.verdicts SET
     id = %(id)s, scan_id = %(scan_id)s, mode = 'live', decision = %(decision)s, score = %(score)s,
@@ -317,6 +327,35 @@ SELECT
 -- ADD_REVIEW: store what a person decided about a check; no row when there is no such check.
 INSERT INTO susy.reviews (id, check_id, reviewer, decision, note)
 SELECT %(id)s, id, %(reviewer)s, %(decision)s, %(note)s FROM susy.checks WHERE id = %(check_id)s;
+
+
+-- ==== Policies =======================================================================================================
+-- Every configuration of the policies is a numbered revision. The highest number applies, and none is ever changed.
+
+-- POLICY_DOCUMENTS: the stored versions with these names and versions.
+SELECT p.name, p.version, p.document FROM susy.policies AS p
+JOIN unnest(%(names)s::text[], %(versions)s::text[]) AS wanted (name, version) USING (name, version);
+
+-- POLICY_VERSIONS: every stored version, by name, the youngest first.
+SELECT name, version, document, created_at FROM susy.policies ORDER BY name, created_at DESC, version;
+
+-- POLICY_REVISION: the configuration that applies, if its number is above the given one.
+SELECT revision, configuration FROM susy.policy_revisions
+WHERE revision > %(above)s ORDER BY revision DESC LIMIT 1;
+
+-- POLICY_REVISION_AT: one configuration by its number.
+SELECT revision, configuration FROM susy.policy_revisions WHERE revision = %(revision)s;
+
+-- CHANGE_POLICIES: make a configuration the next revision. Of two sessions that changed the same one, the second finds
+-- its number taken, and gets no row.
+INSERT INTO susy.policy_revisions (revision, configuration, change, changed_by, reason)
+VALUES (%(revision)s, %(configuration)s, %(change)s, %(changed_by)s, %(reason)s)
+ON CONFLICT (revision) DO NOTHING
+RETURNING revision;
+
+-- POLICY_HISTORY: the changes, the youngest first.
+SELECT revision, change, changed_by, reason, changed_at FROM susy.policy_revisions
+ORDER BY revision DESC LIMIT %(limit)s;
 
 
 -- ==== Reading one check ==============================================================================================

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
 from psycopg import Rollback
 from psycopg.types.json import Jsonb
+from uuid_utils.compat import uuid7
 
 from schema.examination import Examination
 from schema.verdict import Verdict
@@ -36,26 +38,34 @@ def record(database: Database, claim: Claim, examination: Examination) -> Record
 def _write(database: Database, claim: Claim, examination: Examination) -> RecordOutcome:
     verdict = examination.verdict
     content = {"content_sha256": examination.scan.content_sha256}
-    policy = {**asdict(verdict.policy), "document": Jsonb(dict(examination.policy))}
     with database.connection(PATIENT) as connection:
         # Statements are sent without waiting for the answer of the one before: two round trips instead of six.
         with connection.pipeline(), connection.transaction():
             finished = connection.execute(queries.FINISH, {**_key(claim), **content})
-            connection.execute(queries.KEEP_POLICY, policy)
+            connection.execute(queries.KEEP_POLICY, _policy_columns(verdict, examination.policy))
             scan_id = keep_scan(connection, examination)
             is_held = finished.fetchone() is not None
             if not is_held:
                 raise Rollback
-            values = _verdict_columns(claim, scan_id, verdict)
+            # Its id is the token of the lease it is written under, so that a worker can tell whether it is its own.
+            values = _verdict_columns(claim.lease_token, claim, scan_id, verdict)
             connection.execute(queries.ADD_VERDICT, values)
             connection.execute(queries.PROMOTE_SHADOW, values)
+            for shadow in examination.shadows:
+                connection.execute(queries.KEEP_POLICY, _policy_columns(shadow.verdict, shadow.policy))
+                connection.execute(
+                    queries.ADD_SHADOW_VERDICT, _verdict_columns(uuid7(), claim, scan_id, shadow.verdict)
+                )
         return RecordOutcome.RECORDED if is_held else _outcome(connection, claim) or RecordOutcome.LEASE_LOST
 
 
-def _verdict_columns(claim: Claim, scan_id: UUID, verdict: Verdict) -> dict[str, Any]:
+def _policy_columns(verdict: Verdict, document: Mapping[str, Any]) -> dict[str, Any]:
+    return {**asdict(verdict.policy), "document": Jsonb(dict(document))}
+
+
+def _verdict_columns(verdict_id: UUID, claim: Claim, scan_id: UUID, verdict: Verdict) -> dict[str, Any]:
     return {
-        # The token of the lease it is written under, so that a worker can tell whether a verdict is its own.
-        "id": claim.lease_token,
+        "id": verdict_id,
         "check_id": claim.check_id,
         "scan_id": scan_id,
         "policy_name": verdict.policy.name,

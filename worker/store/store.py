@@ -24,6 +24,7 @@ from worker.store import queries
 from worker.store.database import LEADER_LOCK, PATIENT, STATEMENT_TIMEOUT, Database, rows, scalars
 from worker.store.events import Event, events_after
 from worker.store.keys import KeyTable
+from worker.store.policies import PolicyLedger
 from worker.store.recording import record
 from worker.store.scans import stored_scan
 from worker.store.types import (
@@ -72,6 +73,8 @@ class Store:
         )
         self.keys = KeyTable(self._database)
         """The keys of the HTTP service."""
+        self.policies = PolicyLedger(self._database)
+        """What decides."""
 
     def open(self) -> None:
         """Start to connect in the background. Postgres need not be available yet."""

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from schema.scan import Scan
 from schema.states import CheckState, Lane
-from schema.verdict import Verdict
+from schema.verdict import PolicyVersion, Verdict
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class Claim:
     uri: str
     lane: Lane
     policy: str | None
-    """Name of the requested policy; None for the worker's default."""
+    """Name of the requested policy; None when the routes choose it."""
+    attributes: Mapping[str, Any]
+    """What the submission said about the image."""
 
 
 class RecordOutcome(StrEnum):
@@ -138,6 +140,37 @@ class WorkerActivity:
 
     Lanes that are paused do not count.
     """
+
+
+@dataclass(frozen=True)
+class StoredPolicy:
+    """One version of a policy in the ledger."""
+
+    version: PolicyVersion
+    document: Mapping[str, Any]
+    """The whole policy."""
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class PolicyRevision:
+    """One configuration of the policies."""
+
+    revision: int
+    """1 for the first."""
+    configuration: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PolicyChange:
+    """Who made which change of the configuration, when and why."""
+
+    revision: int
+    """The number of the configuration that it led to."""
+    change: str
+    changed_by: str
+    reason: str
+    changed_at: datetime
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,265 @@
+"""`susy policy activate`, `route`, `shadow`, `rollback` and `history`: what decides, changed one revision at a time."""
+
+from __future__ import annotations
+
+import getpass
+import json as json_text
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from schema.verdict import PolicyVersion
+from worker.cli.output import notes, out, print_json, table
+from worker.errors import ConfigurationError, ErrorCode, PermanentError
+from worker.settings import load_settings
+from worker.store import Store
+from worker.validation import describe_invalid, read_toml
+
+if TYPE_CHECKING:
+    from worker.policy.configuration import PolicyConfiguration
+    from worker.policy.policy import Policy
+    from worker.store.policies import PolicyLedger
+
+Version = Annotated[str, typer.Argument(help="NAME@VERSION, as `susy policy list` shows it.", metavar="NAME@VERSION")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
+By = Annotated[str | None, typer.Option(help="Who; by default the user of this machine.")]
+Expect = Annotated[
+    int | None, typer.Option(help="Change nothing unless this revision still applies.", metavar="REVISION", min=0)
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+
+
+def activate(version: Version, reason: Reason, by: By = None, expect: Expect = None, json: Json = False) -> None:
+    """Let a version decide from now on, in place of the one of its name that did. Workers follow within 10 seconds."""
+    chosen = parse(version)
+
+    def change(ledger: PolicyLedger, current: PolicyConfiguration) -> PolicyConfiguration:
+        stored(ledger, chosen)
+        return current.model_copy(update={"active": {**current.active, chosen.name: chosen.version}})
+
+    configuration = _change(change, f"activate {chosen}", reason, by, expect, as_json=json)
+    if chosen.name not in {configuration.default, *(route.policy for route in configuration.routes)}:
+        notes.print(
+            f"No route leads to {chosen.name}: it decides only about checks that name it. See `susy policy route`.",
+            style="yellow",
+        )
+
+
+def route(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="The routes, as a TOML file that replaces all of them; without it they are printed."),
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; kept in the history.")] = None,
+    by: By = None,
+    expect: Expect = None,
+    json: Json = False,
+) -> None:
+    """Choose the policy of checks that name none, by their source and attributes; the first route that matches."""
+    if file is None:
+        with Store(load_settings().require_database_url(), pool_size=1) as store:
+            _print_routes(_read(store.policies)[1], as_json=json)
+        return
+    if reason is None:
+        raise typer.BadParameter("say why the routes change", param_hint="--reason")
+    routes = _load_routes(file)
+
+    def change(_ledger: PolicyLedger, current: PolicyConfiguration) -> PolicyConfiguration:
+        changed = current.model_copy(update=routes)
+        if missing := changed.missing():
+            raise ConfigurationError(
+                ErrorCode.POLICY_INVALID,
+                f"routes {file}: no version of {', '.join(missing)} is active; activate one, or correct the name",
+            )
+        return changed
+
+    _change(change, f"route by {file.name}", reason, by, expect, as_json=json)
+
+
+def shadow(
+    version: Version,
+    reason: Reason,
+    sample: Annotated[
+        float, typer.Option(help="Share of the contents that it decides about, above 0 and up to 1.")
+    ] = 1.0,
+    stop: Annotated[bool, typer.Option("--stop", help="End it.")] = False,
+    by: By = None,
+    expect: Expect = None,
+    json: Json = False,
+) -> None:
+    """Let a version decide beside the live ones, without effect; `dashboard.shadow_differences` compares them."""
+    chosen = parse(version)
+
+    def change(ledger: PolicyLedger, current: PolicyConfiguration) -> PolicyConfiguration:
+        others = tuple(each for each in current.shadows if each.policy != chosen)
+        if stop:
+            if others == current.shadows:
+                raise PermanentError(ErrorCode.UNKNOWN_POLICY, f"{chosen} does not run in shadow")
+            return current.model_copy(update={"shadows": others})
+        stored(ledger, chosen)
+        return current.model_copy(update={"shadows": (*others, _shadow(chosen, sample))})
+
+    words = f"end the shadow of {chosen}" if stop else f"shadow {chosen}, sample {sample:g}"
+    _change(change, words, reason, by, expect, as_json=json)
+
+
+def rollback(
+    revision: Annotated[int, typer.Argument(help="The revision to return to, as `susy policy history` shows it.")],
+    reason: Reason,
+    by: By = None,
+    expect: Expect = None,
+    json: Json = False,
+) -> None:
+    """Let an earlier revision apply again, as a new one: active versions, routes and shadows."""
+    from worker.queue.policies import parse_configuration
+
+    def change(ledger: PolicyLedger, _current: PolicyConfiguration) -> PolicyConfiguration:
+        return parse_configuration(ledger.revision_at(revision))
+
+    _change(change, f"return to revision {revision}", reason, by, expect, as_json=json)
+
+
+def history(
+    limit: Annotated[int, typer.Option(help="Changes that are shown, the youngest first.", min=1)] = 20,
+    json: Json = False,
+) -> None:
+    """Who changed what decides, when and why."""
+    with Store(load_settings().require_database_url(), pool_size=1) as store:
+        changes = store.policies.history(limit)
+    shown = table("revision", "when", "change", "by", "reason")
+    for change in changes:
+        if json:
+            print_json(
+                {
+                    "revision": change.revision,
+                    "changed_at": change.changed_at.isoformat(),
+                    "change": change.change,
+                    "by": change.changed_by,
+                    "reason": change.reason,
+                }
+            )
+        else:
+            when = f"{change.changed_at:%Y-%m-%d %H:%M}"
+            shown.add_row(str(change.revision), when, change.change, change.changed_by, change.reason)
+    if not json:
+        out.print(shown)
+
+
+def parse(reference: str) -> PolicyVersion:
+    """NAME@VERSION. Raises `BadParameter`."""
+    from worker.policy.configuration import parse_reference
+
+    try:
+        return parse_reference(reference)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def stored(ledger: PolicyLedger, version: PolicyVersion) -> Policy:
+    """A version from the ledger. Raises `PermanentError` (`unknown_policy`) and `ConfigurationError`."""
+    from worker.queue.policies import stored_policy
+
+    document = ledger.documents([version]).get(version)
+    if document is None:
+        raise PermanentError(
+            ErrorCode.UNKNOWN_POLICY, f"the ledger has no policy {version}; store it with `susy policy put FILE`"
+        )
+    return stored_policy(version, document)
+
+
+def _change(
+    change: Callable[[PolicyLedger, PolicyConfiguration], PolicyConfiguration],
+    words: str,
+    reason: str,
+    by: str | None,
+    expect: int | None,
+    *,
+    as_json: bool,
+) -> PolicyConfiguration:
+    """Derive the next revision from the present one, and let it apply; the configuration that applies then."""
+    who = _stated("--by", os.environ.get("USER") or getpass.getuser() if by is None else by)
+    why = _stated("--reason", reason)
+    with Store(load_settings().require_database_url(), pool_size=1) as store:
+        revision, current = _read(store.policies)
+        if expect not in (None, revision):
+            raise PermanentError(
+                ErrorCode.CONFLICT, f"revision {revision} applies, not {expect}; look at `susy policy history`"
+            )
+        changed = change(store.policies, current)
+        if changed == current:
+            notes.print(f"Nothing changes: revision {revision} says so already.")
+            return current
+        document = changed.model_dump(mode="json")
+        store.policies.change(revision + 1, document, change=words, changed_by=who, reason=why)
+    if as_json:
+        print_json({"revision": revision + 1, "change": words, "by": who, "reason": why, "configuration": document})
+    else:
+        out.print(f"revision {revision + 1}: {words}")
+    return changed
+
+
+def _read(ledger: PolicyLedger) -> tuple[int, PolicyConfiguration]:
+    from worker.queue.policies import parse_configuration
+
+    found = ledger.revision()
+    return (0 if found is None else found.revision), parse_configuration(found)
+
+
+def _stated(option: str, text: str) -> str:
+    if not text.strip():
+        raise typer.BadParameter("must not be empty", param_hint=option)
+    return " ".join(text.split())
+
+
+def _load_routes(file: Path) -> dict[str, Any]:
+    """The `routes` and the `default` of a configuration. Raises `ConfigurationError` naming file, key and remedy."""
+    from worker.policy.configuration import PolicyConfiguration
+
+    try:
+        document = read_toml(file)
+        if unknown := sorted(set(document) - {"default", "route"}):
+            raise ConfigurationError(
+                ErrorCode.POLICY_INVALID,
+                f"routes {file}: {', '.join(unknown)}: unknown; a file of routes has `default` and `[[route]]`",
+            )
+        renamed = {"routes": document.get("route", []), "default": document.get("default", "default")}
+        parsed = PolicyConfiguration.model_validate(renamed)
+    except ValidationError as error:
+        problems = describe_invalid(error, whole="the routes")
+        raise ConfigurationError(ErrorCode.POLICY_INVALID, f"routes {file}: {problems}") from error
+    except ValueError as error:
+        raise ConfigurationError(ErrorCode.POLICY_INVALID, f"routes {file} {error}") from error
+    return {"routes": parsed.routes, "default": parsed.default}
+
+
+def _print_routes(configuration: PolicyConfiguration, *, as_json: bool) -> None:
+    """The routes in the form in which a file sets them."""
+    if as_json:
+        print_json(configuration.model_dump(mode="json", include={"routes", "default"}))
+        return
+    lines = [f"default = {_toml(configuration.default)}"]
+    for each in configuration.routes:
+        lines += ["", "[[route]]"]
+        lines += [] if each.source is None else [f"source = {_toml(each.source)}"]
+        if each.attributes:
+            pairs = ", ".join(f"{_toml(name)} = {_toml(value)}" for name, value in each.attributes.items())
+            lines.append(f"attributes = {{ {pairs} }}")
+        lines.append(f"policy = {_toml(each.policy)}")
+    out.print("\n".join(lines), soft_wrap=True)
+
+
+def _toml(value: str | float) -> str:
+    """A string, number or boolean, as TOML writes it; its strings are those of JSON."""
+    return json_text.dumps(value, ensure_ascii=True)
+
+
+def _shadow(version: PolicyVersion, sample: float) -> Any:
+    from worker.policy.configuration import Shadow
+
+    if not 0 < sample <= 1:
+        raise typer.BadParameter(f"{sample:g} is not above 0 and up to 1", param_hint="--sample")
+    return Shadow(name=version.name, version=version.version, sample=sample)

@@ -1,0 +1,85 @@
+"""Policies in the ledger: versions that never change, and the numbered configurations that say which of them decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from schema.verdict import PolicyVersion
+from worker.errors import ErrorCode, PermanentError
+from worker.store import queries
+from worker.store.database import Database
+from worker.store.types import PolicyChange, PolicyRevision, StoredPolicy
+
+
+class PolicyLedger:
+    """The part of a store that holds the policies; raises as its store does."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, version: PolicyVersion, document: Mapping[str, Any]) -> bool:
+        """Store a version; False when it was stored before. It decides nothing until it is activated."""
+        values = {"name": version.name, "version": version.version, "document": Jsonb(dict(document))}
+        return self._database.execute(queries.KEEP_POLICY, values) > 0
+
+    def documents(self, versions: Iterable[PolicyVersion]) -> dict[PolicyVersion, Mapping[str, Any]]:
+        """Those of the versions that are stored, each with its whole policy."""
+        wanted = list(versions)
+        values = {"names": [each.name for each in wanted], "versions": [each.version for each in wanted]}
+        found: list[tuple[PolicyVersion, Mapping[str, Any]]] = self._database.rows(
+            queries.POLICY_DOCUMENTS, values, _document
+        )
+        return dict(found)
+
+    def versions(self) -> list[StoredPolicy]:
+        """Every stored version, by name, the youngest first."""
+        return self._database.rows(queries.POLICY_VERSIONS, {}, _stored)
+
+    def revision(self, *, above: int = 0) -> PolicyRevision | None:
+        """The configuration that applies; None when no number is higher than `above`."""
+        return self._database.row(queries.POLICY_REVISION, {"above": above}, PolicyRevision)
+
+    def revision_at(self, revision: int) -> PolicyRevision:
+        """The configuration of that number. Raises `PermanentError` (`unknown_policy`)."""
+        found = self._database.row(queries.POLICY_REVISION_AT, {"revision": revision}, PolicyRevision)
+        if found is None:
+            raise PermanentError(
+                ErrorCode.UNKNOWN_POLICY, f"there is no revision {revision}; `susy policy history` lists them"
+            )
+        return found
+
+    def change(
+        self, revision: int, configuration: Mapping[str, Any], *, change: str, changed_by: str, reason: str
+    ) -> None:
+        """Make `configuration` apply as the given revision, which follows the one it was derived from.
+
+        Raises `PermanentError` (`conflict`) when somebody else's change has that number; nothing is written then.
+        """
+        values = {
+            "revision": revision,
+            "configuration": Jsonb(dict(configuration)),
+            "change": change,
+            "changed_by": changed_by,
+            "reason": reason,
+        }
+        if self._database.execute(queries.CHANGE_POLICIES, values) == 0:
+            raise PermanentError(
+                ErrorCode.CONFLICT,
+                f"somebody else changed the policies to revision {revision} in the meantime; look at "
+                "`susy policy history`, and repeat the change if it is still right",
+            )
+
+    def history(self, limit: int) -> list[PolicyChange]:
+        """The latest changes, the youngest first."""
+        return self._database.rows(queries.POLICY_HISTORY, {"limit": limit}, PolicyChange)
+
+
+def _document(*, name: str, version: str, document: Mapping[str, Any]) -> tuple[PolicyVersion, Mapping[str, Any]]:
+    return PolicyVersion(name, version), document
+
+
+def _stored(*, name: str, version: str, **columns: Any) -> StoredPolicy:
+    return StoredPolicy(PolicyVersion(name, version), **columns)
