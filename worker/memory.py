@@ -22,6 +22,8 @@ _M_ARENA_MAX = -8
 """Of `malloc.h`."""
 LOOK_EVERY = 0.5
 """Seconds between two looks at whether a waiting image is still wanted."""
+TRIM_AFTER = 20.0
+"""Seconds after an image at which the C library returns to the kernel what it has kept of freed memory."""
 
 
 class MemoryBudget:
@@ -31,8 +33,10 @@ class MemoryBudget:
     never passes a large one that waits, so that a large one is not starved.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, *, trim_after: float = TRIM_AFTER) -> None:
         self.capacity = capacity
+        self._trim_after = trim_after
+        self._is_trim_due = False
         _share_one_heap()
         self._used = 0
         self._admitted = 0
@@ -75,6 +79,22 @@ class MemoryBudget:
                 self._used -= reservation.size
                 self._admitted -= 1
                 self._changed.notify_all()
+            self._trim_later()
+
+    def _trim_later(self) -> None:
+        """Once for all images of the next `trim_after` seconds: nothing is allocated for the milliseconds it takes."""
+        with self._changed:
+            if self._is_trim_due:
+                return
+            self._is_trim_due = True
+        timer = threading.Timer(self._trim_after, self._trim)
+        timer.name, timer.daemon = "memory-trim", True
+        timer.start()
+
+    def _trim(self) -> None:
+        with self._changed:
+            self._is_trim_due = False
+        _trim_heap()
 
     def _wait(self, reservation: Reservation, amount: int, cancelled: threading.Event | None) -> None:
         with self._changed:
@@ -128,6 +148,17 @@ def _share_one_heap() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, 1)
+
+
+def _trim_heap() -> None:
+    """Return the freed pages of the heap to the kernel, where the C library is glibc.
+
+    glibc returns only what lies at the end of its heap, and a heap in which one small block lies behind a large image
+    stays as large as it was: a process would keep the peak of the images that were in flight together.
+    """
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
 
 
 def _require_wanted(cancelled: threading.Event | None) -> None:

@@ -24,7 +24,9 @@ from worker.errors import ErrorCode, SusyError, TransientError
 from worker.queue.retry import RetryingStore
 from worker.settings import Settings, load_settings
 from worker.store import RecordOutcome, Store
-from worker.store.migrate import upgrade
+from worker.store.connection import CONNECT_TIMEOUT
+from worker.store.database import MIGRATION_LOCK
+from worker.store.migrate import is_current, upgrade
 
 PROMISED = 10.0
 """Seconds (`docs/messages.md`)."""
@@ -150,6 +152,36 @@ def _frozen_at_once(postgres: Postgres, call: Callable[[], object]) -> float:
     with postgres.frozen():
         call()
     return time.monotonic() - began
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["of unlimited time", "that works"])
+def test_a_migration_waits_for_a_server_that_works_and_not_for_a_frozen_one(
+    postgres: Postgres, susy: Susy, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    monkeypatch.setattr("worker.store.connection.LOOK_EVERY", 1.0)
+    with new_database(postgres.url) as url, psycopg.connect(url) as holder:
+        lock = f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK.space}, {MIGRATION_LOCK.key})"
+        holder.execute(lock)  # type: ignore[arg-type]
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%advisory%%'"
+        with ThreadPoolExecutor(1) as pool, psycopg.connect(url, autocommit=True) as watcher:
+            running = pool.submit(susy, "db", "upgrade", SUSY_DATABASE_URL=url)
+            eventually(lambda: watcher.execute(waiting).fetchone() == (1,), 20)
+            if held:
+                time.sleep(5)  # the server is asked several times whether it lives
+                holder.rollback()
+                result = running.result(60)
+                assert (result.code, is_current(url)) == (0, True), result.stderr
+                return
+            with postgres.frozen():
+                began = time.monotonic()
+                result = running.result(60)
+                assert time.monotonic() - began < 2 * (1 + CONNECT_TIMEOUT) + 10
+        assert result.code == 1
+        [line] = result.stderr.splitlines()
+        assert "database_unavailable" in line
+        assert "no answer within" in line
+        holder.rollback()
+        assert susy("db", "upgrade", SUSY_DATABASE_URL=url).code == 0, "nothing of the first one is in the way"
 
 
 def test_submitting_ends_in_time_while_redis_is_frozen_and_the_check_is_accepted(

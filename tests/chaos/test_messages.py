@@ -74,3 +74,27 @@ def test_messages_for_an_unknown_task_and_without_a_form_are_kept_and_stop_nothi
     assert worker.poll() is None
     kept = deployment.sql("SELECT DISTINCT code FROM susy.rejected_messages")
     assert kept == [("invalid_message",)]
+
+
+def test_a_thousand_invalid_messages_at_once_are_all_kept_and_logged_in_few_lines(deployment: Deployment) -> None:
+    fields: list[dict[str, Any]] = [{"version": 9}, {}, {"version": 1, "source": "s", "uri": "x" * 100_000}]
+    fields += [{"version": 1, "source": half, "external_id": half, "uri": half} for half in ("\ud800", "\udfff x")]
+    kinds = [*INVALID, *(message("susy.submit", body=json.dumps([[], each, {}])) for each in fields)]
+    invalid = [kinds[number % len(kinds)] for number in range(1000)]
+    worker = deployment.ready_worker()
+    with deployment.valkey.client() as client:
+        with client.pipeline() as pipeline:
+            for number, each in enumerate(invalid):
+                pipeline.lpush(("susy:live", "susy:submit", "susy:backfill")[number % 3], each)
+            pipeline.execute()
+        deployment.submit(20)
+        deployment.reconciler()
+        stored = "SELECT count(*) FROM susy.rejected_messages"
+        eventually(lambda: deployment.sql(stored) == [(len(invalid),)], 120, worker.output)
+        deployment.verify()
+        eventually(lambda: client.hlen("susy:unacked") == 0, 30)
+    assert worker.poll() is None
+    lines = [line for line in worker.output().splitlines() if '"check_done"' not in line]
+    assert sum('"message_rejected"' in line for line in lines) == 20
+    assert len(lines) < 40
+    assert "Traceback" not in worker.output()

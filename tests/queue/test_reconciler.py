@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
+from collections.abc import Iterator
 
+import psycopg
 import pytest
 import redis
+from psycopg.conninfo import conninfo_to_dict
 
 from schema.messages import Submission
 from schema.states import CheckState, Lane
+from tests.support.commands import Processes, Susy
+from tests.support.databases import new_database, with_database
 from tests.support.ledger import submit_all
+from tests.support.servers import free_port
 from tests.support.waiting import eventually
 from worker.queue.dispatcher import BATCH, MIN_DEPTH, LaneDispatcher
 from worker.queue.publisher import Publisher
@@ -131,3 +138,80 @@ def test_of_two_reconcilers_one_leads_and_the_other_takes_over(
             stop.set()
             thread.join()
             one.close()
+
+
+def test_what_nobody_foresaw_is_reported_once_and_tried_again(
+    store: Store, publisher: Publisher, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Faulty(Publisher):
+        faults = 3
+
+        def depth(self, lane: Lane) -> int:
+            if self.faults:
+                self.faults -= 1
+                raise RuntimeError("nobody foresaw this")
+            return super().depth(lane)
+
+    stop = threading.Event()
+    with Faulty(settings) as faulty:
+        submit(store, 2)
+        thread = threading.Thread(target=reconcile_forever, args=(store, faulty, settings, stop))
+        thread.start()
+        try:
+            eventually(lambda: publisher.depth(Lane.LIVE) == 2, 30)
+        finally:
+            stop.set()
+            thread.join()
+    assert sum("nobody foresaw this" in str(record.__dict__) for record in caplog.records) == 1
+
+
+@pytest.fixture
+def unusable_urls(postgres_url: str, empty_database_url: str) -> Iterator[dict[str, str]]:
+    with new_database(postgres_url) as url:
+        name = conninfo_to_dict(url)["dbname"]
+        with psycopg.connect(postgres_url, autocommit=True) as server:
+            server.execute(f"DROP DATABASE {name}")  # type: ignore[arg-type]
+            server.execute(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")  # type: ignore[arg-type]
+        yield {"without a ledger": empty_database_url, "not UTF-8": with_database(postgres_url, str(name))}
+
+
+@pytest.mark.parametrize(("what", "said"), [("without a ledger", "run `susy db upgrade`"), ("not UTF-8", "needs UTF8")])
+def test_a_database_that_waiting_does_not_make_usable_ends_it_with_2(
+    susy: Susy, settings: Settings, unusable_urls: dict[str, str], what: str, said: str
+) -> None:
+    result = susy("reconciler", **settings.environment() | {"SUSY_DATABASE_URL": unusable_urls[what]})
+    assert result.code == 2
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SUSY_DATABASE_URL", ""),
+        ("SUSY_DATABASE_URL", "nonsense"),
+        ("SUSY_REDIS_URL", ""),
+        ("SUSY_REDIS_URL", "http://localhost"),
+        ("SUSY_RECONCILE_INTERVAL", "-1"),
+        ("SUSY_KEY_PREFIX", "prüfung:"),
+    ],
+)
+def test_a_wrong_setting_ends_it_with_2(susy: Susy, settings: Settings, name: str, value: str) -> None:
+    result = susy("reconciler", **settings.environment() | {name: value})
+    assert result.code == 2
+    assert name in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_with_0_when_it_is_told_to(processes: Processes, store: Store, number: signal.Signals) -> None:
+    nowhere = f"postgresql://127.0.0.1:{free_port()}/susy"
+    [check_id] = submit(store, 1)
+    leading, waiting = processes.start_reconciler(), processes.start_reconciler(SUSY_DATABASE_URL=nowhere)
+    waiting.eventually(lambda: "service_unavailable" in waiting.output())
+    dispatched = "SELECT dispatched_at IS NOT NULL FROM susy.checks WHERE id = %(id)s"
+    leading.eventually(lambda: store._database.scalars(dispatched, {"id": check_id}) == [True])
+    for process in (leading, waiting):
+        process.send_signal(number)
+    assert (leading.wait(20), waiting.wait(20)) == (0, 0), processes.output()
+    assert waiting.output().count("\n") == 1, "one line, however long it waits"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import psycopg
+import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -12,7 +13,8 @@ from schema.states import CheckState, Lane
 from tests.support.commands import Susy
 from tests.support.databases import Sql
 from tests.support.ledger import SCAN, VERDICT, claimed, done, submission
-from worker.errors import ErrorCode
+from tests.support.postgres_proxy import PostgresProxy
+from worker.errors import ErrorCode, TransientError
 from worker.store import CheckFilter, Store
 from worker.store.migrate import require_current, upgrade
 
@@ -29,10 +31,11 @@ UNUSUAL = {
     "default_transaction_read_only": ["on"],
     "default_transaction_isolation": ["serializable", "repeatable read", "read uncommitted"],
     "default_transaction_deferrable": ["on"],
-    "statement_timeout": ["50ms", "0"],
+    "statement_timeout": ["1ms", "50ms", "0"],
     "lock_timeout": ["1ms"],
+    "transaction_timeout": ["1ms"],
     "idle_in_transaction_session_timeout": ["1ms"],
-    "idle_session_timeout": ["100ms"],
+    "idle_session_timeout": ["1ms", "100ms"],
     "plan_cache_mode": ["force_generic_plan"],
     "client_min_messages": ["error", "debug5"],
     "lc_messages": ["C"],
@@ -45,6 +48,10 @@ UNUSUAL = {
     "from_collapse_limit": ["1"],
     "join_collapse_limit": ["1"],
 }
+
+
+TIMEOUTS = ("statement_timeout", "idle_session_timeout")
+"""They end a session before its first statement."""
 
 
 def use_everything(store: Store) -> None:
@@ -112,7 +119,7 @@ def test_a_role_counts_like_a_database(database_url: str, run: Sql) -> None:
     role = f"unusual_{database_of(run)}"
     run(f"CREATE ROLE {role} LOGIN SUPERUSER")
     try:
-        for name in ("DateStyle", "default_transaction_read_only", "client_encoding", "search_path"):
+        for name in ("DateStyle", "default_transaction_read_only", "client_encoding", "search_path", *TIMEOUTS):
             run(f"ALTER ROLE {role} SET {name} = {sql.Literal(UNUSUAL[name][0]).as_string()}")
         with Store(make_conninfo(database_url, user=role), pool_size=2, timeout=5) as store:
             use_everything(store)
@@ -152,3 +159,24 @@ def test_commands_print_what_they_do_otherwise(database_url: str, run: Sql, stor
     for each, expected in zip(arguments, usual, strict=True):
         result = susy(*each, SUSY_DATABASE_URL=database_url)
         assert (result.code, result.stdout) == (expected.code, expected.stdout), result.stderr
+
+
+def test_startup_parameters_are_used_only_where_a_timeout_requires_them(
+    database_url: str, run: Sql, proxy: PostgresProxy
+) -> None:
+    """Poolers such as PgBouncer refuse connections with parameters that they do not know."""
+    proxy.refuses_options = True
+    with Store(proxy.url, pool_size=2, timeout=5) as store:
+        use_everything(store)
+    set_for_the_database(run, "statement_timeout", "1ms")
+    with Store(proxy.url, pool_size=2, timeout=5) as store, pytest.raises(TransientError) as caught:
+        store.status()
+    assert "statement timeout" in caught.value.message
+
+
+def test_options_of_the_url_are_kept(database_url: str, run: Sql) -> None:
+    set_for_the_database(run, "statement_timeout", "1ms")
+    url = make_conninfo(database_url, options="-c work_mem=77kB")
+    with Store(url, pool_size=1, timeout=5) as store:
+        assert store._database.scalars("SHOW work_mem", {}) == ["77kB"]
+        assert store._database.scalars("SHOW statement_timeout", {}) == ["30s"]

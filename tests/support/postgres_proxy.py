@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from psycopg.conninfo import conninfo_to_dict
+
+_FIELDS = b"SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter in options: statement_timeout\0\0"
+_REFUSED = b"E" + struct.pack(">I", 4 + len(_FIELDS)) + _FIELDS
 
 
 class PostgresProxy:
@@ -24,6 +28,8 @@ class PostgresProxy:
         """Cut the connection instead of passing the next COMMIT on."""
         self.cut_after_commit = False
         """Pass the next COMMIT on, and cut the connection instead of its answer."""
+        self.refuses_options = False
+        """Refuse whoever connects with startup parameters in `options`, as PgBouncer does by default."""
         self.frozen = threading.Event()
         """While set, nothing is passed on, and nothing is closed."""
         self._refused = False
@@ -79,6 +85,9 @@ class PostgresProxy:
             while data := source.recv(65536):
                 if self.frozen.is_set():
                     continue
+                if to_server and self.refuses_options and b"\0options\0" in data:
+                    source.sendall(_REFUSED)
+                    break
                 if to_server and b"COMMIT" in data:
                     if self.cut_before_commit:
                         self.cut_before_commit = False

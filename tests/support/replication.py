@@ -47,10 +47,11 @@ class PostgresServer:
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://postgres@{self.address}/{database}"
 
-    def create(self) -> None:
-        """Make an empty primary, and start it."""
-        self._prepare()
-        self._commands.initdb(["-A", "trust", "-E", "UTF8", "-U", "postgres", "--no-sync"], self.data, user=self._user)
+    def create(self, wal: Path | None = None) -> None:
+        """Make an empty primary, and start it. Its WAL lies in the folder `wal`, by default beside its tables."""
+        self._prepare(self.data, *([wal] if wal else []))
+        options = ["-A", "trust", "-E", "UTF8", "-U", "postgres", "--no-sync", *(["-X", str(wal)] if wal else [])]
+        self._commands.initdb(options, self.data, user=self._user)
         with (self.data / "postgresql.conf").open("a") as configuration:
             configuration.write(_CONFIGURATION)
         (self.data / "pg_hba.conf").write_text(_ACCESS)
@@ -58,7 +59,7 @@ class PostgresServer:
 
     def copy(self, primary: PostgresServer) -> None:
         """Make a standby of a running primary, and start it."""
-        self._prepare()
+        self._prepare(self.data)
         source = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres"]
         self._commands.pg_basebackup(
             [*source, "-R", "-X", "stream", "-c", "fast", "--no-sync"], self.data, user=self._user
@@ -93,10 +94,11 @@ class PostgresServer:
             ]
         return applied is True
 
-    def _prepare(self) -> None:
-        self.data.mkdir(parents=True, mode=0o700)
-        if self._user is not None:
-            shutil.chown(self.data, self._user)
+    def _prepare(self, *folders: Path) -> None:
+        for folder in folders:
+            folder.mkdir(parents=True, mode=0o700)
+            if self._user is not None:
+                shutil.chown(folder, self._user)
 
 
 class Replicated:

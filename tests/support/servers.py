@@ -90,14 +90,16 @@ class Valkey:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def start(self) -> None:
+    def start(self, *settings: str, wait: bool = True) -> None:
+        """Start it, with `settings` such as `--maxmemory`, and `wait` until it answers."""
         self._folder.mkdir(exist_ok=True)
-        options = ["--port", self.port, "--bind", "127.0.0.1", "--dir", self._folder, "--save", ""]
+        options = ["--port", self.port, "--bind", "127.0.0.1", "--dir", self._folder, "--save", "", *settings]
         options += ["--appendonly", "yes" if self._append_only else "no", "--appendfsync", "everysec"]
         log = self._folder / "valkey.log"
         with log.open("ab") as output:
             self._process = subprocess.Popen([self._binary, *map(str, options)], stdout=output, stderr=output)
-        eventually(self._answers, 30, log.read_text)
+        if wait:
+            eventually(self._answers, 30, log.read_text)
 
     def kill(self) -> None:
         """SIGKILL: nothing more is written to disk."""

@@ -68,6 +68,12 @@ def _redis(settings: Settings) -> str:
             facts = client.info()
     except redis.RedisError as error:
         raise SetupError(ErrorCode.QUEUE_UNAVAILABLE, f"SUSY_REDIS_URL: {error}") from error
+    if facts.get("loading"):
+        raise SetupError(ErrorCode.QUEUE_UNAVAILABLE, "Redis is loading its data; wait until it has")
+    if facts.get("role", "master") != "master":
+        raise ConfigurationError(
+            ErrorCode.SETTINGS, "SUSY_REDIS_URL leads to a replica, which takes no messages; name the primary"
+        )
     if facts["maxmemory_policy"] != "noeviction":
         raise ConfigurationError(
             ErrorCode.SETTINGS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import sys
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +22,8 @@ from worker.store import Store
 
 KEY_NAME = "up"
 """Of the API key that the first start creates."""
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 @needs("worker", "embedded")
@@ -40,8 +43,8 @@ def up(
     settings = with_some_weights(load_settings(image_roots=tuple(root or [Path.cwd()])))
     configure_logging(settings.log_format, settings.log_level)
     stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
+    for number in _STOPPING:
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # a start may take a minute
     has_http = is_installed("serve")
     with running_stack(
         STATE_DIRECTORY,
@@ -51,6 +54,8 @@ def up(
         serve_port=_port(settings),
         serve_workers=1,
     ) as stack:
+        for number in _STOPPING:
+            signal.signal(number, lambda *_: stopped.set())
         write_services(SERVICES_FILE, stack.settings)
         try:
             notes.print(
@@ -63,7 +68,7 @@ def up(
             while not stopped.wait(1):
                 stack.supervise()
         finally:
-            SERVICES_FILE.unlink()
+            SERVICES_FILE.unlink(missing_ok=True)
 
 
 def _port(settings: Settings) -> int:

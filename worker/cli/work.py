@@ -40,16 +40,20 @@ def stop_with_standard_input() -> None:
 
 
 def reconciler() -> None:
-    """Republish what is due, free what dead workers hold. Run one or several; one leads."""
+    """Republish what is due, free what dead workers hold. Run one or several; one leads.
+
+    Ends with 0 after SIGTERM or SIGINT, with 2 where its setup or the database's schema is wrong.
+    """
     from worker.log import configure_logging
     from worker.queue.publisher import Publisher
-    from worker.queue.reconciler import reconcile_forever
+    from worker.queue.reconciler import reconcile_forever, wait_for_ledger
     from worker.store import Store
 
     settings = load_settings()
     configure_logging(settings.log_format, settings.log_level)
     stopped = _stopped_by_signal()
     with Store(settings.require_database_url(), pool_size=2) as store, Publisher(settings) as publisher:
+        wait_for_ledger(settings, stopped)
         reconcile_forever(store, publisher, settings, stopped)
 
 

@@ -11,13 +11,14 @@ import time
 from collections.abc import Sequence
 
 from schema.states import Lane
-from worker.errors import SusyError
+from worker.errors import ErrorCode, SusyError, TransientError
 from worker.log import get_logger
 from worker.queue.dispatcher import BATCH, LaneDispatcher
 from worker.queue.publisher import Publisher
 from worker.queue.retry import Outage
 from worker.settings import Settings
 from worker.store import Store
+from worker.store.migrate import require_current
 
 log = get_logger(__name__)
 
@@ -29,10 +30,29 @@ EXPIRE_BATCHES = 20
 """Batches of checks past their deadline that one round ends, at most, so that what is due is published meanwhile."""
 
 
+def wait_for_ledger(settings: Settings, stopped: threading.Event) -> None:
+    """Return when the ledger has the schema of this version, or when `stopped`; wait while Postgres is unavailable.
+
+    Raises `SetupError` for a database that waiting does not make usable: without a ledger, of another version, or of
+    another encoding than UTF-8.
+    """
+    outage = Outage()
+    while not stopped.is_set():
+        try:
+            require_current(settings.require_database_url())
+        except TransientError as error:
+            outage.began(error)
+            stopped.wait(settings.reconcile_interval)
+        else:
+            outage.ended()
+            return
+
+
 def reconcile_forever(store: Store, publisher: Publisher, settings: Settings, stopped: threading.Event) -> None:
     """Lead while no other reconciler does, until `stopped`.
 
     The leader refills the lanes' queues all the time, and reclaims expired leases every `SUSY_RECONCILE_INTERVAL`.
+    Whatever fails is tried again: without a reconciler, what is accepted is not processed.
     """
     dispatchers = [LaneDispatcher(lane) for lane in Lane]
     outage = Outage()
@@ -44,11 +64,18 @@ def reconcile_forever(store: Store, publisher: Publisher, settings: Settings, st
                     reconcile(store, publisher, settings, dispatchers)
                     outage.ended()
                     _dispatch(dispatchers, store, publisher, settings, stopped)
-        except SusyError as error:
+        except Exception as error:  # noqa: BLE001 (reported as an outage that waiting may end)
             leading = False
-            outage.began(error)
+            outage.began(_as_outage(error))
         if not leading:
             stopped.wait(settings.reconcile_interval)
+
+
+def _as_outage(error: Exception) -> SusyError:
+    if isinstance(error, SusyError):
+        return error
+    log.debug("unexpected_failure", exc_info=error)
+    return TransientError(ErrorCode.UNEXPECTED, f"{type(error).__name__}: {error}")
 
 
 def reconcile(

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from schema.messages import CHECK_TASK, SUBMIT_TASK, SubmitMessage
 from worker.errors import ErrorCode, SusyError
-from worker.log import get_logger
+from worker.log import LimitedWarnings, get_logger
 from worker.queue.attempt import attempt
 from worker.queue.messages import REJECT_TASK
 from worker.queue.publisher import submit_check
@@ -20,6 +20,8 @@ from worker.queue.runtime import current
 from worker.validation import describe_invalid
 
 log = get_logger(__name__)
+rejections = LimitedWarnings(log, "message_rejected")
+"""Each rejected message is in the ledger; a producer that sends a million of them must not fill the logs, too."""
 
 
 @shared_task(name=CHECK_TASK, bind=True)
@@ -73,5 +75,5 @@ def _reject(task: Task, args: Any, kwargs: Any, message: str, code: ErrorCode = 
 
 def _store_rejected(task: str, body: str, message: str, code: ErrorCode) -> None:
     """Store what cannot be processed where an operator finds it."""
-    log.warning("message_rejected", task=task, code=str(code), error=message)
+    rejections.warn(task=task, code=str(code), error=message)
     retry_while_unusable(current.get().store.reject_message, task, body, code=code, message=message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import select
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
@@ -25,6 +25,10 @@ ANSWER_MARGIN = 5.0
 """Seconds that an answer may take longer than the server lets a statement run."""
 CONNECT_TIMEOUT_OF_SEVERAL = 2
 """The same for each server, where the URL names several; libpq knows no shorter one."""
+LOOK_EVERY = 10.0
+"""Seconds without an answer to a statement of unlimited time, after which a new connection is tried."""
+LOOKS = 2
+"""New connections, one after the other, that the server must leave unanswered to count as frozen."""
 ENCODING = "UTF8"
 _DEFAULTS: dict[str, str | int] = {
     "fallback_application_name": "susy-worker",
@@ -35,6 +39,8 @@ _DEFAULTS: dict[str, str | int] = {
     "tcp_user_timeout": 5000,
 }
 _READ_ONLY_SERVERS = ("read-only", "standby", "prefer-standby")
+_ENDED_BY_TIMEOUT = frozenset({"57014", "57P05", "25P04"})
+"""SQLSTATEs of a statement, an idle session and a transaction that a timeout of the server has ended."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,8 @@ class Dsn:
     """Hosts, ports and database, for messages. Never a user or a password."""
     parameters: dict[str, Any]
     """Connection parameters beside the URL: defaults for what it does not set, and what the store relies on."""
+    options: str
+    """The server's settings at the start of a session that the URL asks for (libpq's `options`)."""
 
     @classmethod
     def parse(cls, database_url: str) -> Self:
@@ -65,6 +73,7 @@ class Dsn:
                 "target_session_attrs": _target(parts.get("target_session_attrs")),
                 "autocommit": True,
             },
+            options=str(parts.get("options") or ""),
         )
 
 
@@ -103,6 +112,9 @@ class Connection(psycopg.Connection[TupleRow]):
     """Seconds that the answer to each statement may take."""
     answer_by: float = math.inf
     """The time of `time.monotonic()` after which no answer is waited for."""
+    is_served: Callable[[], bool] | None = None
+    """Whether the server answers others. Asked every `LOOK_EVERY` seconds while no answer comes, where statements may
+    take any time: a frozen server is told from one that works."""
 
     def wait(self, gen: Generator[Any, Any, _Value], *args: Any, **options: Any) -> _Value:
         """Every exchange with the server passes through here. Raises `psycopg.OperationalError` in the end."""
@@ -110,19 +122,27 @@ class Connection(psycopg.Connection[TupleRow]):
 
     def _in_time(self, exchange: Generator[Any, Any, _Value]) -> Generator[Any, Any, _Value]:
         """`exchange`, which psycopg resumes with nothing ten times per second while no answer comes."""
-        began = time.monotonic()
+        began = looked = time.monotonic()
         answer_by = min(self.answer_by, began + self.answer_within)
+        unanswered = 0
         try:
             wanted = next(exchange)
             while True:
                 ready = yield wanted
-                if not ready and time.monotonic() > answer_by:
+                if not ready and self.is_served is not None and time.monotonic() > looked + LOOK_EVERY:
+                    unanswered = 0 if self.is_served() else unanswered + 1
+                    looked = time.monotonic()
+                if not ready and (time.monotonic() > answer_by or unanswered >= LOOKS):
                     self.pgconn.finish()
-                    raise psycopg.OperationalError(f"no answer within {time.monotonic() - began:.1f} s")
+                    raise NoAnswerError(f"no answer within {time.monotonic() - began:.1f} s")
                 wanted = exchange.send(ready)
         except StopIteration as end:
             value: _Value = end.value
             return value
+
+
+class NoAnswerError(psycopg.OperationalError):
+    """The server did not answer in time, and the connection is closed."""
 
 
 class ReadOnlyServerError(psycopg.OperationalError):
@@ -141,9 +161,51 @@ class Timeouts:
 
 def connect(dsn: Dsn, timeouts: Timeouts) -> Connection:
     """A configured connection outside the pool, in autocommit mode."""
-    connection = Connection.connect(dsn.url, **dsn.parameters)
-    configure(connection, dsn, timeouts)
+    return configured(Connection.connect, dsn, timeouts)
+
+
+_Made = TypeVar("_Made", bound=Connection)
+
+
+def configured(make: Callable[..., _Made], dsn: Dsn, timeouts: Timeouts) -> _Made:
+    """A connection of `make(url, **parameters)`, with the session settings that the store needs.
+
+    A role or a database may have timeouts that end a session before its first statement has changed them. Only then are
+    they passed as startup parameters, because poolers refuse or ignore these (`docs/decisions/0020-timeouts.md`).
+    """
+    connection = make(dsn.url, **dsn.parameters)
+    version = connection.info.server_version
+    try:
+        configure(connection, dsn, timeouts)
+    except (NoAnswerError, ReadOnlyServerError):
+        raise
+    except psycopg.Error as error:
+        if error.sqlstate not in (*_ENDED_BY_TIMEOUT, None):  # None: the server has closed the connection
+            raise
+        try:
+            connection = make(dsn.url, **dsn.parameters, options=f"{dsn.options} {_without_timeouts(version)}")
+        except psycopg.Error:  # a pooler that refuses the parameters
+            raise error from None
+        configure(connection, dsn, timeouts)
     return connection
+
+
+def _without_timeouts(server_version: int) -> str:
+    names = ["statement_timeout", "idle_session_timeout"]
+    if server_version >= 170_000:
+        names.append("transaction_timeout")
+    return " ".join(f"-c {name}=0" for name in names)
+
+
+def answers(dsn: Dsn) -> bool:
+    """Whether the server answers a new connection within `CONNECT_TIMEOUT` seconds, if only by refusing it."""
+    try:
+        psycopg.connect(dsn.url, **dsn.parameters).close()
+    except psycopg.errors.ConnectionTimeout:
+        return False
+    except psycopg.Error:
+        return True
+    return True
 
 
 def configure(connection: Connection, dsn: Dsn, timeouts: Timeouts) -> None:
@@ -200,7 +262,7 @@ def _ask(connection: Connection, query: bytes, timeout: float) -> bytes | None:
     poll.register(server.socket, select.POLLIN)
     while server.is_busy():
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise psycopg.OperationalError(f"no answer within {timeout:.1f} s")
+            raise NoAnswerError(f"no answer within {timeout:.1f} s")
         server.consume_input()
     value = None
     while (result := server.get_result()) is not None:

@@ -14,7 +14,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from worker.errors import SusyError
 from worker.store import queries
-from worker.store.connection import Connection, Dsn, ReadOnlyServerError, Timeouts, check, configure, connect
+from worker.store.connection import Connection, Dsn, ReadOnlyServerError, Timeouts, check, configured, connect
 from worker.store.errors import translate, translate_errors, unavailable
 
 Row = TypeVar("Row")
@@ -41,6 +41,9 @@ PATIENT = math.inf
 """For calls that may take as long as their statements do: until `STATEMENT_TIMEOUT`."""
 CLOSE_TIMEOUT = 1.0
 """Seconds to wait, when the pool is closed, for threads that connect."""
+MAX_IDLE = 5.0
+"""Seconds after which a connection that was not used is closed, one at a time: another process may need it, where a
+role or a server has few."""
 STATEMENT_TIMEOUT = 30.0
 """Seconds after which Postgres ends a statement, or a transaction whose client stopped sending."""
 _UNUSABLE_SERVER = frozenset({"25006", "57P01", "57P02", "57P03"})
@@ -69,8 +72,9 @@ class Database:
             kwargs=self.dsn.parameters,
             connection_class=self._pooled_connection(),
             check=self._check,
-            min_size=1,
+            min_size=0,
             max_size=pool_size,
+            max_idle=MAX_IDLE,
             timeout=self._pool_timeout,
             # The pool backs off for up to this long between attempts; a longer time would delay the recovery.
             reconnect_timeout=self._pool_timeout,
@@ -152,10 +156,10 @@ class Database:
 
         class PooledConnection(Connection):
             @classmethod
-            def connect(cls, *arguments: Any, **parameters: Any) -> Self:
+            def connect(cls, *_arguments: Any, **_parameters: Any) -> Self:
+                """The pool passes the URL and parameters of `database.dsn`."""
                 try:
-                    connection = super().connect(*arguments, **parameters)
-                    configure(connection, database.dsn, database.timeouts)
+                    connection = configured(super().connect, database.dsn, database.timeouts)
                 except (psycopg.Error, SusyError) as error:
                     database._failure = error
                     raise

@@ -18,7 +18,7 @@ from alembic.util import CommandError
 import migrations
 from schema.tables import SCHEMA
 from worker.errors import ConfigurationError, ErrorCode, SetupError
-from worker.store.connection import Connection, Dsn, Timeouts, connect
+from worker.store.connection import Connection, Dsn, Timeouts, answers, connect
 from worker.store.database import MIGRATION_LOCK
 from worker.store.errors import translate_errors
 
@@ -122,6 +122,7 @@ def _connected(database_url: str, timeouts: Timeouts) -> Iterator[sa.Connection]
 
 def _connect(dsn: Dsn, timeouts: Timeouts) -> Connection:
     connection = connect(dsn, timeouts)
+    connection.is_served = lambda: answers(dsn)
     connection.autocommit = False
     # A migration reports by a NOTICE what it could not do, such as creating the dashboards' role.
     connection.add_notice_handler(lambda notice: log.warning("%s", notice.message_primary))
