@@ -143,15 +143,35 @@ def test_files_of_another_user_are_refused() -> None:
             pass
 
 
-def test_a_second_start_leaves_the_first_one_alone(processes: Processes, susy: Susy) -> None:
+@pytest.fixture
+def enterable(processes: Processes) -> Iterator[Processes]:
+    """Processes in a folder that the embedded Postgres, which runs as another user for root, can enter."""
+    with tempfile.TemporaryDirectory(prefix="susy-up-") as folder:
+        Path(folder).chmod(0o755)
+        processes.folder = Path(folder)
+        yield processes
+        processes.stop()
+
+
+def test_a_second_start_leaves_the_first_one_alone(enterable: Processes, susy: Susy) -> None:
     variables = {"SUSY_WEIGHTS": "demo", "SUSY_DATABASE_URL": "", "SUSY_REDIS_URL": ""}
-    first = processes.start("up", **variables)
+    first = enterable.start("up", **variables)
     first.eventually(lambda: "susy is up" in first.output(), 90)
-    second = processes.run("up", **variables)
+    second = enterable.run("up", **variables)
     assert second.code == 2
     assert f"in use by process {first.pid}" in second.stderr
-    doctor = susy("doctor", folder=processes.folder)
+    doctor = susy("doctor", folder=enterable.folder)
     assert "reachable, schema up to date" in doctor.stdout, "the first one's servers answer"
     assert "noeviction" in doctor.stdout
     first.terminate()
     assert first.wait(60) == 0
+
+
+def test_what_postgres_says_itself_is_passed_on(enterable: Processes) -> None:
+    data = _cluster(enterable.folder / ".susy")
+    data.chmod(0o700)
+    result = enterable.run("up", SUSY_WEIGHTS="demo", SUSY_DATABASE_URL="", SUSY_REDIS_URL="")
+    assert result.code == 2
+    [line] = [line for line in result.stderr.splitlines() if line.startswith("susy: ")]
+    assert "did not start" in line
+    assert "postgresql.conf" in line or "pg_control" in line or "directory" in line, line

