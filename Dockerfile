@@ -20,7 +20,7 @@ COPY tools tools
 COPY worker worker
 # hadolint ignore=DL3042
 RUN /opt/susy/bin/pip wheel --no-deps --wheel-dir /dist . \
- && /opt/susy/bin/pip install --constraint constraints.txt "$(echo /dist/*.whl)[worker,serve,hub,heif]"
+ && /opt/susy/bin/pip install --constraint constraints.txt "$(echo /dist/*.whl)[worker,serve,deliver,hub,heif,http,objects]"
 
 FROM python:${PYTHON}-slim
 RUN groupadd --gid 10001 susy \

@@ -109,6 +109,23 @@ def test_what_waiting_images_hold_counts() -> None:
     waiting.end()
 
 
+def test_what_arrives_counts_and_never_waits() -> None:
+    budget = MemoryBudget(100)
+    with budget.reserve(90), budget.arriving() as received:
+        received(30)
+        received(20)
+        assert budget.used == 140
+    running = Image(budget, 10)
+    with budget.arriving() as received:
+        received(60)
+        waiting = Image(budget, 50)
+        assert is_waiting(waiting)
+    assert waiting.running.wait(5)
+    running.end()
+    waiting.end()
+    assert budget.used == 0
+
+
 def test_a_cancelled_image_leaves_the_line_and_the_next_one_runs() -> None:
     budget, lost = MemoryBudget(100), threading.Event()
     running, given_up, behind = Image(budget, 50), Image(budget, 90, held=5, cancelled=lost), Image(budget, 50)

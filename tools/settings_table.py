@@ -87,6 +87,8 @@ def _shown(value: Any, field: FieldInfo) -> str:
         return format_duration(value)
     if unit == "size":
         return format_size(value)
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(value.value if isinstance(value, Enum) else value)
 
 

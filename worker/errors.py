@@ -20,6 +20,16 @@ class ErrorCode(StrEnum):
     """The path, or what its links lead to, lies under none of `SUSY_IMAGE_ROOTS`."""
     UNSUPPORTED_SOURCE = "unsupported_source"
     """The URI's scheme has no reader here."""
+    BUCKET_REFUSED = "bucket_refused"
+    """The object lies in none of `SUSY_BUCKETS`."""
+    KEY_UNSUPPORTED = "key_unsupported"
+    """The object's key has a form that cannot be requested, such as an empty part."""
+    ACCESS_DENIED = "access_denied"
+    """The server refuses the credentials, or the lack of them."""
+    GONE = "gone"
+    """The server says that the image was there and was deleted for good."""
+    UNEXPECTED_STATUS = "unexpected_status"
+    """The server refuses the request with a status that another attempt would not change."""
     UNREADABLE = "unreadable"
     """The bytes exist but could not be read (permission, disk)."""
     TOO_MANY_BYTES = "too_many_bytes"
@@ -200,6 +210,9 @@ class PermanentError(SusyError):
 
 class TransientError(SusyError):
     """Another attempt may help: the check waits and is attempted again, up to a limit."""
+
+    retry_after: float | None = None
+    """Seconds for which the server asked not to be asked again; None where it did not say."""
 
 
 class SetupError(SusyError):

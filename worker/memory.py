@@ -96,6 +96,28 @@ class MemoryBudget:
             self._is_trim_due = False
         _trim_heap()
 
+    @contextmanager
+    def arriving(self) -> Iterator[Callable[[int], None]]:
+        """Count bytes that are received for an image whose turn has not come; released at the end of the block.
+
+        Yields a function that adds to them. It never waits: what has begun to arrive is not held up, and images that
+        wait for memory wait for it.
+        """
+        total = 0
+
+        def add(size: int) -> None:
+            nonlocal total
+            with self._changed:
+                total += size
+                self._used += size
+
+        try:
+            yield add
+        finally:
+            with self._changed:
+                self._used -= total
+                self._changed.notify_all()
+
     def _wait(self, reservation: Reservation, amount: int, cancelled: threading.Event | None) -> None:
         with self._changed:
             self._used += reservation.size

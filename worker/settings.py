@@ -34,11 +34,14 @@ from pydantic_settings import (
 
 from schema.scan import MAX_STRIDE, MAX_TILES, MIN_STRIDE, TILE, SelectionGrid, Tiling
 from worker.cores import usable_cores
-from worker.errors import ConfigurationError, ErrorCode
+from worker.errors import ConfigurationError, ErrorCode, PermanentError
 from worker.image_roots import require_images
 from worker.memory import default_budget
+from worker.object_location import BucketRule
 from worker.redis_url import EXAMPLE as REDIS_URL_EXAMPLE
 from worker.redis_url import RedisUrl
+from worker.safe_http.addresses import Network, parse_network
+from worker.safe_http.urls import parse_host
 from worker.service_url import service_url
 from worker.units import Duration, Size
 from worker.validation import describe_invalid
@@ -48,6 +51,8 @@ STATE_DIRECTORY = Path(".susy")
 SERVICES_FILE = STATE_DIRECTORY / "services.toml"
 
 PREFIX = "SUSY_"
+PUBLIC = "public"
+"""The word in `SUSY_URL_HOSTS` for every host that has only public addresses."""
 DATABASE_URL_EXAMPLE = "postgresql://user:password@host:5432/database"
 
 
@@ -173,6 +178,50 @@ class Settings(BaseSettings):
         "Folders under which images may be read, separated by `:`. No file outside them is opened.",
         "folders",
         old_name="roots",
+    )
+    buckets: Annotated[tuple[BucketRule, ...], NoDecode] = setting(
+        (),
+        "Buckets that images may be read from, separated by `,`: `s3://bucket`, or `s3://bucket/prefix/` for a part of "
+        "it; `gs://` and `az://` likewise. No other object is read. Endpoints and credentials come from the variables "
+        "of the stores' own tools.",
+        "buckets",
+    )
+    url_hosts: Annotated[tuple[str, ...], NoDecode] = setting(
+        (),
+        "Hosts that images may be read from by URL, separated by `,`: a name, `*.example.com` for all names below it, "
+        "or `public` for every host that has only public addresses. Without any, no URL is read.",
+        "hosts",
+    )
+    url_http: bool = setting(
+        False, "Whether images may be read by `http://` URLs beside `https://`.", "`true` or `false`"
+    )
+    url_ports: Annotated[tuple[int, ...], NoDecode] = setting(
+        (80, 443),
+        "Ports of the hosts that images may be read from, separated by `,`.",
+        "ports",
+        default_text="`80,443`",
+    )
+    url_networks: Annotated[tuple[Network, ...], NoDecode] = setting(
+        (),
+        "Private or loopback networks that hosts listed by name may have addresses in, separated by `,`, such as "
+        "`10.1.0.0/16`. All other addresses must be public.",
+        "networks",
+    )
+    ca_file: Path | None = setting(
+        None,
+        "Certificate authorities to trust for URLs, callbacks and object stores beside the system's, a PEM file.",
+        "file",
+    )
+    fetch_timeout: Duration = setting(
+        30.0,
+        "Longest time that reading one image from a URL or a bucket may take. Below `SUSY_HARD_DEADLINE`.",
+        "duration",
+        ge=0.1,
+    )
+    storage: str | None = setting(
+        None,
+        "Where uploaded images are stored under their SHA-256: a folder, or `s3://bucket/prefix/` (`gs://`, `az://`).",
+        "folder or bucket",
     )
     max_bytes: Size = setting(
         50_000_000, "Largest encoded image. A larger one is quarantined as `too_many_bytes`.", "size", ge=1
@@ -370,6 +419,57 @@ class Settings(BaseSettings):
         require_images(roots)
         return roots
 
+    @field_validator("url_hosts", "url_ports", mode="before")
+    @classmethod
+    def _split_list(cls, value: Any) -> Any:
+        return _items(value)
+
+    @field_validator("buckets", mode="before")
+    @classmethod
+    def _bucket_rules(cls, value: Any) -> Any:
+        return tuple(BucketRule.parse(part) if isinstance(part, str) else part for part in _items(value))
+
+    @field_validator("url_hosts")
+    @classmethod
+    def _host_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(f"*.{parse_host(host[2:])}" if host.startswith("*.") else parse_host(host) for host in value)
+        except PermanentError as error:
+            raise ValueError(f"a host is not valid: {error.message}; list names such as images.example.com") from None
+
+    @field_validator("url_ports")
+    @classmethod
+    def _port_numbers(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(1 <= port <= 65535 for port in value):
+            raise ValueError("ports lie between 1 and 65535")
+        return value
+
+    @field_validator("url_networks", mode="before")
+    @classmethod
+    def _private_networks(cls, value: Any) -> Any:
+        return tuple(parse_network(str(part)) for part in _items(value))
+
+    @field_validator("storage")
+    @classmethod
+    def _storage_place(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value:
+            return str(BucketRule.parse(value))
+        if value is not None and not Path(value).is_absolute():
+            raise ValueError("must be an absolute path, or of the form s3://bucket/prefix/")
+        return value
+
+    @model_validator(mode="after")
+    def _reading_fits(self) -> Self:
+        if (self.buckets or self.url_hosts) and not self.fetch_timeout < self.hard_deadline:
+            raise ValueError(
+                "SUSY_FETCH_TIMEOUT must be below SUSY_HARD_DEADLINE, or a slow server ends the worker's process"
+            )
+        if self.url_networks and not set(self.url_hosts) - {PUBLIC}:
+            raise ValueError(
+                "SUSY_URL_NETWORKS needs hosts that SUSY_URL_HOSTS lists by name; other hosts never lead there"
+            )
+        return self
+
     @model_validator(mode="after")
     def _timings_fit(self) -> Self:
         if not self.heartbeat_interval * 2 <= self.lease_duration:
@@ -425,11 +525,17 @@ class Settings(BaseSettings):
             )
         return self.image_roots
 
+    def require_sources(self) -> None:
+        """Raise `ConfigurationError` unless images can be read from somewhere."""
+        if not (self.buckets or self.url_hosts):
+            self.require_image_roots()
+
     def environment(self) -> dict[str, str]:
         """The variables that give another process these settings."""
         values = {name: value for name, value in self if value is not None}
         values["image_roots"] = os.pathsep.join(map(str, self.image_roots))
-        return {variable(name): str(value) for name, value in values.items()}
+        lists = {name: ",".join(map(str, value)) for name, value in values.items() if isinstance(value, tuple)}
+        return {variable(name): str(value) for name, value in (values | lists).items()}
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -483,6 +589,11 @@ class _Environment(EnvSettingsSource):
 @functools.cache  # once per process
 def _warn_of_old_name(old: str, new: str) -> None:
     logging.getLogger(__name__).warning("%s is deprecated and will be refused by the next version; use %s", old, new)
+
+
+def _items(value: Any) -> Any:
+    """The parts of a list as a variable holds it; anything else is left to pydantic."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 def _required(value: str | None, name: str, example: str) -> str:

@@ -97,7 +97,7 @@ def _prepare(runtime: Any) -> None:
 
 
 def _break(broken: str | None) -> None:
-    from worker.intake import sources
+    from worker.sources import files as sources
 
     open_beneath = sources._open_beneath
 

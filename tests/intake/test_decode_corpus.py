@@ -13,7 +13,7 @@ import numpy as np
 from tests.support.corpus import Case, build
 from worker.errors import PermanentError, SusyError
 from worker.intake.decode import Image, decode
-from worker.intake.sources import read
+from worker.sources.files import read
 
 MAX_BYTES, MAX_PIXELS = 50_000_000, 100_000_000
 

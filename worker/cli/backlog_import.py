@@ -83,10 +83,10 @@ def import_(
 
 
 def _locator(settings: Settings) -> Located:
-    from worker.intake.sources import locate
+    from worker.sources.sources import locate
 
     missing = [str(root) for root in settings.image_roots if not root.is_dir()]
-    if missing or not settings.image_roots:
+    if missing or not (settings.image_roots or settings.buckets or settings.url_hosts):
         what = (
             f"SUSY_IMAGE_ROOTS names {missing[0]}, which is not a folder here"
             if missing
@@ -95,7 +95,7 @@ def _locator(settings: Settings) -> Located:
         raise ConfigurationError(
             ErrorCode.SETTINGS, f"{what}; set it to the folders that hold the images, or add --no-check-files"
         )
-    return partial(locate, roots=settings.image_roots)
+    return partial(locate, settings=settings)
 
 
 def _name(origin: str) -> str:

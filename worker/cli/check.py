@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,19 +26,25 @@ from worker.cli.output import (
 )
 from worker.errors import ErrorCode, PermanentError, SusyError, printable
 from worker.extras import needs
-from worker.intake.sources import display_path
 from worker.settings import Settings, load_settings
+from worker.sources.files import display_path
 from worker.threads import map_in_threads
 
 
 @needs("worker")
 def check(
-    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            help="Images, folders of images, or https://, s3://, gs:// or az:// URIs that the settings allow.",
+            metavar="PATH|URL",
+        ),
+    ],
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Check images here and now, and print what a worker would have decided."""
     settings = with_some_weights(load_settings())
-    files = [file for path in paths for file in files_in(path)]
+    files = [file for path in paths for file in ([path] if "://" in path else files_in(Path(path)))]
     for_table: list[dict[str, Any]] = []
     failed = False
     with progress_bar(beside_output=json) as bar, closing(_examined(files, settings)) as examined:
@@ -84,9 +90,9 @@ def files_in(path: Path) -> list[Path]:
 def read_local(path: Path, max_bytes: int) -> bytes:
     """The bytes of a file that the user of this command named, wherever it lies: its own folder is the root.
 
-    Raises as `worker.intake.sources.read` does.
+    Raises as `worker.sources.files.read` does.
     """
-    from worker.intake.sources import read, uri_of
+    from worker.sources.files import read, uri_of
 
     try:
         mode = path.stat().st_mode
@@ -103,18 +109,25 @@ def read_local(path: Path, max_bytes: int) -> bytes:
     return read(uri_of(real), (real.parent,), max_bytes)
 
 
-def _examined(files: list[Path], settings: Settings) -> Generator[dict[str, Any], None, None]:
-    """One document per file, in order; several images are in flight so that batches fill."""
+def _examined(files: Sequence[Path | str], settings: Settings) -> Generator[dict[str, Any], None, None]:
+    """One document per file or URI, in order; several images are in flight so that batches fill."""
     from worker.detector.detector import Detector
     from worker.pipeline.examine import Examiner
     from worker.policy.selection import PolicySet, load_pinned
+    from worker.sources.sources import Sources, shown
 
     policy = PolicySet(load_pinned(settings.policy_file, settings.policy_dir)).default
 
-    def examined(file: Path) -> dict[str, Any]:
-        path = display_path(file)
+    def content_of(file: Path | str) -> bytes:
+        if isinstance(file, Path):
+            return read_local(file, settings.max_bytes)
+        with examiner.memory.arriving() as received:
+            return sources.read(file, received=received).content
+
+    def examined(file: Path | str) -> dict[str, Any]:
+        path = display_path(file) if isinstance(file, Path) else shown(file)
         try:
-            examination = examiner.examine(read_local(file, settings.max_bytes), policy)
+            examination = examiner.examine(content_of(file), policy)
         except SusyError as error:
             return {"path": path, "error": error_document(error)}
         except Exception as error:  # noqa: BLE001 (whatever one file does, the others are judged)
@@ -122,7 +135,7 @@ def _examined(files: list[Path], settings: Settings) -> Generator[dict[str, Any]
             return {"path": path, "error": error_document(failure)}
         return {"path": path, **verdict_document(examination.scan, examination.verdict)}
 
-    with Detector(settings) as detector:
+    with Sources(settings) as sources, Detector(settings) as detector:
         examiner = Examiner.of(settings, detector, renders_maps=False)
         yield from map_in_threads(examined, files, settings.concurrency)
 

@@ -11,8 +11,8 @@ import typer
 from worker.cli.output import error_document, out, print_json, table
 from worker.errors import ErrorCode, PermanentError
 from worker.extras import needs
-from worker.intake.sources import display_path
 from worker.settings import load_settings
+from worker.sources.files import display_path
 
 if TYPE_CHECKING:
     from worker.lab.dataset.checks import Inspection

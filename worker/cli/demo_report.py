@@ -12,9 +12,9 @@ import PIL.Image
 from worker.cli.demo_samples import SampleResult
 from worker.errors import SusyError
 from worker.intake.decode import decode
-from worker.intake.sources import read
 from worker.localization import OVERLAY_LONGEST, overlay
 from worker.settings import Settings
+from worker.sources.files import read
 from worker.store.documents import check_document
 
 _JPEG_QUALITY = 88

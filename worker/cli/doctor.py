@@ -18,13 +18,15 @@ from worker.settings import Settings, load_settings, unknown_variables
 
 
 def doctor() -> None:
-    """Test settings, database, Redis, image roots, weights, device, memory and policies; exit 2 if one fails."""
+    """Test settings, database, Redis, sources of images, weights, device, memory and policies; exit 2 if one fails."""
     settings = load_settings()
     examinations: dict[str, Callable[[Settings], str]] = {
         "settings": _settings,
         "database": _database,
         "redis": _redis,
         "roots": _roots,
+        "buckets": _buckets,
+        "urls": _urls,
         "weights": _weights,
         "device": _device,
         "memory": _memory,
@@ -83,10 +85,31 @@ def _redis(settings: Settings) -> str:
 
 
 def _roots(settings: Settings) -> str:
+    if not settings.image_roots and (settings.buckets or settings.url_hosts):
+        return "none: no file is read"
     for root in settings.require_image_roots():
         if not root.is_dir():
             raise ConfigurationError(ErrorCode.SETTINGS, f"SUSY_IMAGE_ROOTS names {root}, which is not a folder")
     return ", ".join(map(str, settings.image_roots))
+
+
+def _buckets(settings: Settings) -> str:
+    if not settings.buckets:
+        return "none: no object is read"
+    from worker.sources.objects import Stores, probe
+
+    stores = Stores(settings)
+    return ", ".join(f"{rule} ({probe(rule, stores, settings)})" for rule in settings.buckets)
+
+
+def _urls(settings: Settings) -> str:
+    if not settings.url_hosts:
+        return "none: no URL is read"
+    from worker.sources.urls import UrlReader
+
+    UrlReader(settings).close()
+    schemes = "https and http" if settings.url_http else "https"
+    return f"{', '.join(settings.url_hosts)}, by {schemes}, at ports {', '.join(map(str, settings.url_ports))}"
 
 
 def _weights(settings: Settings) -> str:

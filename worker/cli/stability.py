@@ -14,8 +14,8 @@ from worker.cli.evaluate import split_names
 from worker.cli.output import notes, out, print_json, progress_bar, table
 from worker.errors import ErrorCode, InputDataError
 from worker.extras import needs
-from worker.intake.sources import display_path
 from worker.settings import load_settings
+from worker.sources.files import display_path
 
 if TYPE_CHECKING:
     from rich.table import Table

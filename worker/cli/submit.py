@@ -16,7 +16,10 @@ from worker.units import parse_duration
 
 def submit(
     images: Annotated[
-        list[str], typer.Argument(help="Paths or file:// URIs, under SUSY_IMAGE_ROOTS.", metavar="PATH|URL")
+        list[str],
+        typer.Argument(
+            help="Paths under SUSY_IMAGE_ROOTS, or https://, s3://, gs:// or az:// URIs.", metavar="PATH|URL"
+        ),
     ],
     lane: Annotated[Lane, typer.Option(help="live is served before backfill.")] = Lane.LIVE,
     source: Annotated[str, typer.Option(help="Who asks.")] = "cli",
@@ -32,7 +35,8 @@ def submit(
 ) -> None:
     """Accept images for checking, and print their check ids."""
     from worker.client import Client
-    from worker.intake.sources import display_path, locate, uri_of
+    from worker.sources.files import display_path
+    from worker.sources.sources import locate, shown
 
     if external_id is not None and len(images) > 1:
         raise typer.BadParameter("names one upload; submit one image with it", param_hint="--external-id")
@@ -44,17 +48,13 @@ def submit(
     failed = False
     with Client(settings) as client:
         for image in images:
-            document: dict[str, Any] = {"path": display_path(image)}
+            is_uri = "://" in image
+            document: dict[str, Any] = {"path": shown(image) if is_uri else display_path(image)}
             try:
                 # Refused here rather than in quarantine: whoever typed the path is still looking.
-                located = locate(image if "://" in image else str(Path(image).absolute()), settings.image_roots)
+                uri = locate(image if is_uri else str(Path(image).absolute()), settings)
                 receipt = client.submit(
-                    source=source,
-                    uri=uri_of(located),
-                    external_id=external_id,
-                    lane=lane,
-                    policy=policy,
-                    expires_in=lasts,
+                    source=source, uri=uri, external_id=external_id, lane=lane, policy=policy, expires_in=lasts
                 )
                 document |= {"check_id": str(receipt.check_id), "created": receipt.created}
             except SusyError as error:

@@ -24,7 +24,7 @@ from pydantic_core import from_json
 from schema.messages import Submission
 from schema.states import Lane
 from worker.errors import ErrorCode, InputDataError
-from worker.intake.sources import uri_of
+from worker.sources.files import uri_of
 from worker.validation import describe_invalid
 
 MAX_LINE = 262_144

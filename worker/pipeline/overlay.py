@@ -7,10 +7,10 @@ import math
 
 from worker.errors import ErrorCode, PermanentError
 from worker.intake.decode import with_decoded
-from worker.intake.sources import read
 from worker.localization import OVERLAY_LONGEST, overlay_png
 from worker.memory import MemoryBudget
 from worker.settings import Settings
+from worker.sources.sources import Sources, shown
 from worker.store import CheckDetails
 
 _COPY_BYTES = 4
@@ -28,10 +28,11 @@ def draw_overlay(check: CheckDetails, settings: Settings, memory: MemoryBudget) 
     scan, verdict = check.scan, check.verdict
     if scan is None or verdict is None:
         raise PermanentError(ErrorCode.NOT_FINISHED, f"check {check.check_id} is {check.state}; it has no map to draw")
-    content = read(check.uri, settings.image_roots, settings.max_bytes)
+    with Sources(settings) as sources:
+        content = sources.read(check.uri).content
     if hashlib.sha256(content).hexdigest() != scan.content_sha256:
         raise PermanentError(
-            ErrorCode.CONFLICT, f"{check.uri} is no longer the image that was checked; no map was drawn"
+            ErrorCode.CONFLICT, f"{shown(check.uri)} is no longer the image that was checked; no map was drawn"
         )
     drawn = min(1.0, OVERLAY_LONGEST**2 / (scan.width * scan.height))
     return with_decoded(

@@ -11,10 +11,10 @@ from structlog.contextvars import bound_contextvars
 from schema.examination import Examination
 from worker.detector.detector import CancellableScorer
 from worker.errors import ErrorCode, SusyError, TransientError
-from worker.intake.sources import read
 from worker.log import get_logger
 from worker.queue.retry import backoff
 from worker.queue.runtime import Runtime
+from worker.sources.sources import shown
 from worker.store import Claim, RecordOutcome
 
 log = get_logger(__name__)
@@ -43,7 +43,7 @@ def attempt(check_id: UUID, runtime: Runtime) -> None:
 
 def _attempt(check_id: UUID, runtime: Runtime, *, suspects: bool) -> bool:
     """Claim the check, examine its image, record the verdict or the failure; False when there is nothing to claim."""
-    settings, store = runtime.settings, runtime.retrying_store
+    store = runtime.retrying_store
     claim = store.claim(check_id, suspects=suspects)
     if claim is None:
         return False
@@ -53,9 +53,10 @@ def _attempt(check_id: UUID, runtime: Runtime, *, suspects: bool) -> bool:
         examiner = replace(runtime.examiner, scorer=CancellableScorer(runtime.detector, lease_lost))
         try:
             policy, policies = runtime.policies.choose(claim.policy, claim.source, claim.attributes)
-            content = read(claim.uri, settings.image_roots, settings.max_bytes)
+            with examiner.memory.arriving() as received:
+                fetched = runtime.sources.read(claim.uri, received=received)
             examination = examiner.examine(
-                content,
+                fetched.content,
                 policy,
                 partial(store.find_scan, claim),
                 partial(policies.shadows, policy),
@@ -66,7 +67,7 @@ def _attempt(check_id: UUID, runtime: Runtime, *, suspects: bool) -> bool:
         except SusyError as error:
             _fail(claim, error, runtime)
         except MemoryError as error:
-            _fail(claim, TransientError(ErrorCode.OUT_OF_MEMORY, f"no memory for {claim.uri}: {error}"), runtime)
+            _fail(claim, TransientError(ErrorCode.OUT_OF_MEMORY, f"no memory for {shown(claim.uri)}: {error}"), runtime)
         except Exception as error:
             log.exception("unexpected_failure")
             _fail(claim, TransientError(ErrorCode.UNEXPECTED, f"{type(error).__name__}: {error}"), runtime)
@@ -80,6 +81,8 @@ def _fail(claim: Claim, error: SusyError, runtime: Runtime) -> None:
     retry_in = None
     if isinstance(error, TransientError) and claim.attempt < runtime.settings.max_attempts:
         retry_in = backoff(claim.attempt, first=FIRST_RETRY_IN, longest=LONGEST_RETRY_IN)
+        if error.retry_after is not None:
+            retry_in = max(retry_in, min(error.retry_after, LONGEST_RETRY_IN))
     if not runtime.retrying_store.fail(claim, error, retry_in=retry_in):
         log.warning("lease_lost", attempt=claim.attempt)
         return

@@ -19,6 +19,7 @@ from worker.queue.policies import CurrentPolicies
 from worker.queue.publisher import Publisher
 from worker.queue.retry import RetryingStore, retry_while_unavailable
 from worker.settings import Settings
+from worker.sources.sources import Sources
 from worker.store import Store
 from worker.store.migrate import require_current
 
@@ -34,6 +35,7 @@ class Runtime:
     detector: Detector
     examiner: Examiner
     policies: CurrentPolicies
+    sources: Sources
     heartbeat: LeaseHeartbeat
     isolation: ReaderWriterLock
     """Attempts hold it for reading; one that may end the process holds it for writing, with no other in flight."""
@@ -49,7 +51,7 @@ def start_runtime(settings: Settings) -> Runtime:
 
     Raises `SetupError` before any message is taken.
     """
-    settings.require_image_roots()
+    settings.require_sources()
     database_url = settings.require_database_url()
     with ExitStack() as stack:
         pinned = load_pinned(settings.policy_file, settings.policy_dir)
@@ -57,6 +59,7 @@ def start_runtime(settings: Settings) -> Runtime:
         retry_while_unavailable(require_current, database_url)
         policies = retry_while_unavailable(CurrentPolicies, store, pinned)
         publisher = stack.enter_context(Publisher(settings))
+        sources = stack.enter_context(Sources(settings))
         detector = stack.enter_context(Detector(settings))
         if detector.identity.is_demo and settings.weights != DEMO:
             raise ConfigurationError(
@@ -74,6 +77,7 @@ def start_runtime(settings: Settings) -> Runtime:
             detector=detector,
             examiner=Examiner.of(settings, detector),
             policies=policies,
+            sources=sources,
             heartbeat=heartbeat,
             isolation=ReaderWriterLock(),
             publisher=publisher,

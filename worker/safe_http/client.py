@@ -6,9 +6,11 @@ No proxy, no credentials and no cookies come from anywhere: a request consists o
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Self
 
@@ -38,6 +40,11 @@ class Response:
     is_whole: bool
     """Whether `content` is the whole body."""
 
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the header Retry-After asks to wait; None without a valid one."""
+        return parse_retry_after(self.headers.get("retry-after"))
+
 
 class StreamedResponse:
     """A response whose body has not been read. Used inside the block of `SafeClient.stream`, in its thread."""
@@ -49,6 +56,11 @@ class StreamedResponse:
         self.status = response.status
         self.headers = _headers(response)
         """By names in lower case; of a repeated one the first."""
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the header Retry-After asks to wait; None without a valid one."""
+        return parse_retry_after(self.headers.get("retry-after"))
 
     def chunks(self, max_bytes: int) -> Iterator[bytes]:
         """The body, piece by piece as it arrives.
@@ -201,16 +213,30 @@ class SafeClient:
             request.__exit__(None, None, None)
 
 
+def parse_retry_after(value: str | None) -> float | None:
+    """Seconds from now of a header Retry-After, which is a number of seconds or a date; at least 0."""
+    if value is None:
+        return None
+    if value.strip().isascii() and value.strip().isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
     """Verifies certificates and names. Raises `ConfigurationError` where `ca_file` cannot be used."""
+    context = httpcore2.default_ssl_context()
     if ca_file is None:
-        return httpcore2.default_ssl_context()
+        return context
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        context.load_verify_locations(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(
             ErrorCode.SETTINGS, f"{ca_file} cannot be read as certificate authorities ({error.strerror}); give PEM"
         ) from error
+    return context
 
 
 def _headers(response: httpcore2.Response) -> dict[str, str]:

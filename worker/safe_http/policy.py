@@ -27,7 +27,7 @@ class AccessPolicy:
     ports: frozenset[int] = frozenset({80, 443})
     max_redirects: int = 3
     ca_file: Path | None = None
-    """Certificate authorities to trust, a PEM file, in place of the system's."""
+    """Certificate authorities to trust, a PEM file, beside the system's."""
 
     def require(self, url: Url) -> None:
         """Raise `PermanentError` (`scheme_refused`, `port_refused`, `host_refused`) if `url` may not be requested."""

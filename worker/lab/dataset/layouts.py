@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from worker.errors import ErrorCode, InputDataError
-from worker.intake.sources import as_text
 from worker.lab.dataset.entries import SPLIT_NAMES, Dataset, Entry, FileSource
+from worker.sources.files import as_text
 
 MANIFEST_FILES = ("manifest.csv", "manifest.parquet")
 REQUIRED_COLUMNS = frozenset({"path", "class", "split"})

@@ -9,7 +9,6 @@ import numpy as np
 
 from schema.scan import TILE
 from worker.errors import SetupError
-from worker.intake.sources import as_text
 from worker.lab.dataset.checks import require_splits
 from worker.lab.dataset.entries import Dataset, Entry
 from worker.lab.evaluation.alterations import Variant
@@ -20,6 +19,7 @@ from worker.lab.evaluation.items import Items, Label, Level, Options, classified
 from worker.lab.evaluation.recognition import ConfusionMatrix, Recognition, confusion, recognition
 from worker.lab.evaluation.scorer import Scorer
 from worker.lab.evaluation.scoring import Scored, Scores, StartTask, Unreadable, no_progress, score
+from worker.sources.files import as_text
 
 VALIDATION = "val"
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from schema.states import Decision
 from worker.files import write_atomically
 from worker.intake.decode import decode
-from worker.intake.sources import display_path
 from worker.lab.evaluation.alterations import ALTERATIONS, FAMILIES, Family
 from worker.lab.evaluation.html import AUTHENTIC_COLOUR, SYNTHETIC_COLOUR, image_tag, new_figure, render
 from worker.lab.evaluation.stability import (
@@ -32,6 +31,7 @@ from worker.lab.evaluation.stability import (
 from worker.lab.imaging import thumbnail_uri
 from worker.pipeline.examine import Examiner
 from worker.policy.policy import Policy, Rule
+from worker.sources.files import display_path
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -14,8 +14,8 @@ import pytest
 
 from tests.support.corpus import make_socket
 from worker.errors import ErrorCode, PermanentError, SusyError, TransientError
-from worker.intake import sources
-from worker.intake.sources import locate, read
+from worker.sources import files as sources
+from worker.sources.files import locate, read
 
 LIMIT = 1000
 

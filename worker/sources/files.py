@@ -1,7 +1,7 @@
-"""Where image bytes come from: a URI, read by the reader of its scheme.
+"""Images in files: an absolute path, or a `file://` URI of this host.
 
-A source is hostile: whoever uploads chooses its name, and may share a folder with the files it names. Nothing outside
-the configured roots is ever opened, and nothing but a regular file is ever read.
+A path is hostile: whoever uploads chooses its name, and may share a folder with the files it names. Nothing outside the
+configured roots is ever opened, and nothing but a regular file is ever read.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from worker.errors import ErrorCode, PermanentError, SusyError, TransientError
-
-Reader = Callable[[str, Sequence[Path], int], bytes]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -34,7 +32,20 @@ def read(uri: str, roots: Sequence[Path], max_bytes: int) -> bytes:
     Raises `PermanentError` (`unsupported_source`, `outside_roots`, `not_found`, `not_a_file`, `unreadable`,
     `too_many_bytes`), or `TransientError(unreadable)` where the disk, and not the source, is at fault.
     """
-    return _READERS[_scheme(uri)](uri, roots, max_bytes)
+    path, root = _inside(uri, roots)
+    try:
+        with open(path, "rb", opener=lambda *_: _open_beneath(root, path)) as file:
+            status = os.fstat(file.fileno())
+            _require_regular(status.st_mode, path)
+            _require_at_most(status.st_size, max_bytes, path)
+            # One byte past the size shows a file that grows; it is followed up to the cap, and no further.
+            content = file.read(status.st_size + 1)
+            if len(content) > status.st_size:
+                content += file.read(max_bytes + 1 - len(content))
+            _require_at_most(len(content), max_bytes, path)
+            return content
+    except OSError as error:
+        raise _translated(error, path) from error
 
 
 def uri_of(path: str | Path) -> str:
@@ -75,37 +86,10 @@ def locate(uri: str, roots: Sequence[Path]) -> Path:
     return _inside(uri, roots)[0]
 
 
-def _read_file(uri: str, roots: Sequence[Path], max_bytes: int) -> bytes:
-    path, root = _inside(uri, roots)
-    try:
-        with open(path, "rb", opener=lambda *_: _open_beneath(root, path)) as file:
-            status = os.fstat(file.fileno())
-            _require_regular(status.st_mode, path)
-            _require_at_most(status.st_size, max_bytes, path)
-            # One byte past the size shows a file that grows; it is followed up to the cap, and no further.
-            content = file.read(status.st_size + 1)
-            if len(content) > status.st_size:
-                content += file.read(max_bytes + 1 - len(content))
-            _require_at_most(len(content), max_bytes, path)
-            return content
-    except OSError as error:
-        raise _translated(error, path) from error
-
-
-_READERS: dict[str, Reader] = {"": _read_file, "file": _read_file}
-"""Scheme → reader. A bare path has the scheme ""."""
-
-
-def _scheme(uri: str) -> str:
+def scheme_of(uri: str) -> str:
+    """The scheme of a URI in lower case; "" of a bare path."""
     match = _SCHEME.match(uri)
-    scheme = match[1].lower() if match else ""
-    if scheme not in _READERS:
-        # The URI itself stays out of the message: it may carry a password or a signature.
-        raise PermanentError(
-            ErrorCode.UNSUPPORTED_SOURCE,
-            f"no reader for {scheme}: sources; give an absolute path or a file:// URI under SUSY_IMAGE_ROOTS",
-        )
-    return scheme
+    return match[1].lower() if match else ""
 
 
 def _inside(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
@@ -145,7 +129,8 @@ def _inside(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
 
 
 def _path_of(uri: str) -> str:
-    if _scheme(uri) == "file":
+    scheme = scheme_of(uri)
+    if scheme == "file":
         rest = uri.partition(":")[2]
         host, path = "", rest
         if rest.startswith("//"):
@@ -161,6 +146,12 @@ def _path_of(uri: str) -> str:
                 "a file:// URI has neither query nor fragment; write %3F for ? and %23 for # in a file's name",
             )
         path = os.fsdecode(unquote_to_bytes(path))
+    elif scheme:
+        # The URI itself stays out of the message: it may carry a password or a signature.
+        raise PermanentError(
+            ErrorCode.UNSUPPORTED_SOURCE,
+            f"{scheme}: is not the scheme of a file; give an absolute path or a file:// URI under SUSY_IMAGE_ROOTS",
+        )
     else:
         path = uri
     if not path.startswith("/"):

@@ -1,0 +1,5 @@
+"""Where image bytes come from, and where uploads are stored.
+
+Reading order: `sources` (any URI: its form and its reader), then the readers `files` (paths under the image roots),
+`urls` (`https://`) and `objects` (`s3://`, `gs://`, `az://`); `storage` stores an upload under its digest.
+"""
