@@ -57,7 +57,7 @@ def test_a_message_for_an_unknown_check_changes_nothing(runtime: Runtime) -> Non
 def test_a_check_past_its_deadline_ends_without_reading_or_scoring_its_image(
     runtime: Runtime, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt_module, "read", lambda *_: pytest.fail("its image was read"))
+    monkeypatch.setattr(runtime.sources, "read", lambda *_, **__: pytest.fail("its image was read"))
     monkeypatch.setattr(runtime.detector, "score", lambda *_: pytest.fail("its image was scored"))
     late = submitted(runtime, images / "a.png", expires_at="2020-01-01T00:00:00Z")
     attempt(late, runtime)
