@@ -42,7 +42,16 @@ SELECT
     v.generator_confidence,
     s.map_sampled,
     s.precision,
-    c.expires_at
+    c.expires_at,
+    coalesce((
+        SELECT r.decision FROM susy.reviews AS r
+        WHERE r.check_id = c.id ORDER BY r.created_at DESC, r.id DESC LIMIT 1
+    ), v.decision) AS final_decision,
+    (
+        SELECT r.decision FROM susy.reviews AS r
+        WHERE r.content_sha256 = c.content_sha256 AND r.check_id <> c.id
+        ORDER BY r.created_at DESC, r.id DESC LIMIT 1
+    ) AS reviewed_before
 FROM susy.checks AS c
 LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
 LEFT JOIN susy.scans AS s ON s.id = v.scan_id;
@@ -82,6 +91,8 @@ COMMENT ON COLUMN dashboard.checks.review_decision IS 'The decision of the lates
 COMMENT ON COLUMN dashboard.checks.generator_confidence IS 'Share of the synthetic probability that its most probable generator holds, 0 to 1; null without a generator.';
 COMMENT ON COLUMN dashboard.checks.map_sampled IS 'True when the image has more tiles than the limit, and its map shows a coarser grid of them.';
 COMMENT ON COLUMN dashboard.checks.precision IS 'Precision in which the network computed: float32, bfloat16 or float16; null unless done.';
+COMMENT ON COLUMN dashboard.checks.final_decision IS 'The decision of the latest review, or without one that of the verdict; null when there is neither.';
+COMMENT ON COLUMN dashboard.checks.reviewed_before IS 'The decision of the latest review of another check of the same content; null without one.';
 COMMENT ON COLUMN dashboard.checks.expires_at IS 'When the check expires unless a worker has begun it; null without a deadline.';
 
 CREATE VIEW dashboard.review_queue AS
@@ -101,7 +112,12 @@ SELECT
     v.policy_name AS policy,
     v.policy_version,
     c.attributes,
-    v.generator_confidence
+    v.generator_confidence,
+    (
+        SELECT r.decision FROM susy.reviews AS r
+        WHERE r.content_sha256 = c.content_sha256 AND r.check_id <> c.id
+        ORDER BY r.created_at DESC, r.id DESC LIMIT 1
+    ) AS reviewed_before
 FROM susy.verdicts AS v
 JOIN susy.checks AS c ON c.id = v.check_id
 WHERE v.mode = 'live'
@@ -127,6 +143,7 @@ COMMENT ON COLUMN dashboard.review_queue.policy IS 'Name of the policy that deci
 COMMENT ON COLUMN dashboard.review_queue.policy_version IS 'Version of the policy that decided.';
 COMMENT ON COLUMN dashboard.review_queue.attributes IS 'The attributes that were submitted with the check.';
 COMMENT ON COLUMN dashboard.review_queue.generator_confidence IS 'Share of the synthetic probability that its most probable generator holds, 0 to 1; null without a generator.';
+COMMENT ON COLUMN dashboard.review_queue.reviewed_before IS 'The decision of the latest review of another check of the same content; null without one.';
 
 CREATE VIEW dashboard.maps AS
 SELECT v.check_id, s.width, s.height, s.map_png, s.map_sampled
@@ -213,6 +230,37 @@ COMMENT ON COLUMN dashboard.reviews.reviewer IS 'Who decided.';
 COMMENT ON COLUMN dashboard.reviews.decision IS 'authentic, synthetic or inconclusive.';
 COMMENT ON COLUMN dashboard.reviews.note IS 'The reviewer''s note.';
 COMMENT ON COLUMN dashboard.reviews.created_at IS 'When it was added.';
+
+CREATE FUNCTION dashboard.record_review(check_id uuid, decision text, reviewer text, note text DEFAULT NULL)
+RETURNS uuid LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found susy.checks;
+    review_id uuid := gen_random_uuid();
+BEGIN
+    IF decision IS NULL OR decision NOT IN ('authentic', 'synthetic', 'inconclusive') THEN
+        RAISE EXCEPTION 'a decision is authentic, synthetic or inconclusive' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF trim(coalesce(reviewer, '')) = '' THEN
+        RAISE EXCEPTION 'a review names its reviewer' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    -- The lock keeps the check from being queued again between this look and the review.
+    SELECT c.* INTO found FROM susy.checks AS c WHERE c.id = record_review.check_id FOR NO KEY UPDATE;
+    IF found.id IS NULL THEN
+        RAISE EXCEPTION 'no check has the id %', record_review.check_id USING ERRCODE = 'SY001';
+    END IF;
+    IF found.state IN ('queued', 'running') THEN
+        RAISE EXCEPTION 'check % is %; review it when it has ended', found.id, found.state USING ERRCODE = 'SY002';
+    END IF;
+    INSERT INTO susy.reviews (id, check_id, reviewer, decision, note, content_sha256)
+    VALUES (
+        review_id, found.id, record_review.reviewer, record_review.decision, record_review.note, found.content_sha256
+    );
+    RETURN review_id;
+END
+$$;
+
+REVOKE ALL ON FUNCTION dashboard.record_review FROM PUBLIC;
+COMMENT ON FUNCTION dashboard.record_review IS 'Store what a person decided about a check that has ended. Reviews are only added; the latest overrides the verdict.';
 
 CREATE VIEW dashboard.rejected_messages AS
 SELECT id, received_at, task, code, message, body FROM susy.rejected_messages;

@@ -309,10 +309,19 @@ reviews = Table(
     _since_now("created_at"),
     PrimaryKeyConstraint("id"),
     _one_of("decision", Decision),
+    # Of the check's image, so that a review is found when the same content comes again.
+    Column("content_sha256", Text),
     CheckConstraint("reviewer <> ''", name="reviewer"),
+    _sha256("content_sha256"),
 )
 
 Index(None, reviews.c.check_id)
+Index(
+    "ix_reviews_content_sha256",
+    reviews.c.content_sha256,
+    reviews.c.created_at,
+    postgresql_where=text("content_sha256 IS NOT NULL"),
+)
 
 rejected_messages = Table(
     "rejected_messages",

@@ -88,6 +88,8 @@ class ErrorCode(StrEnum):
     """No check has this id."""
     UNKNOWN_ENDPOINT = "unknown_endpoint"
     """No endpoint of this name is registered for the submission's source."""
+    CHECK_NOT_ENDED = "check_not_ended"
+    """A review came while its check was queued or running."""
     UNKNOWN_POLICY = "unknown_policy"
     """The check names a policy that this worker has not loaded."""
     INVALID_MESSAGE = "invalid_message"

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from schema.states import CheckState, Decision
+from schema.states import Decision
 from tests.support.checkout import DOCS
 from tests.support.databases import Sql
 from tests.support.ledger import (
@@ -191,16 +191,6 @@ def test_the_review_queue_holds_what_needs_a_look_and_has_none_oldest_first(stor
         {"reviewer": "ada", "note": "a photograph of a poster"},
         {"reviewer": "grace", "note": None},
     ]
-
-
-def test_a_check_that_was_reviewed_before_its_verdict_is_not_queued(store: Store, read: Any) -> None:
-    waiting = store.submit(submission(external_id="upload-1")).check_id
-    store.add_review(waiting, reviewer="ada", decision=Decision.SYNTHETIC)
-    claim = store.claim(waiting, worker="worker-1", lease=60, max_attempts=5)
-    assert claim is not None
-    store.record(claim, examination())
-    assert store.show(waiting).state is CheckState.DONE
-    assert read("SELECT id FROM dashboard.review_queue") == []
 
 
 def test_a_map_is_found_by_its_check(store: Store, read: Any) -> None:

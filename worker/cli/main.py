@@ -23,6 +23,7 @@ from worker.cli import (
     health,
     key,
     policy,
+    review,
     serve,
     show,
     stability,
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.command("check")(check.check)
 app.command("submit")(submit.submit)
 app.command("show")(show.show)
+app.command("review")(review.review)
 app.command("worker")(work.worker)
 app.command("reconciler")(work.reconciler)
 app.command("serve")(serve.serve)

@@ -12,6 +12,8 @@ from worker.errors import ConfigurationError, ErrorCode, PermanentError, SusyErr
 from worker.store.connection import Dsn
 
 _MAX_REASON = 300
+_OWN_CODES = {"SY001": ErrorCode.UNKNOWN_CHECK, "SY002": ErrorCode.CHECK_NOT_ENDED}
+"""What the functions of the schema `dashboard` raise, by SQLSTATE."""
 
 
 @contextmanager
@@ -31,6 +33,8 @@ def translate_errors(dsn: Dsn) -> Iterator[None]:
 
 def translate(error: psycopg.Error, dsn: Dsn) -> SusyError:
     """The `SusyError` for a driver's error."""
+    if code := _OWN_CODES.get(error.sqlstate or ""):
+        return PermanentError(code, reason(error))
     match error:
         case psycopg.DataError() | errors.ProgramLimitExceeded():
             return PermanentError(ErrorCode.INVALID_MESSAGE, f"Postgres cannot store a value: {reason(error)}")

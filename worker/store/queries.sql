@@ -324,9 +324,8 @@ SELECT
     EXISTS (SELECT FROM susy.verdicts WHERE id = %(lease_token)s AND check_id = %(check_id)s) AS recorded,
     EXISTS (SELECT FROM susy.checks WHERE id = %(check_id)s AND lease_token = %(lease_token)s) AS held;
 
--- ADD_REVIEW: store what a person decided about a check; no row when there is no such check.
-INSERT INTO susy.reviews (id, check_id, reviewer, decision, note)
-SELECT %(id)s, id, %(reviewer)s, %(decision)s, %(note)s FROM susy.checks WHERE id = %(check_id)s;
+-- ADD_REVIEW: store what a person decided about a check, by the function that moderators' tools call.
+SELECT dashboard.record_review(%(check_id)s, %(decision)s, %(reviewer)s, %(note)s);
 
 
 -- ==== Policies =======================================================================================================

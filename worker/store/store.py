@@ -257,14 +257,14 @@ class Store:
         """End the check with this verdict in one transaction, if the lease is still held."""
         return record(self._database, claim, examination)
 
-    def add_review(self, check_id: UUID, *, reviewer: str, decision: Decision, note: str | None = None) -> None:
-        """Store what a person decided about a check. Reviews are only added, never changed.
+    def add_review(self, check_id: UUID, *, reviewer: str, decision: Decision, note: str | None = None) -> UUID:
+        """Store what a person decided about a check that has ended; the review's id. Reviews are only added.
 
-        Raises `PermanentError(UNKNOWN_CHECK)`.
+        Raises `PermanentError` (`unknown_check`; `check_not_ended` while it is queued or running).
         """
-        values = {"id": uuid7(), "check_id": check_id, "reviewer": reviewer, "decision": str(decision), "note": note}
-        if self._database.execute(queries.ADD_REVIEW, values) == 0:
-            raise PermanentError(ErrorCode.UNKNOWN_CHECK, f"no check has the id {check_id}")
+        values = {"check_id": check_id, "reviewer": reviewer, "decision": str(decision), "note": note}
+        review_id: UUID = self._database.scalars(queries.ADD_REVIEW, values)[0]
+        return review_id
 
     # --- Reading one check
 
