@@ -17,6 +17,7 @@ from PIL import Image
 from tests.support.checkout import README
 from tests.support.commands import BIN, Result, Spawned, environment, run
 from tests.support.documentation import fenced, indented
+from tests.support.receiver import Receiver, receiver
 from tests.support.waiting import eventually
 from worker.demo import SAMPLES
 from worker.policy.policy import load_policy
@@ -47,8 +48,13 @@ def services(folder: Path) -> Iterator[Path]:
 
 
 def test_an_image_is_checked_submitted_and_read_by_a_dashboard(folder: Path, services: Path) -> None:
-    _shell(CHECK, folder)
-    _shell(SUBMIT, folder)
+    with receiver() as platform:
+        _call_back(platform, folder)
+        _shell(CHECK, folder)
+        _shell(SUBMIT, folder)
+        eventually(lambda: platform.received, 60)
+        assert platform.received[0].is_verified
+        assert platform.received[0].data["external_id"] == "upload-1"
     (hook,) = fenced(README, "python")
     result = run(sys.executable, "-c", hook, folder=folder, **USER)
     assert result.code == 0, result.stderr
@@ -65,6 +71,14 @@ def test_an_image_is_checked_submitted_and_read_by_a_dashboard(folder: Path, ser
     shown = run("susy", "show", check_id, "--overlay", "map.png", folder=folder, **USER)
     assert shown.code == 0, shown.stderr
     assert (folder / "map.png").stat().st_size > 1000
+
+
+def _call_back(platform: Receiver, folder: Path) -> None:
+    """Register a receiver, as docs/callbacks.md shows it."""
+    words = ("susy", "endpoint", "add", platform.url, "--name", "platform", "--source", "avatars", "--allow-private")
+    added = run(*words, folder=folder, **USER)
+    assert added.code == 0, added.stderr
+    platform.secret = added.stdout.strip()
 
 
 def test_a_labelled_folder_is_evaluated(folder: Path) -> None:

@@ -142,7 +142,7 @@ def test_every_service_is_shut_in(name: str) -> None:
 def test_services_talk_on_a_network_without_a_way_out() -> None:
     assert COMPOSE["networks"]["backend"]["internal"] is True
     for name, service in SERVICES.items():
-        others = {"weights": ["outside"], "serve": ["backend", "http"]}
+        others = {"weights": ["outside"], "serve": ["backend", "http"], "deliver": ["backend", "outside"]}
         assert service["networks"] == others.get(name, ["backend"]), name
 
 

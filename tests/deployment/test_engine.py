@@ -33,7 +33,7 @@ _PS, READY, ALIVE, RECONCILER_READY = documented("Health")
 (DOWN,) = documented("Stopping")
 (IMPORT_WEIGHTS,) = documented("Weights from a file")
 
-RUNNING = {"postgres", "redis", "worker", "reconciler", "serve"}
+RUNNING = {"postgres", "redis", "worker", "reconciler", "serve", "deliver"}
 SETTINGS = {
     "SUSY_WEIGHTS": "demo",
     "SUSY_POLICY_FILE": "/policies/thorough.toml",

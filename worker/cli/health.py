@@ -19,6 +19,7 @@ class Probe(StrEnum):
     WORKER = "worker"
     RECONCILER = "reconciler"
     SERVE = "serve"
+    DELIVER = "deliver"
 
 
 def health(
@@ -27,11 +28,12 @@ def health(
         typer.Argument(
             help="alive: the worker of this machine is not stuck (asks no server); worker: it is ready for work; "
             "reconciler: the servers that a reconciler needs answer; serve: the HTTP service here can accept "
-            "submissions."
+            "submissions; deliver: Postgres answers, and no callback is overdue."
         ),
     ],
 ) -> None:
     """Probe a process of this machine: exit code 0 if it is healthy, 1 if not. Restart a worker by `alive` alone."""
+    from worker.callbacks.health import check_deliver
     from worker.queue.health import check_alive, check_reconciler, check_serve, check_worker
 
     checks = {
@@ -39,6 +41,7 @@ def health(
         Probe.WORKER: check_worker,
         Probe.RECONCILER: check_reconciler,
         Probe.SERVE: check_serve,
+        Probe.DELIVER: check_deliver,
     }
     try:
         checks[probe](load_settings())

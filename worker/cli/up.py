@@ -32,7 +32,7 @@ def up(
         list[Path] | None, typer.Option(help="A folder under which images may be read; by default this one.")
     ] = None,
 ) -> None:
-    """Run embedded Postgres and Valkey, a worker, a reconciler and the HTTP service, until Ctrl-C.
+    """Run embedded Postgres and Valkey, a worker, a reconciler, a deliverer and the HTTP service, until Ctrl-C.
 
     Other `susy` commands started in this folder find the servers by themselves. The first start creates an API key and
     prints it, once.
@@ -45,13 +45,15 @@ def up(
     stopped = threading.Event()
     for number in _STOPPING:
         signal.signal(number, lambda number, _: sys.exit(128 + number))  # a start may take a minute
-    has_http = is_installed("serve")
+    has_http, delivers = is_installed("serve"), is_installed("http") and is_installed("deliver")
+    port = _port(settings)
     with running_stack(
         STATE_DIRECTORY,
         settings.image_roots,
-        commands=("worker", "serve") if has_http else ("worker",),
+        commands=("worker", *(("serve",) if has_http else ()), *(("deliver",) if delivers else ())),
         weights=settings.weights or "",
-        serve_port=_port(settings),
+        serve_port=port,
+        public_url=settings.public_url or f"http://{settings.serve_host}:{port}",
         serve_workers=1,
     ) as stack:
         for number in _STOPPING:
@@ -65,6 +67,8 @@ def up(
                 _introduce_http(stack.settings)
             else:
                 notes.print("There is no HTTP service without: pip install 'susy-worker[serve]'")
+            if not delivers:
+                notes.print("Callbacks are not delivered without: pip install 'susy-worker[deliver]'")
             while not stopped.wait(1):
                 stack.supervise()
         finally:

@@ -58,14 +58,19 @@ def reconciler() -> None:
 
 
 @needs("http", "deliver")
-def deliver() -> None:
+def deliver(
+    attended: Annotated[bool, typer.Option(hidden=True, help="Stop when standard input ends.")] = False,
+) -> None:
     """Send callbacks to the registered endpoints. Run one or several; they share the work."""
     from worker.callbacks.deliver import deliver_forever
     from worker.log import configure_logging
 
     settings = load_settings()
     configure_logging(settings.log_format, settings.log_level)
-    deliver_forever(settings, _stopped_by_signal())
+    stopped = _stopped_by_signal()
+    if attended:
+        threading.Thread(target=stop_with_standard_input, name="attendance", daemon=True).start()
+    deliver_forever(settings, stopped)
 
 
 def _stopped_by_signal() -> threading.Event:

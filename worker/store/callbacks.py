@@ -222,6 +222,11 @@ class CallbackStore:
         """How each endpoint fares, by name."""
         return tuple(self._database.rows(queries.CALLBACK_STATUS, {}, EndpointStatus, PATIENT))
 
+    def overdue(self) -> float | None:
+        """Seconds for which a delivery has been due that no deliverer has taken; None when none is due."""
+        seconds: float | None = self._database.scalars(queries.OVERDUE_DELIVERY, {})[0]
+        return seconds
+
     def retry(
         self,
         *,

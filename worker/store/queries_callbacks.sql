@@ -259,6 +259,16 @@ SELECT
     ) AS delivered_lately
 FROM susy.endpoints AS e ORDER BY e.name;
 
+-- OVERDUE_DELIVERY: for how many seconds the delivery has been due that a deliverer should have taken first; null when
+-- none is due.
+SELECT extract(epoch FROM now() - min(due.next_attempt_at))::float8 FROM susy.endpoints AS e CROSS JOIN LATERAL (
+    SELECT greatest(d.next_attempt_at, e.open_until) AS next_attempt_at FROM susy.deliveries AS d
+    WHERE d.endpoint_id = e.id AND d.state = 'pending' AND d.next_attempt_at <= now()
+        AND (d.lease_until IS NULL OR d.lease_until < now())
+    ORDER BY d.next_attempt_at LIMIT 1
+) AS due
+WHERE e.disabled_at IS NULL AND due.next_attempt_at <= now();
+
 -- RETRY_DELIVERIES: let up to `limit` failed deliveries be attempted again, with all their attempts. One that a newer event
 -- of its check has followed is superseded. Under TRY_LOCK_EVENTS, so that no newer one appears meanwhile.
 UPDATE susy.deliveries AS d SET
