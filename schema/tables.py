@@ -483,6 +483,30 @@ api_keys = Table(
 )
 
 Index("uq_api_keys_name", api_keys.c.name, unique=True, postgresql_where=text("revoked_at IS NULL"))
+object_sequencers = Table(
+    "object_sequencers",
+    metadata,
+    Column("object", LargeBinary, nullable=False),
+    Column("sequencer", Text, nullable=False),
+    _since_now("seen_at"),
+    PrimaryKeyConstraint("object"),
+    CheckConstraint("octet_length(object) = 32", name="object"),
+    CheckConstraint("sequencer ~ '^[0-9A-F]{1,64}$'", name="sequencer"),
+)
+
+Index(None, object_sequencers.c.seen_at)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("location", Text, nullable=False),
+    Column("after_key", Text),
+    _since_now("started_at"),
+    _since_now("updated_at"),
+    _moment("finished_at"),
+    PrimaryKeyConstraint("location"),
+    CheckConstraint("finished_at IS NULL OR after_key IS NULL", name="finished_has_no_key"),
+)
 
 _STORAGE = (
     # A check is updated about five times. Free space on its page keeps these updates heap-only. Vacuum runs after 2 %

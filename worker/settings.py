@@ -257,6 +257,14 @@ class Settings(BaseSettings):
         old_name="policies",
     )
 
+    # Hooks
+    hooks_file: Path | None = setting(
+        None,
+        "The mapping of buckets and folders to sources, a TOML file. Without it, no hook is accepted and no queue "
+        "consumed.",
+        "file",
+    )
+
     # Queue
     concurrency: int = setting(
         default_concurrency,

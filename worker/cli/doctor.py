@@ -18,7 +18,7 @@ from worker.settings import Settings, load_settings, unknown_variables
 
 
 def doctor() -> None:
-    """Test settings, database, Redis, sources of images, weights, device, memory and policies; exit 2 if one fails."""
+    """Test settings, servers, sources of images, weights, device, memory, policies and hooks; exit 2 if one fails."""
     settings = load_settings()
     examinations: dict[str, Callable[[Settings], str]] = {
         "settings": _settings,
@@ -31,6 +31,7 @@ def doctor() -> None:
         "device": _device,
         "memory": _memory,
         "policies": _policies,
+        "hooks": _hooks,
     }
     table = Table("part", "state", "finding", box=None, pad_edge=False)
     healthy = True
@@ -153,3 +154,29 @@ def _policies(settings: Settings) -> str:
     if pinned.default is not None:
         origin += ", whose routes SUSY_POLICY_FILE overrides"
     return f"{', '.join(names)}; {origin}"
+
+
+def _hooks(settings: Settings) -> str:
+    if settings.hooks_file is None:
+        return "SUSY_HOOKS_FILE is not set: no hooks are accepted"
+    from worker.hooks.mapping import load_hooks
+    from worker.policy.selection import load_pinned
+    from worker.queue.policies import read_policies
+    from worker.store import Store
+    from worker.store.callbacks import CallbackStore
+
+    hooks = load_hooks(settings.hooks_file)
+    with Store(settings.require_database_url(), pool_size=1) as store:
+        pinned = load_pinned(settings.policy_file, settings.policy_dir)
+        policies = {policy.name for policy in read_policies(store.policies, pinned)}
+    with CallbackStore(settings.require_database_url()) as callbacks:
+        endpoints = {endpoint.name for endpoint in callbacks.endpoints()}
+    for mapping in hooks.mapping:
+        for what, name, known in (("policy", mapping.policy, policies), ("endpoint", mapping.endpoint, endpoints)):
+            if name is not None and name not in known:
+                raise ConfigurationError(
+                    ErrorCode.HOOKS_INVALID,
+                    f"hooks file {settings.hooks_file}: {mapping.location.uri} names the {what} {name!r}, which does "
+                    f"not exist; add it, or correct the file",
+                )
+    return ", ".join(f"{mapping.location.uri} is {mapping.source}" for mapping in hooks.mapping)

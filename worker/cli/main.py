@@ -14,6 +14,7 @@ from worker.cli import (
     calibrate,
     callbacks,
     check,
+    consume,
     data,
     db,
     demo,
@@ -28,6 +29,7 @@ from worker.cli import (
     show,
     stability,
     submit,
+    sweep,
     train,
     up,
     weights,
@@ -47,6 +49,7 @@ app = typer.Typer(
 )
 app.command("check")(check.check)
 app.command("submit")(submit.submit)
+app.command("sweep")(sweep.sweep)
 app.command("show")(show.show)
 app.command("review")(review.review)
 app.command("worker")(work.worker)
@@ -64,6 +67,7 @@ app.command("health")(health.health)
 app.add_typer(backlog.app, name="backlog")
 app.add_typer(endpoint.app, name="endpoint")
 app.add_typer(callbacks.app, name="callbacks")
+app.add_typer(consume.app, name="consume")
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.add_typer(policy.app, name="policy")

@@ -88,6 +88,7 @@ def reconcile(
     expired = _expire(store)
     if expired:
         log.info("checks_expired", count=expired)
+    store.hooks.forget_sequencers()
     for dispatcher in dispatchers or [LaneDispatcher(lane) for lane in Lane]:
         dispatcher.refill(store, publisher)
 

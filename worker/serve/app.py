@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from worker.errors import SusyError
 from worker.log import get_logger
-from worker.serve import checks, events, examples, health, maps, problems
+from worker.serve import checks, events, examples, health, hooks, maps, problems
 from worker.serve.access import AccessLog
 from worker.serve.limits import BodyLimit, Limits
 from worker.serve.services import Services
@@ -31,7 +31,7 @@ def create_app(settings: Settings, rates_file: Path | None = None) -> FastAPI:
     """The application. It connects when it is started, and Postgres need not be available then.
 
     `rates_file` is what the processes of one service share their allowances in (`rates.shared_file`). Raises
-    `ConfigurationError` when the URL of Postgres or Redis is missing.
+    `ConfigurationError` when the URL of Postgres or Redis is missing, or the hooks file is wrong.
     """
     services = Services.create(settings, rates_file)
 
@@ -52,9 +52,10 @@ def create_app(settings: Settings, rates_file: Path | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
+    app.state.hooks = hooks.Hooks.create(settings)
     problems.install(app)
     app.include_router(health.router)
-    for module in (checks, maps, events):
+    for module in (checks, maps, events, hooks):
         app.include_router(module.router, responses=examples.COMMON)
     app.add_middleware(Limits, in_flight=services.in_flight, own_limits=OWN_BODY_LIMITS)
     app.add_middleware(AccessLog)  # outermost

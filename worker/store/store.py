@@ -23,6 +23,7 @@ from worker.errors import ErrorCode, PermanentError
 from worker.store import queries
 from worker.store.database import LEADER_LOCK, PATIENT, STATEMENT_TIMEOUT, Database, rows, scalars
 from worker.store.events import Event, events_after
+from worker.store.hooks import HookTable
 from worker.store.keys import KeyTable
 from worker.store.policies import PolicyLedger
 from worker.store.recording import record
@@ -75,6 +76,8 @@ class Store:
         """The keys of the HTTP service."""
         self.policies = PolicyLedger(self._database)
         """What decides."""
+        self.hooks = HookTable(self._database)
+        """What is remembered of object storage."""
 
     def open(self) -> None:
         """Start to connect in the background. Postgres need not be available yet."""
