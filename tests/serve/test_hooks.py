@@ -203,8 +203,8 @@ def test_the_good_events_of_a_message_are_accepted_beside_the_refused(
     assert (answer.status, answer.document["accepted"]) == (422, 97)
     assert [refused["code"] for refused in answer.document["refused"]] == [
         "unknown_event_version",
-        "invalid_event",
         "unmapped_bucket",
+        "invalid_event",
     ]
     assert len(uris()) == 97
     assert client.post("/v1/hooks/s3", s3(*records)).document["repeated"] == 97
