@@ -229,13 +229,11 @@ class Processes:
 
     def start(self, *arguments: str | Path, stdin: Path = NOTHING, **variables: str) -> Process:
         """`susy ARGUMENTS`, in the background; `stdin` as for `run`."""
-        given = environment(**self.variables | variables)
-        log = self._log(str(arguments[0]))
-        process = Forked(
-            self.forks, SUSY_FUNCTION, *arguments, folder=self.folder, log=log, environment=given, stdin=stdin
-        )
-        self.started.append(process)
-        return process
+        return self._fork(SUSY_FUNCTION, *arguments, log=self._log(str(arguments[0])), stdin=stdin, **variables)
+
+    def fork(self, target: tuple[str, str], *arguments: str | Path, **variables: str) -> Process:
+        """Another function (module, name) with arguments as on a command line, in the background."""
+        return self._fork(target, *arguments, log=self._log(target[1]), stdin=NOTHING, **variables)
 
     def spawn(self, *command: str | Path, **variables: str) -> Process:
         """Another program, in the background."""
@@ -269,6 +267,14 @@ class Processes:
             time.sleep(0.02)
         for process in running:
             process.kill()
+
+    def _fork(
+        self, target: tuple[str, str], *arguments: str | Path, log: Path, stdin: Path, **variables: str
+    ) -> Process:
+        given = environment(**self.variables | variables)
+        process = Forked(self.forks, target, *arguments, folder=self.folder, log=log, environment=given, stdin=stdin)
+        self.started.append(process)
+        return process
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{len(self.started)}-{name}.log"

@@ -5,6 +5,7 @@ The process is `python -m tests.support.forks`. It reads one JSON object per lin
     {"start": [module, function], "arguments": […], "environment": {…}, "folder": path,
      "stdin": path, "stdout": path, "stderr": path}    is answered with {"pid": …}; without a path, a stream is closed
     {"poll": pid}                                      is answered with {"code": …, "cpu": seconds}; null while it runs
+    {"preload": [module, …]}                           is answered with {"ready": true}
 
 When its input ends, it kills its children and ends.
 """
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import threading
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
@@ -67,7 +69,7 @@ class ForkServer:
     ) -> int:
         """Fork a process that calls the function `target` (module, name) with `sys.argv` set; its pid.
 
-        A standard stream without a path is closed.
+        The function's exit code is what it returns, 0 for None. A standard stream without a path is closed.
         """
         answer = self._ask(
             start=target,
@@ -91,6 +93,10 @@ class ForkServer:
             usage.add(answer["cpu"])
             self._counted += answer["cpu"]
         return self._codes[pid]
+
+    def preload(self, *modules: str) -> None:
+        """Import more of what is slow, for the forks from now on."""
+        self._ask(preload=modules)
 
     def close(self) -> None:
         """End the process and all that it started."""
@@ -161,8 +167,7 @@ class ForkedProcess:
 
 def main() -> None:
     """Serve requests until standard input ends."""
-    for module in _PRELOADED:
-        importlib.import_module(module)
+    _preload(_PRELOADED)
     running: set[int] = set()
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
@@ -171,6 +176,9 @@ def main() -> None:
             pid = _fork(request)
             running.add(pid)
             answer: dict[str, Any] = {"pid": pid}
+        elif "preload" in request:
+            _preload(request["preload"])
+            answer = {"ready": True}
         else:
             answer = _poll(request["poll"])
             if answer["code"] is not None:
@@ -178,6 +186,11 @@ def main() -> None:
         print(json.dumps(answer), flush=True)
     for pid in running:
         os.kill(pid, signal.SIGKILL)
+
+
+def _preload(modules: Iterable[str]) -> None:
+    for module in modules:
+        importlib.import_module(module)
 
 
 def _fork(request: dict[str, Any]) -> int:
@@ -196,8 +209,7 @@ def _fork(request: dict[str, Any]) -> int:
         _open_streams()
         module, function = request["start"]
         sys.argv = [function, *request["arguments"]]
-        getattr(importlib.import_module(module), function)()
-        code = 0
+        code = getattr(importlib.import_module(module), function)()
     except SystemExit as end:
         code = end.code
     except BaseException:  # noqa: BLE001 (a fork must never return into the server)

@@ -15,7 +15,8 @@ from worker.lab.training.recipe import Recipe
 
 @pytest.fixture
 def processes(forks: ForkServer, tmp_path: Path) -> Iterator[Processes]:
-    """Commands as processes without a GPU."""
+    """Commands as processes without a GPU. Each would import PyTorch's compiler with its first optimizer."""
+    forks.preload("torch._dynamo", "worker.lab.training.loop")
     folder = tmp_path / "processes"
     folder.mkdir()
     processes = Processes({"CUDA_VISIBLE_DEVICES": ""}, folder, forks)

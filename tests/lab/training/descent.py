@@ -1,4 +1,4 @@
-"""Some training steps by plain gradient descent: `torchrun … -m tests.lab.training.descent RECIPE COUNT`."""
+"""Some training steps by plain gradient descent: `main` is what each process of a group calls."""
 
 import os
 import sys
@@ -40,6 +40,7 @@ def descend(recipe: Recipe, count: int) -> dict[str, Tensor]:
         return result
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """`RECIPE COUNT`: write the result of `count` steps beside the recipe."""
     read = read_recipe(Path(sys.argv[1]))
     torch.save(descend(read, int(sys.argv[2])), read.out / f"result-{os.environ['RANK']}.pt")

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tests.lab.training import descent
 from tests.lab.training.commands import TIMEOUT, changed, finish, losses, train, write_recipe
-from tests.lab.training.descent import descend
-from tests.support.commands import Processes
+from tests.support.commands import Process, Processes
+from tests.support.servers import free_port
 from worker.detector.weights import load_weights
 from worker.lab.training.distributed import ProcessGroup
 from worker.lab.training.recipe import Recipe
@@ -19,6 +20,12 @@ from worker.lab.training.run import new_run
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 pytestmark = pytest.mark.timeout(1800)
+
+
+def start_two(processes: Processes, target: tuple[str, str], *arguments: str | Path) -> list[Process]:
+    """Two processes that call a function of this checkout, with the environment that `torchrun` gives them."""
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    return [processes.fork(target, *arguments, RANK=str(rank), LOCAL_RANK=str(rank), **group) for rank in range(2)]
 
 
 def _normalize_by_halves(norm: nn.BatchNorm2d, tiles: Tensor) -> Tensor:
@@ -57,10 +64,11 @@ def test_two_processes_take_the_same_steps_as_one_on_the_same_batches(
 ) -> None:
     """Three steps: the loss within a hundred-thousandth, weights and gradients within a thousandth of each tensor's
     largest."""
-    finish(processes.spawn(*TORCHRUN, "-m", "tests.lab.training.descent", write_recipe(together), "3"))
+    for process in start_two(processes, (descent.__name__, "main"), write_recipe(together), "3"):
+        finish(process)
     first, second = (torch.load(together.out / f"result-{rank}.pt", weights_only=True) for rank in range(2))
     monkeypatch.setattr(nn.BatchNorm2d, "forward", _normalize_by_halves)
-    alone = descend(changed(together, out=tmp_path / "alone"), 3)
+    alone = descent.descend(changed(together, out=tmp_path / "alone"), 3)
     assert len(alone) > 200
     for name, expected in alone.items():
         assert torch.equal(first[name], second[name]), name
@@ -96,6 +104,6 @@ def test_an_error_of_one_process_ends_all_with_its_message(
     recipe: Recipe, processes: Processes, tmp_path: Path
 ) -> None:
     wrong = changed(recipe, out=tmp_path, classes=("authentic", "unheard-of"))
-    process = processes.spawn(*TORCHRUN, "-m", "susy_worker.train", write_recipe(wrong))
-    assert process.wait(TIMEOUT) != 0
-    assert "data_invalid: class unheard-of" in process.output()
+    both = start_two(processes, ("susy_worker.train", "main"), write_recipe(wrong))
+    assert 0 not in [process.wait(TIMEOUT) for process in both]
+    assert "data_invalid: class unheard-of" in processes.output()
