@@ -107,16 +107,16 @@ class CheckDocument(BaseModel):
     check_id: UUID
     state: CheckState
     attempts: int
-    error: FailureDocument | None
+    error: FailureDocument | None = None
     source: str
     external_id: str
     uri: str
     lane: Lane
     attributes: dict[str, Any]
     created_at: str
-    started_at: str | None
-    finished_at: str | None
-    expires_at: str | None
+    started_at: str | None = None
+    finished_at: str | None = None
+    expires_at: str | None = None
     decision: Decision | None = None
     score: float | None = Field(None, description="Probability that the image is synthetic.", ge=0, le=1)
     class_scores: dict[str, float] | None = None

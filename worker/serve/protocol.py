@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from worker.errors import ErrorCode
 from worker.serve.problems import MEDIA_TYPE, RefusedError, problem_document
@@ -23,7 +23,9 @@ READER_SECONDS = 30.0
 class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection. A client that is too slow is disconnected, so that it holds neither memory nor a connection."""
 
-    _timer: asyncio.TimerHandle | None = None
+    _header_timer: asyncio.TimerHandle | None = None
+    _reader_timer: asyncio.TimerHandle | None = None
+    _running: RequestResponseCycle | None = None
     _in_header = True
     _header_size = 0
     _unparsed_size = 0
@@ -31,10 +33,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._start_timer(HEADER_SECONDS)
+        self._header_timer = self._abort_in(HEADER_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        self._stop_header_timer()
+        self._stop_reader_timer()
+        self._forget_answers()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -50,8 +54,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_header = True
         self._header_size = self._unparsed_size = 0
-        if self._timer is None:
-            self._start_timer(HEADER_SECONDS)
+        if self._header_timer is None:
+            self._header_timer = self._abort_in(HEADER_SECONDS)
 
     def on_url(self, url: bytes) -> None:
         self._header_size += len(url)
@@ -66,15 +70,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._has_failed:
             return
         self._in_header = False
-        self._stop_timer()
+        self._stop_header_timer()
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._start_timer(READER_SECONDS)
+        self._stop_reader_timer()
+        self._reader_timer = self._abort_in(READER_SECONDS)
 
     def resume_writing(self) -> None:
-        self._stop_timer()
+        self._stop_reader_timer()
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
@@ -94,7 +103,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, reason: str) -> None:
         self._has_failed = True
-        self._stop_timer()
+        self._stop_header_timer()
+        self._reader_timer = self._reader_timer or self._abort_in(READER_SECONDS)
         document: dict[str, Any] = problem_document(RefusedError(ErrorCode.INVALID_HTTP, reason))
         body = json.dumps(document).encode()
         head = (
@@ -104,11 +114,27 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.transport.write(head.encode() + body)
         self.transport.close()
 
-    def _start_timer(self, seconds: float) -> None:
-        self._stop_timer()
-        self._timer = self.loop.call_later(seconds, self.transport.abort)
+    def _abort_in(self, seconds: float) -> asyncio.TimerHandle:
+        return self.loop.call_later(seconds, self._abort)
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _abort(self) -> None:
+        self._forget_answers()
+        self.transport.abort()
+
+    def _forget_answers(self) -> None:
+        """Write no more answers to a connection that is gone. uvicorn does so for the latest request alone, while
+        earlier ones of the same connection may still be worked on."""
+        for cycle in (self._running, *(cycle for cycle, _ in self.pipeline)):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+
+    def _stop_header_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _stop_reader_timer(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None

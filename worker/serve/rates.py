@@ -24,6 +24,8 @@ from worker.serve.problems import RefusedError
 
 BURST_SECONDS = 2.0
 """Seconds whose requests a key may send at once."""
+_ROUNDING = 1e-6
+"""Seconds; above what sums of floating-point numbers differ by."""
 _SLOTS = 4096
 _SLOT = struct.Struct("16sd")
 """A key's id, and the time of `time.monotonic()`, the same for all processes, at which its allowance is whole again."""
@@ -63,9 +65,9 @@ class Rates:
             offset, whole_at = self._find(key_id.bytes, now)
             next_whole_at = max(now, whole_at) + self._interval
             excess = next_whole_at - now - self._tolerance
-            if excess <= 0:
+            if excess <= _ROUNDING:
                 _SLOT.pack_into(self._slots, offset, key_id.bytes, next_whole_at)
-        if excess > 0:
+        if excess > _ROUNDING:
             raise RefusedError(
                 ErrorCode.RATE_LIMITED,
                 f"the API key has sent more than {self._rate:g} requests per second; send fewer, or several checks in"

@@ -59,6 +59,8 @@ class Waiters:
     async def _poll(self) -> None:
         while self._waiting:
             await asyncio.sleep(POLL_INTERVAL)
+            if not self._waiting:
+                return
             try:
                 self._resume(await run_in_threadpool(self._store.finished, list(self._waiting)))
             except SusyError:  # Postgres is unavailable; whoever waits is told so when the time is over
