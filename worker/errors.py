@@ -134,6 +134,14 @@ class ErrorCode(StrEnum):
     """The request has more checks than the limit, or none."""
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     """The request's `Content-Type` is not the one that is read here."""
+    INVALID_MULTIPART = "invalid_multipart"
+    """The request's body is not a form as `multipart/form-data` describes it."""
+    NO_IMAGE = "no_image"
+    """The request carries no image, or an empty one."""
+    NO_STORAGE = "no_storage"
+    """The service has no storage for images; `SUSY_STORAGE` is not set."""
+    UPLOAD_REFUSED = "upload_refused"
+    """The gate refuses the image; it is not to be published."""
     INVALID_JSON = "invalid_json"
     """The request's body is not valid JSON."""
     INVALID_HTTP = "invalid_http"
@@ -173,7 +181,7 @@ class ErrorCode(StrEnum):
     QUEUE_MISSING = "queue_missing"
     """The queue to consume does not exist, or may not be read with these credentials."""
     STORAGE_UNAVAILABLE = "storage_unavailable"
-    """The object storage did not answer, or refused to list the bucket."""
+    """The storage did not answer, could not be written, or refused to list the bucket."""
 
     # Setting up
     HOOKS_INVALID = "hooks_invalid"

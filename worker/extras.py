@@ -17,7 +17,7 @@ from worker.errors import ConfigurationError, ErrorCode
 EXTRAS: dict[str, tuple[str, ...]] = {
     "worker": ("celery", "fasteners", "filelock", "kombu", "PIL", "safetensors", "skimage", "torch"),
     "http": ("httpcore2", "idna"),
-    "serve": ("fastapi", "httptools", "uvicorn", "uvloop"),
+    "serve": ("fastapi", "httptools", "python_multipart", "uvicorn", "uvloop"),
     "deliver": ("cryptography",),
     "objects": ("obstore",),
     "aws": ("boto3",),

@@ -331,6 +331,12 @@ class Settings(BaseSettings):
         ge=1,
         le=64,
     )
+    gate_file: Path | None = setting(
+        None,
+        "What the gate of `susy serve` answers per source, a TOML file.",
+        "file",
+        default_text="the built-in rules",
+    )
     serve_rate: float = setting(
         200.0,
         "Requests per second that one API key may send to `susy serve`, over a few seconds. More are answered by 429.",

@@ -6,7 +6,7 @@ import atexit
 import functools
 import os
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -96,7 +96,7 @@ class Client:
 
     def upload(
         self,
-        image: bytes | BinaryIO,
+        image: bytes | IO[bytes],
         *,
         source: str,
         external_id: str | None = None,
@@ -121,7 +121,7 @@ class Client:
 
     def gate(
         self,
-        image: bytes | BinaryIO | None = None,
+        image: bytes | IO[bytes] | None = None,
         *,
         source: str,
         uri: str | None = None,

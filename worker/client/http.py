@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from itertools import count
-from typing import Any, BinaryIO
+from typing import IO, Any
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
@@ -38,7 +38,7 @@ _GATE_MARGIN = 5.0
 """Seconds beyond the gate's deadline in which its answer must arrive."""
 
 Fields = Mapping[str, Any]
-Image = bytes | BinaryIO
+Image = bytes | IO[bytes]
 
 
 @dataclass(frozen=True)

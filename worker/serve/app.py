@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fastapi import FastAPI
 
-from worker.errors import SusyError
+from worker.errors import PermanentError, SusyError, TransientError
 from worker.log import get_logger
-from worker.serve import checks, events, examples, health, hooks, maps, problems
+from worker.serve import checks, events, examples, gate, health, hooks, images, maps, problems
 from worker.serve.access import AccessLog
-from worker.serve.limits import BodyLimit, Limits
+from worker.serve.limits import Limits
 from worker.serve.services import Services
 from worker.settings import Settings
 
@@ -23,15 +23,13 @@ _DESCRIPTION = """Submit images, read verdicts. Every request but the probes nee
 route names (`submit`, `read`, `review`, or `admin` for all). Errors are `application/problem+json` with a stable
 `code`."""
 
-OWN_BODY_LIMITS: tuple[BodyLimit, ...] = ()
-"""Functions of the routes that take larger bodies than `MAX_BODY`."""
-
 
 def create_app(settings: Settings, rates_file: Path | None = None) -> FastAPI:
     """The application. It connects when it is started, and Postgres need not be available then.
 
     `rates_file` is what the processes of one service share their allowances in (`rates.shared_file`). Raises
-    `ConfigurationError` when the URL of Postgres or Redis is missing, or the hooks file is wrong.
+    `ConfigurationError` when the URL of Postgres or Redis is missing, or `SUSY_STORAGE` or the file of the hooks or of
+    the gate is wrong.
     """
     services = Services.create(settings, rates_file)
 
@@ -53,11 +51,16 @@ def create_app(settings: Settings, rates_file: Path | None = None) -> FastAPI:
     )
     app.state.services = services
     app.state.hooks = hooks.Hooks.create(settings)
+    own_limits = (images.body_limit(settings.max_bytes, images.PATH, gate.PATH, gate.PICT_RS_PATH),)
+    # What cannot be used ends the start, not the first request.
+    _ = services.gate_rules
+    with suppress(PermanentError, TransientError):  # no storage, or none at the moment
+        _ = services.storage
     problems.install(app)
     app.include_router(health.router)
-    for module in (checks, maps, events, hooks):
+    for module in (checks, maps, events, images, gate, hooks):
         app.include_router(module.router, responses=examples.COMMON)
-    app.add_middleware(Limits, in_flight=services.in_flight, own_limits=OWN_BODY_LIMITS)
+    app.add_middleware(Limits, in_flight=services.in_flight, own_limits=own_limits)
     app.add_middleware(AccessLog)  # outermost
     return app
 

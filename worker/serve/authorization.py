@@ -35,14 +35,19 @@ def authorized(scope: Scope) -> Callable[..., Awaitable[ApiKey]]:
             raise RefusedError(
                 ErrorCode.NO_CREDENTIALS, "send an API key: Authorization: Bearer susy_…; `susy key create` makes one"
             )
-        services = services_of(request)
-        key = await services.keys.find(credentials.credentials)
-        note(request, key=key.name)
-        services.rates.admit(key.id)
-        require_scope(key, scope)
-        return key
+        return await admitted(request, credentials.credentials, scope)
 
     return authorize
+
+
+async def admitted(request: Request, secret: str, scope: Scope) -> ApiKey:
+    """The key that `secret` is, if it has `scope` and allowance left. Raises `RefusedError` with 401, 403 or 429."""
+    services = services_of(request)
+    key = await services.keys.find(secret)
+    note(request, key=key.name)
+    services.rates.admit(key.id)
+    require_scope(key, scope)
+    return key
 
 
 def require_scope(key: ApiKey, scope: Scope) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schema.gate import GateAnswer, GateReason
 from schema.states import CheckState, Decision, EventType, Lane, Reason
 from worker.errors import ErrorCode
 
@@ -28,6 +29,21 @@ class ReceiptDocument(BaseModel):
 
     check_id: UUID
     created: bool = Field(description="False when the same external id was accepted before.")
+
+
+class StoredDocument(ReceiptDocument):
+    """An image that was stored and submitted."""
+
+    uri: str = Field(description="Where it is stored: under its SHA-256.")
+
+
+class GateDocument(BaseModel):
+    """What the gate says of an image."""
+
+    answer: GateAnswer
+    reason: GateReason
+    check_id: UUID | None
+    decision: Decision | None = Field(description="Of the verdict; null unless the reason is `decided`.")
 
 
 class AcceptedItem(ReceiptDocument):

@@ -6,7 +6,14 @@ from typing import Any
 
 from schema.messages import Submission
 from worker.errors import ErrorCode, SusyError
-from worker.serve.documents import CheckDocument, Problem, ReceiptDocument, ReceiptList
+from worker.serve.documents import (
+    CheckDocument,
+    GateDocument,
+    Problem,
+    ReceiptDocument,
+    ReceiptList,
+    StoredDocument,
+)
 from worker.serve.problems import MEDIA_TYPE, RefusedError, problem_document, status_of
 
 CHECK_ID = "0199a3c2-8f11-7c3e-9f6b-2d1c4e5a6b7c"
@@ -155,4 +162,105 @@ CANCEL: dict[int | str, dict[str, Any]] = {
     200: {"model": CheckDocument, "content": {"application/json": {"example": QUEUED | {"state": "cancelled"}}}},
     **_CHECK_PROBLEMS,
     **problems((ErrorCode.NOT_CANCELLABLE, f"check {CHECK_ID} is done; only a queued one is cancelled")),
+}
+
+
+_FIELD_PARAMETERS = [
+    {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "schema": {"type": "string"},
+        "description": f"As the field `{name}` of a check" + ("; a JSON object." if name == "attributes" else "."),
+    }
+    for name in ("source", "external_id", "lane", "policy", "endpoint", "expires_at", "attributes")
+]
+_IMAGE_CONTENT = {
+    **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in ("application/octet-stream", "image/*")},
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "required": ["image"],
+            "properties": {
+                "image": {"type": "string", "format": "binary"},
+                **{str(parameter["name"]): {"type": "string"} for parameter in _FIELD_PARAMETERS},
+            },
+        }
+    },
+}
+_UPLOAD_PROBLEMS = {
+    **_SUBMIT_PROBLEMS,
+    **problems(
+        (ErrorCode.INVALID_MULTIPART, "the body is not valid multipart/form-data: it ends before its last boundary"),
+        (ErrorCode.INVALID_JSON, "the body is not valid JSON: expected value at line 1 column 1"),
+        (ErrorCode.TOO_SLOW, "the body did not arrive within 20 s"),
+        (ErrorCode.TOO_MANY_BYTES, "the image is larger than SUSY_MAX_BYTES (50000000 bytes)"),
+        (ErrorCode.TOO_LARGE, "the body is larger than 51000000 bytes"),
+        (ErrorCode.TOO_MANY_ITEMS, "the form has more than one image; send one per request"),
+        (ErrorCode.UNSUPPORTED_MEDIA_TYPE, "send the image as the body"),
+        (ErrorCode.NO_IMAGE, "the request carries no image, or an empty one"),
+        (ErrorCode.INVALID_MESSAGE, "source: Field required"),
+        (ErrorCode.NO_STORAGE, "this service stores no images; set SUSY_STORAGE to a folder"),
+        (ErrorCode.DISK_FULL, "the storage is full"),
+    ),
+}
+STORED = RECEIPT | {"uri": f"/storage/{'0a' * 32}"}
+IMAGES: dict[str, Any] = {
+    "openapi_extra": {
+        "parameters": _FIELD_PARAMETERS,
+        "requestBody": {"required": True, "content": _IMAGE_CONTENT},
+    },
+    "responses": {
+        202: {
+            "model": StoredDocument,
+            "description": "Stored and accepted.",
+            "content": {"application/json": {"example": STORED}},
+        },
+        200: {
+            "model": StoredDocument,
+            "description": "Accepted before, with the same image.",
+            "content": {"application/json": {"example": STORED | {"created": False}}},
+        },
+        **_UPLOAD_PROBLEMS,
+    },
+}
+ANSWER = {"answer": "refuse", "reason": "decided", "check_id": CHECK_ID, "decision": "synthetic"}
+GATE: dict[str, Any] = {
+    "openapi_extra": {
+        "parameters": _FIELD_PARAMETERS,
+        "requestBody": {
+            "required": True,
+            "content": {
+                **_IMAGE_CONTENT,
+                "application/json": {"schema": SUBMISSION_SCHEMA, "examples": {"uri": {"value": SUBMISSION}}},
+            },
+        },
+    },
+    "responses": {
+        200: {
+            "model": GateDocument,
+            "description": "The answer.",
+            "content": {
+                "application/json": {
+                    "examples": {
+                        "decided": {"value": ANSWER},
+                        "late": {"value": ANSWER | {"answer": "hold", "reason": "late", "decision": None}},
+                    }
+                }
+            },
+        },
+        **_UPLOAD_PROBLEMS,
+    },
+}
+PICT_RS: dict[str, Any] = {
+    "openapi_extra": {
+        "parameters": _FIELD_PARAMETERS,
+        "requestBody": {"required": True, "content": {"image/*": _IMAGE_CONTENT["image/*"]}},
+        "security": [{"Basic": []}],
+    },
+    "responses": {
+        200: {"model": GateDocument, "description": "The image may be kept."},
+        **_UPLOAD_PROBLEMS,
+        **problems((ErrorCode.UPLOAD_REFUSED, "the image was not accepted")),
+    },
 }

@@ -25,6 +25,7 @@ RETRY_AFTER = 5.0
 
 STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.INVALID_JSON: 400,
+    ErrorCode.INVALID_MULTIPART: 400,
     ErrorCode.INVALID_HTTP: 400,
     ErrorCode.NO_CREDENTIALS: 401,
     ErrorCode.UNKNOWN_KEY: 401,
@@ -46,20 +47,25 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.NOT_FINISHED: 409,
     ErrorCode.NOT_CANCELLABLE: 409,
     ErrorCode.TOO_LARGE: 413,
+    ErrorCode.TOO_MANY_BYTES: 413,
     ErrorCode.TOO_MANY_ITEMS: 413,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: 415,
     ErrorCode.INVALID_MESSAGE: 422,
+    ErrorCode.NO_IMAGE: 422,
+    ErrorCode.UPLOAD_REFUSED: 422,
     ErrorCode.RATE_LIMITED: 429,
     ErrorCode.BACKLOG_FULL: 429,
     ErrorCode.UNEXPECTED: 500,
     ErrorCode.SETTINGS: 500,
     ErrorCode.MISSING_EXTRA: 501,
+    ErrorCode.NO_STORAGE: 501,
     ErrorCode.OVERLOADED: 503,
     ErrorCode.DATABASE_OUTDATED: 503,
+    ErrorCode.DISK_FULL: 507,
 }
 """The status of a code. Others: 422 for a permanent error, 503 for a transient one, 500 for one of the setup."""
 
-_CLOSES_CONNECTION = frozenset({ErrorCode.TOO_LARGE, ErrorCode.TOO_SLOW})
+_CLOSES_CONNECTION = frozenset({ErrorCode.TOO_LARGE, ErrorCode.TOO_MANY_BYTES, ErrorCode.TOO_SLOW})
 """What is left of such a request's body is not read."""
 _INTERNAL = {
     500: "the service met an error that nobody foresaw; its log has the details",

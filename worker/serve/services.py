@@ -16,12 +16,14 @@ from starlette.requests import Request
 from worker.memory import MemoryBudget
 from worker.queue.publisher import Publisher
 from worker.serve.backlog import Backlog
+from worker.serve.gate_rules import GateRules
 from worker.serve.keyring import KeyRing
 from worker.serve.limits import InFlight
 from worker.serve.rates import Rates
 from worker.serve.submitting import Submitter
 from worker.serve.waiting import Waiters
 from worker.settings import Settings
+from worker.sources.storage import Storage, open_storage
 from worker.store import Store
 
 THREADS = 8
@@ -95,6 +97,16 @@ class Services:
         """Run a function that reads and decodes an image in a thread, beside those that wait for Postgres."""
         async with self._drawing:
             return await asyncio.to_thread(function, *args, **kwargs)
+
+    @cached_property
+    def storage(self) -> Storage:
+        """Where uploaded images are stored. Raises as `open_storage` does."""
+        return open_storage(self.settings)
+
+    @cached_property
+    def gate_rules(self) -> GateRules:
+        """What the gate answers. Raises `ConfigurationError` when `SUSY_GATE_FILE` is invalid."""
+        return GateRules.load(self.settings.gate_file)
 
     @cached_property
     def memory(self) -> MemoryBudget:
