@@ -293,6 +293,28 @@ def test_the_circuit_leaves_a_dead_endpoint_alone_and_tries_it_with_one_callback
     assert run("SELECT DISTINCT state FROM susy.deliveries") == [("delivered",)]
 
 
+def test_an_endpoint_that_answers_500_for_an_hour_gets_everything_afterwards(
+    store: Store, callbacks: CallbackStore, platform: Receiver, deliverer: Deliverer, clock: Clock, run: Sql
+) -> None:
+    platform.answer = failing(500)
+    for number in range(60):
+        done(store, content=f"{number:064x}")
+    for _ in range(60):
+        deliver(deliverer)
+        clock.advance(60)
+    during = len(platform.received)
+    assert during < 60, "the circuit keeps most from being attempted"
+    assert run("SELECT count(*) FROM susy.deliveries WHERE state <> 'pending'") == [(0,)]
+    platform.answer = failing(204)
+    for _ in range(4):
+        deliver(deliverer)
+        clock.advance(1800 * 1.25)
+    deliver(deliverer)
+    assert run("SELECT state, count(*) FROM susy.deliveries GROUP BY 1") == [("delivered", 60)]
+    assert len(set(platform.ids)) == 60
+    assert len(platform.received) == during + 60
+
+
 def test_an_endpoint_that_hangs_does_not_hold_up_another_one(
     store: Store, add_endpoint: AddEndpoint, deliverer: Deliverer
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.chaos.deployment import Deployment, Images
 from tests.chaos.mutations import mutate_database
-from tests.chaos.report import OUTCOMES, table
+from tests.chaos.report import CALLBACKS, OUTCOMES, callback_table, table
 from tests.support.databases import new_database
 from tests.support.forks import ForkServer
 from tests.support.servers import Postgres, Valkey
@@ -28,6 +28,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if OUTCOMES:
         terminalreporter.section("checks and their ends")
         for line in table():
+            terminalreporter.write_line(line)
+    if CALLBACKS:
+        terminalreporter.section("callbacks")
+        for line in callback_table():
             terminalreporter.write_line(line)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,53 @@ class Outcome:
 
 
 OUTCOMES: list[Outcome] = []
+
+
+@dataclass(frozen=True)
+class CallbackOutcome:
+    """What became of the callbacks of one case."""
+
+    case: str
+    checks: int
+    events: int
+    requests: int
+    """That the receiver got, with every answer."""
+    delivered: int
+    """Events that it accepted."""
+    repeated: int
+    """How often it accepted one again."""
+    superseded: int
+    lost: int
+    """Checks whose end was not accepted, and callbacks that failed for good."""
+    foreign: int
+    """Bodies of another check than their id."""
+    changed: int
+    """Ids with more than one body."""
+    unverified: int
+    """With a wrong signature."""
+    overtaken: int
+    """Checks of which an older event was accepted after a newer one."""
+    seconds: float
+
+    @property
+    def holds(self) -> bool:
+        return self.lost == self.foreign == self.changed == self.unverified == self.overtaken == 0
+
+
+CALLBACKS: list[CallbackOutcome] = []
+
+
+def callback_table() -> list[str]:
+    """What became of callbacks, a line per case."""
+    names = [field.name for field in fields(CallbackOutcome)][1:]
+    width = max(len(outcome.case) for outcome in CALLBACKS)
+    return [
+        f"{'case':{width}} " + " ".join(f"{name:>10}" for name in names),
+        *(
+            f"{outcome.case:{width}} " + " ".join(f"{getattr(outcome, name):>10.6g}" for name in names)
+            for outcome in CALLBACKS
+        ),
+    ]
 
 
 def table() -> list[str]:

@@ -1,11 +1,12 @@
 """The real worker and the real reconciler, with a fault at a named point. The product knows nothing of these.
 
-CHAOS_AT       popped | claimed | scoring | before_commit | committed
+CHAOS_AT       popped | claimed | scoring | before_commit | committed; of a deliverer: taken | answered | recorded
 CHAOS_ACT      kill (SIGKILL) | stop (SIGSTOP) | sleep (as long as it takes)
 CHAOS_AFTER    how often the point is passed unharmed; 0 when absent
 CHAOS_FORWARD  segfault | kill | hang: what the network does on a tile that is all of one colour (POISON)
 CHAOS_BROKEN   a path: whatever is read from that file is an input/output error
 CHAOS_STAND_IN a scorer without a network, whose scores take CHAOS_SECONDS
+CHAOS_SCHEDULE a factor for the times between attempts at a callback, and of its circuit
 CHAOS_MUTATION a guard that is switched off (`tests.chaos.mutations`)
 """
 
@@ -60,6 +61,36 @@ def run_reconciler() -> None:
     reconciler.LaneDispatcher = partial(LaneDispatcher, lost_after=2.0)  # type: ignore[misc,assignment]
     mutate_process()
     _run(work.reconciler)
+
+
+def run_deliver() -> None:
+    """`susy deliver`, with a schedule that is as much shorter as CHAOS_SCHEDULE says."""
+    from tests.chaos.mutations import mutate_process
+    from worker.callbacks import schedule
+    from worker.cli import work
+    from worker.store import callbacks
+
+    factor = float(os.environ.get("CHAOS_SCHEDULE", "1"))
+    schedule.RETRY_AFTER = tuple(wait * factor for wait in schedule.RETRY_AFTER)  # type: ignore[assignment]
+    callbacks.FIRST_OPEN, callbacks.LONGEST_OPEN = callbacks.FIRST_OPEN * factor, callbacks.LONGEST_OPEN * factor
+    claim, record = callbacks.CallbackStore.claim, callbacks.CallbackStore.record
+    fault = _fault()
+
+    def claim_faultily(*given: Any, **options: Any) -> Any:
+        claimed = claim(*given, **options)
+        if claimed:
+            fault("taken")
+        return claimed
+
+    def record_faultily(*given: Any) -> Any:
+        fault("answered")
+        recorded = record(*given)
+        fault("recorded")
+        return recorded
+
+    callbacks.CallbackStore.claim, callbacks.CallbackStore.record = claim_faultily, record_faultily  # type: ignore[method-assign]
+    mutate_process()
+    _run(work.deliver)
 
 
 def _run(command: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -30,6 +30,8 @@ class Received:
     """Whether a signature was right, by the receiver's secret."""
     at: float
     """`time.monotonic()`."""
+    status: int = 0
+    """What it was answered; 0 while there is no answer."""
 
     @property
     def id(self) -> str:
@@ -77,8 +79,11 @@ class Receiver:
     def take(self, headers: Mapping[str, str], body: bytes) -> Answer:
         received = Received(headers, body, self._is_right(headers, body), time.monotonic())
         with self._lock:
+            place = len(self.received)
             self.received.append(received)
-        return self.answer(received)
+        answer = self.answer(received)
+        self.received[place] = replace(received, status=answer[0])
+        return answer
 
     def _is_right(self, headers: Mapping[str, str], body: bytes) -> bool:
         if self.secret is None:
@@ -97,7 +102,11 @@ class Receiver:
             disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                length = int(self.headers["content-length"])
+                body = self.rfile.read(length)
+                if len(body) < length:  # the sender is gone
+                    self.close_connection = True
+                    return
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 status, answered = receiver.take(headers, body)
                 if status == RESET:
