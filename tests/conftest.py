@@ -25,8 +25,10 @@ pytest_plugins = [
     "tests.support.databases",
     "tests.support.commands",
     "tests.support.seaweedfs",
+    "tests.support.sqs",
     "tests.support.web",
     "tests.support.seaweedfs",
+    "tests.support.sqs",
     "tests.support.workplace",
 ]
 

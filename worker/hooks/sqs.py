@@ -11,7 +11,7 @@ from worker.errors import ConfigurationError, ErrorCode, TransientError
 from worker.extras import require_extra
 from worker.hooks.consume import Received
 
-LONG_POLL = 10
+LONG_POLL = 5
 """Seconds that the queue waits for a message before it answers; a consumer that is told to stop waits as long."""
 AT_ONCE = 10
 """Most messages of one answer; SQS allows no more."""

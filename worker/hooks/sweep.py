@@ -50,6 +50,8 @@ class Summary:
     """The key after which an interrupted sweep was continued."""
 
 
+Options = dict[str, str]
+"""Where a page of a listing begins; empty after the last one."""
 Page = tuple[list[Listed], str | None]
 """Objects, and the key after which the next page begins; None after the last one."""
 
@@ -140,31 +142,30 @@ class S3Bucket:
     def pages(self, after_key: str | None) -> Iterator[Page]:
         """The pages after `after_key`. Raises `ConfigurationError` or `TransientError` (`storage_unavailable`)."""
         has_versions = bool(self._call("get_bucket_versioning").get("Status"))
+        listing = self._versions if has_versions else self._plain
+        options = {"KeyMarker" if has_versions else "StartAfter": after_key} if after_key else {}
         while True:
-            objects, last_key, is_last = self._versions(after_key) if has_versions else self._plain(after_key)
-            after_key = None if is_last else last_key
-            yield objects, after_key
-            if after_key is None:
+            objects, last_key, options = listing(options)
+            yield objects, last_key if options else None
+            if not options:
                 return
 
-    def _plain(self, after_key: str | None) -> tuple[list[Listed], str | None, bool]:
-        options = {"StartAfter": after_key} if after_key else {}
+    def _plain(self, options: Options) -> tuple[list[Listed], str | None, Options]:
         answer = self._call("list_objects_v2", Prefix=self._location.key, MaxKeys=PAGE, **options)
         contents = answer.get("Contents", ())
-        last_key = contents[-1]["Key"] if contents else after_key
-        return [self._listed(item) for item in contents], last_key, not (answer.get("IsTruncated") and contents)
+        following = {"ContinuationToken": answer["NextContinuationToken"]} if answer.get("IsTruncated") else {}
+        return [self._listed(item) for item in contents], contents[-1]["Key"] if contents else None, following
 
-    def _versions(self, after_key: str | None) -> tuple[list[Listed], str | None, bool]:
-        options = {"KeyMarker": after_key} if after_key else {}
+    def _versions(self, options: Options) -> tuple[list[Listed], str | None, Options]:
         answer = self._call("list_object_versions", Prefix=self._location.key, MaxKeys=PAGE, **options)
-        versions = answer.get("Versions", ())
-        keys = [item["Key"] for item in (*versions, *answer.get("DeleteMarkers", ()))]
-        latest = [self._listed(item) for item in versions if item.get("IsLatest")]
-        return (
-            latest,
-            max(keys, default=after_key, key=lambda key: key.encode()),
-            not (answer.get("IsTruncated") and keys),
+        latest = [self._listed(item) for item in answer.get("Versions", ()) if item.get("IsLatest")]
+        following = (
+            {"KeyMarker": answer["NextKeyMarker"], "VersionIdMarker": answer.get("NextVersionIdMarker", "")}
+            if answer.get("IsTruncated")
+            else {}
         )
+
+        return latest, following.get("KeyMarker"), following
 
     def _listed(self, item: dict[str, Any]) -> Listed:
         modified = item["LastModified"].timestamp()
