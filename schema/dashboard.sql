@@ -51,7 +51,15 @@ SELECT
         SELECT r.decision FROM susy.reviews AS r
         WHERE r.content_sha256 = c.content_sha256 AND r.check_id <> c.id
         ORDER BY r.created_at DESC, r.id DESC LIMIT 1
-    ) AS reviewed_before
+    ) AS reviewed_before,
+    c.etag,
+    c.version_id,
+    c.fetched_etag,
+    c.fetched_version_id,
+    CASE
+        WHEN c.etag <> c.fetched_etag OR c.version_id <> c.fetched_version_id THEN true
+        WHEN c.etag = c.fetched_etag OR c.version_id = c.fetched_version_id THEN false
+    END AS source_changed
 FROM susy.checks AS c
 LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
 LEFT JOIN susy.scans AS s ON s.id = v.scan_id;
@@ -94,6 +102,11 @@ COMMENT ON COLUMN dashboard.checks.precision IS 'Precision in which the network 
 COMMENT ON COLUMN dashboard.checks.final_decision IS 'The decision of the latest review, or without one that of the verdict; null when there is neither.';
 COMMENT ON COLUMN dashboard.checks.reviewed_before IS 'The decision of the latest review of another check of the same content; null without one.';
 COMMENT ON COLUMN dashboard.checks.expires_at IS 'When the check expires unless a worker has begun it; null without a deadline.';
+COMMENT ON COLUMN dashboard.checks.etag IS 'Entity tag of the image at submission, where the submitter named it.';
+COMMENT ON COLUMN dashboard.checks.version_id IS 'Version of the object at submission, where the submitter named it.';
+COMMENT ON COLUMN dashboard.checks.fetched_etag IS 'Entity tag of the image that was examined, where its server named it.';
+COMMENT ON COLUMN dashboard.checks.fetched_version_id IS 'Version of the object that was examined, in a bucket that keeps versions.';
+COMMENT ON COLUMN dashboard.checks.source_changed IS 'True when another image was examined than was submitted, false when it was the same one; null when that cannot be told.';
 
 CREATE VIEW dashboard.review_queue AS
 SELECT

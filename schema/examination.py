@@ -30,6 +30,14 @@ class ShadowVerdict:
     """The whole policy as JSON."""
 
 
+@dataclass(frozen=True)
+class SourceVersion:
+    """Which version of the image its source gave out."""
+
+    etag: str | None = None
+    version_id: str | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Examination:
     """The measurement, the decision and the map of one image."""
@@ -43,3 +51,4 @@ class Examination:
     policy: Mapping[str, Any]
     """The whole policy as JSON; `verdict.policy` is its name and version."""
     shadows: tuple[ShadowVerdict, ...] = ()
+    source_version: SourceVersion = SourceVersion()

@@ -68,6 +68,18 @@ def _moment(value: Any) -> datetime:
     return value.astimezone(UTC)
 
 
+def plain_etag(etag: str) -> str:
+    """An entity tag without the quotes and the mark of weakness that HTTP writes and events leave out."""
+    return etag.strip().removeprefix("W/").strip('"')
+
+
+def _etag(text: str) -> str:
+    etag = plain_etag(text)
+    if not etag:
+        raise ValueError("is empty")
+    return etag
+
+
 Text = Annotated[str, AfterValidator(_storable)]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 
@@ -80,7 +92,7 @@ class Submission(BaseModel):
     source: Annotated[Text, Field(min_length=1, max_length=200)]
     """Name of the surface or service that submits (`avatars`, `chat-uploads`)."""
     uri: Annotated[Text, Field(min_length=1, max_length=4096)]
-    """Location of the image: an absolute path or a `file://` URI under a configured root."""
+    """Location of the image: an absolute path, or a `file://`, `https://`, `s3://`, `gs://` or `az://` URI."""
     external_id: Annotated[Text, Field(min_length=1, max_length=500)] | None = None
     """The platform's own id of the upload. Submitting the same `(source, external_id)` again returns the check that
     exists. Without one, every submission is a new check."""
@@ -91,6 +103,10 @@ class Submission(BaseModel):
     """Free-form data for the dashboards: surface, uploader's country, …"""
     endpoint: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
     """Name of a registered endpoint that is called back when the check ends; that of the source when absent."""
+    etag: Annotated[Text, AfterValidator(_etag), Field(min_length=1, max_length=200)] | None = None
+    """Entity tag of the image when it was submitted, as events of object stores name it, with or without quotes."""
+    version_id: Annotated[Text, Field(min_length=1, max_length=1024)] | None = None
+    """Version of the object, in a bucket that keeps versions: this one is examined even if it was replaced since."""
     expires_at: Moment | None = None
     """When the verdict becomes useless. A check that no worker has begun by then ends as `expired`, unexamined."""
 

@@ -104,6 +104,10 @@ checks = Table(
     # submission: SUBMIT looks the endpoint up, and none is ever removed.
     Column("endpoint", Text),
     _moment("expires_at"),
+    Column("etag", Text),
+    Column("version_id", Text),
+    Column("fetched_etag", Text),
+    Column("fetched_version_id", Text),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("source", "external_id"),
     _one_of("state", CheckState),

@@ -89,6 +89,7 @@ def test_a_statement_under_a_lease_does_not_read_the_index_of_running_checks(sto
     values = {
         "check_id": key, "lease_token": token, "check_ids": [key], "lease_tokens": [token], "lease": 90.0,
         "content_sha256": "a" * 64, "retry_in": 1.0, "code": "corrupt", "message": "broken",
+        "etag": None, "version_id": None,
     }  # fmt: skip
     plan = explain(store, queries.STATEMENTS[name], values)
     assert "pk_checks" in plan

@@ -73,6 +73,8 @@ class Client:
         policy: str | None = None,
         attributes: dict[str, Any] | None = None,
         endpoint: str | None = None,
+        etag: str | None = None,
+        version_id: str | None = None,
         expires_at: datetime | None = None,
         expires_in: float | None = None,
     ) -> Receipt:
@@ -80,6 +82,9 @@ class Client:
 
         With an `external_id` (the platform's id of the upload) the call is safe to repeat: the same
         `(source, external_id)` is accepted once, and `created` is False for a repeat.
+
+        `etag` and `version_id` say which version of an object was uploaded: that version is examined where the bucket
+        keeps versions, and elsewhere the check tells whether the object has changed.
 
         With a deadline, the check ends as `expired`, unexamined, if no worker has begun it by then: `expires_at` is a
         time with its time zone, `expires_in` seconds from now by this machine's clock. Give one of them.
@@ -90,7 +95,7 @@ class Client:
         """
         submission = _submission(
             source=source, uri=uri, external_id=external_id, lane=lane, policy=policy, attributes=attributes,
-            endpoint=endpoint, expires_at=expires_at, expires_in=expires_in,
+            endpoint=endpoint, etag=etag, version_id=version_id, expires_at=expires_at, expires_in=expires_in,
         )  # fmt: skip
         return self._way.submit(submission)
 

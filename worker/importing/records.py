@@ -33,7 +33,7 @@ MAX_ID = 500
 """Characters of an `external_id`, as in `Submission`."""
 MAX_TEXT = 500
 """Characters of a rejected line that are reported."""
-OWN_COLUMNS = ("uri", "external_id", "source", "lane", "policy", "endpoint", "expires_at")
+OWN_COLUMNS = ("uri", "external_id", "source", "lane", "policy", "endpoint", "expires_at", "etag", "version_id")
 """CSV columns that are fields of a submission; all others become attributes."""
 
 Line = tuple[int, bytes | None]

@@ -29,7 +29,7 @@ def draw_overlay(check: CheckDetails, settings: Settings, memory: MemoryBudget) 
     if scan is None or verdict is None:
         raise PermanentError(ErrorCode.NOT_FINISHED, f"check {check.check_id} is {check.state}; it has no map to draw")
     with Sources(settings) as sources:
-        content = sources.read(check.uri).content
+        content = sources.read(check.uri, version_id=check.fetched_version_id).content
     if hashlib.sha256(content).hexdigest() != scan.content_sha256:
         raise PermanentError(
             ErrorCode.CONFLICT, f"{shown(check.uri)} is no longer the image that was checked; no map was drawn"

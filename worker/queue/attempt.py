@@ -8,7 +8,7 @@ from uuid import UUID
 
 from structlog.contextvars import bound_contextvars
 
-from schema.examination import Examination
+from schema.examination import Examination, SourceVersion
 from worker.detector.detector import CancellableScorer
 from worker.errors import ErrorCode, SusyError, TransientError
 from worker.log import get_logger
@@ -54,7 +54,7 @@ def _attempt(check_id: UUID, runtime: Runtime, *, suspects: bool) -> bool:
         try:
             policy, policies = runtime.policies.choose(claim.policy, claim.source, claim.attributes)
             with examiner.memory.arriving() as received:
-                fetched = runtime.sources.read(claim.uri, received=received)
+                fetched = runtime.sources.read(claim.uri, version_id=claim.version_id, received=received)
             examination = examiner.examine(
                 fetched.content,
                 policy,
@@ -63,7 +63,8 @@ def _attempt(check_id: UUID, runtime: Runtime, *, suspects: bool) -> bool:
                 cancelled=lease_lost,
                 pause=partial(runtime.heartbeat.pause, claim),
             )
-            outcome = store.record(claim, examination)
+            version = SourceVersion(fetched.etag, fetched.version_id)
+            outcome = store.record(claim, replace(examination, source_version=version))
         except SusyError as error:
             _fail(claim, error, runtime)
         except MemoryError as error:

@@ -116,7 +116,7 @@ class LinksDocument(BaseModel):
 
 
 class CheckDocument(BaseModel):
-    """A check. What follows `expires_at` is there once it is `done`."""
+    """A check. What follows `source_changed` is there once it is `done`."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -133,6 +133,11 @@ class CheckDocument(BaseModel):
     started_at: str | None = None
     finished_at: str | None = None
     expires_at: str | None = None
+    etag: str | None = None
+    version_id: str | None = None
+    fetched_etag: str | None = None
+    fetched_version_id: str | None = None
+    source_changed: bool | None = None
     decision: Decision | None = None
     score: float | None = Field(None, description="Probability that the image is synthetic.", ge=0, le=1)
     class_scores: dict[str, float] | None = None

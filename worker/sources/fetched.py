@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from schema.messages import plain_etag
+
 Received = Callable[[int], None]
 """Told of each piece of an image as it arrives: its size in bytes."""
 
@@ -20,6 +22,6 @@ class Fetched:
     """Of an object in a bucket that keeps versions."""
 
 
-def plain_etag(etag: str | None) -> str | None:
-    """An entity tag without the quotes and the mark of weakness that HTTP writes and events leave out."""
-    return (etag.strip().removeprefix("W/").strip('"') or None) if etag else None
+def named(etag: str | None) -> str | None:
+    """An entity tag as submissions write it; None where the server named none."""
+    return (plain_etag(etag) or None) if etag else None

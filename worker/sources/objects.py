@@ -22,7 +22,7 @@ from worker.errors import ErrorCode, PermanentError, SusyError, TransientError
 from worker.extras import require_extra
 from worker.object_location import BucketRule, Location
 from worker.settings import Settings
-from worker.sources.fetched import Fetched, Received, plain_etag
+from worker.sources.fetched import Fetched, Received, named
 from worker.sources.statuses import status_error
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class ObjectReader:
                 if time.monotonic() > end:
                     raise timed_out(location, self._settings.fetch_timeout)
             meta = result.meta
-        return Fetched(b"".join(parts), plain_etag(meta["e_tag"]), meta["version"])
+        return Fetched(b"".join(parts), named(meta["e_tag"]), meta["version"])
 
     def _require_at_most(self, size: int, location: Location) -> None:
         if size > self._settings.max_bytes:

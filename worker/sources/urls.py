@@ -9,7 +9,7 @@ from worker.extras import require_extra
 from worker.safe_http.policy import AccessPolicy
 from worker.safe_http.urls import parse_url
 from worker.settings import PUBLIC, Settings
-from worker.sources.fetched import Fetched, Received, plain_etag
+from worker.sources.fetched import Fetched, Received, named
 from worker.sources.statuses import status_error
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class UrlReader:
             for chunk in response.chunks(self._settings.max_bytes):
                 received(len(chunk))
                 parts.append(chunk)
-            return Fetched(b"".join(parts), plain_etag(response.headers.get("etag")))
+            return Fetched(b"".join(parts), named(response.headers.get("etag")))
 
     def close(self) -> None:
         self._client.close()

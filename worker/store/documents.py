@@ -26,6 +26,11 @@ def check_document(check: CheckDetails) -> dict[str, Any]:
         "started_at": _time(check.started_at),
         "finished_at": _time(check.finished_at),
         "expires_at": _time(check.expires_at),
+        "etag": check.etag,
+        "version_id": check.version_id,
+        "fetched_etag": check.fetched_etag,
+        "fetched_version_id": check.fetched_version_id,
+        "source_changed": check.source_changed,
     }
     if check.scan is not None and check.verdict is not None:
         document |= verdict_document(check.scan, check.verdict)

@@ -54,12 +54,15 @@ SELECT pg_advisory_unlock(%(space)s::int, %(key)s::int);
 
 -- SUBMIT: insert the checks whose (source, external_id) is new, and whose endpoint, if they name one, takes callbacks of
 -- their source.
-INSERT INTO susy.checks (id, source, external_id, uri, lane, policy, attributes, endpoint, expires_at)
-SELECT id, source, external_id, uri, lane, policy, attributes::jsonb, endpoint, expires_at
+INSERT INTO susy.checks (
+    id, source, external_id, uri, lane, policy, attributes, endpoint, expires_at, etag, version_id
+)
+SELECT id, source, external_id, uri, lane, policy, attributes::jsonb, endpoint, expires_at, etag, version_id
 FROM unnest(
     %(ids)s::uuid[], %(sources)s::text[], %(external_ids)s::text[], %(uris)s::text[], %(lanes)s::text[],
-    %(policies)s::text[], %(attributes)s::text[], %(endpoints)s::text[], %(expire_at)s::timestamptz[]
-) AS submitted (id, source, external_id, uri, lane, policy, attributes, endpoint, expires_at)
+    %(policies)s::text[], %(attributes)s::text[], %(endpoints)s::text[], %(expire_at)s::timestamptz[],
+    %(etags)s::text[], %(version_ids)s::text[]
+) AS submitted (id, source, external_id, uri, lane, policy, attributes, endpoint, expires_at, etag, version_id)
 WHERE endpoint IS NULL OR EXISTS (
     SELECT FROM susy.endpoints AS e
     WHERE e.name = submitted.endpoint AND (e.sources = '{}' OR submitted.source = ANY (e.sources))
@@ -159,7 +162,8 @@ WHERE id = %(check_id)s
         )
         OR (state = 'running' AND lease_until < clock_timestamp() AND %(suspects)s)
     )
-RETURNING id AS check_id, lease_token, attempts AS attempt, source, external_id, uri, lane, policy, attributes;
+RETURNING
+    id AS check_id, lease_token, attempts AS attempt, source, external_id, uri, lane, policy, attributes, etag, version_id;
 
 -- IS_SUSPECT: whether a check is due whose latest attempt may have ended its process.
 SELECT EXISTS (
@@ -244,6 +248,7 @@ RETURNING c.state;
 -- concurrent transactions of the same check in order.
 UPDATE susy.checks SET
     state = 'done', finished_at = clock_timestamp(), content_sha256 = %(content_sha256)s,
+    fetched_etag = %(etag)s, fetched_version_id = %(version_id)s,
     lease_token = NULL, lease_until = NULL, error_code = NULL, error_message = NULL
 WHERE id = %(check_id)s AND lease_token = %(lease_token)s
 RETURNING id;
@@ -362,7 +367,8 @@ ORDER BY revision DESC LIMIT %(limit)s;
 -- SHOW_CHECK: a check's columns.
 SELECT
     id AS check_id, source, external_id, uri, lane, policy, attributes, state, attempts, created_at, next_attempt_at,
-    dispatched_at, started_at, finished_at, expires_at, worker, error_code, error_message
+    dispatched_at, started_at, finished_at, expires_at, worker, error_code, error_message, etag, version_id,
+    fetched_etag, fetched_version_id
 FROM susy.checks WHERE id = %(check_id)s;
 
 -- FIND_CHECK: the check that was accepted under a key.

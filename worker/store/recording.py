@@ -37,7 +37,7 @@ def record(database: Database, claim: Claim, examination: Examination) -> Record
 
 def _write(database: Database, claim: Claim, examination: Examination) -> RecordOutcome:
     verdict = examination.verdict
-    content = {"content_sha256": examination.scan.content_sha256}
+    content = {"content_sha256": examination.scan.content_sha256, **asdict(examination.source_version)}
     with database.connection(PATIENT) as connection:
         # Statements are sent without waiting for the answer of the one before: two round trips instead of six.
         with connection.pipeline(), connection.transaction():

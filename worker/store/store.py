@@ -131,6 +131,8 @@ class Store:
             "attributes": [json.dumps(submission.attributes) for _, submission in by_key],
             "endpoints": [submission.endpoint for _, submission in by_key],
             "expire_at": [submission.expires_at for _, submission in by_key],
+            "etags": [submission.etag for _, submission in by_key],
+            "version_ids": [submission.version_id for _, submission in by_key],
         }
         with self._database.connection() as connection:
             created = set(scalars(connection, queries.SUBMIT, values))

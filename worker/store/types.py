@@ -30,6 +30,9 @@ class Claim:
     """Name of the requested policy; None when the routes choose it."""
     attributes: Mapping[str, Any]
     """What the submission said about the image."""
+    etag: str | None = None
+    version_id: str | None = None
+    """Which version of the image was submitted, where the submitter said."""
 
 
 class RecordOutcome(StrEnum):
@@ -80,10 +83,23 @@ class CheckDetails:
     worker: str | None
     """The worker that holds it, or held it last."""
     error: Failure | None
+    etag: str | None
+    version_id: str | None
+    """Which version of the image was submitted, where the submitter said."""
+    fetched_etag: str | None
+    fetched_version_id: str | None
+    """Which version was examined, where its server said."""
     scan: Scan | None = None
     """With `verdict`, once the check is done."""
     verdict: Verdict | None = None
     map_png: bytes | None = None
+
+    @property
+    def source_changed(self) -> bool | None:
+        """Whether another image was examined than was submitted; None when that cannot be told."""
+        pairs = ((self.etag, self.fetched_etag), (self.version_id, self.fetched_version_id))
+        differing = [submitted != fetched for submitted, fetched in pairs if submitted and fetched]
+        return any(differing) if differing else None
 
 
 @dataclass(frozen=True)
