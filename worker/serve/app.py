@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from worker.errors import PermanentError, SusyError, TransientError
 from worker.log import get_logger
-from worker.serve import checks, events, examples, gate, health, hooks, images, maps, problems
+from worker.serve import checks, events, examples, gate, health, hooks, images, maps, problems, reviews
 from worker.serve.access import AccessLog
 from worker.serve.limits import Limits
 from worker.serve.services import Services
@@ -58,7 +58,7 @@ def create_app(settings: Settings, rates_file: Path | None = None) -> FastAPI:
         _ = services.storage
     problems.install(app)
     app.include_router(health.router)
-    for module in (checks, maps, events, images, gate, hooks):
+    for module in (checks, maps, events, images, gate, hooks, reviews):
         app.include_router(module.router, responses=examples.COMMON)
     app.add_middleware(Limits, in_flight=services.in_flight, own_limits=own_limits)
     app.add_middleware(AccessLog)  # outermost

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from schema.messages import Submission
 from worker.errors import ErrorCode, SusyError
 from worker.serve.documents import (
@@ -264,3 +266,25 @@ PICT_RS: dict[str, Any] = {
         **problems((ErrorCode.UPLOAD_REFUSED, "the image was not accepted")),
     },
 }
+
+
+def review(model: type[BaseModel]) -> dict[str, Any]:
+    """What OpenAPI says of a review, whose members are those of `model`."""
+    example = {"reviewer": "ada", "decision": "authentic", "note": "a poster"}
+    content = {"application/json": {"schema": inlined(model.model_json_schema()), "example": example}}
+    return {
+        "openapi_extra": {"requestBody": {"required": True, "content": content}},
+        "responses": {
+            201: {
+                "description": "Added.",
+                "content": {"application/json": {"example": {"review_id": CHECK_ID}}},
+            },
+            **_BODY_PROBLEMS,
+            **_CHECK_PROBLEMS,
+            **problems(
+                (ErrorCode.MISSING_SCOPE, "the API key 'hooks' lacks the scope review; it has submit"),
+                (ErrorCode.CHECK_NOT_ENDED, f"check {CHECK_ID} has not ended; only what has ended can be reviewed"),
+                (ErrorCode.INVALID_MESSAGE, "decision: Input should be 'authentic', 'synthetic' or 'inconclusive'"),
+            ),
+        },
+    }

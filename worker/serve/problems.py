@@ -44,6 +44,7 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.METHOD_NOT_ALLOWED: 405,
     ErrorCode.TOO_SLOW: 408,
     ErrorCode.CONFLICT: 409,
+    ErrorCode.CHECK_NOT_ENDED: 409,
     ErrorCode.NOT_FINISHED: 409,
     ErrorCode.NOT_CANCELLABLE: 409,
     ErrorCode.TOO_LARGE: 413,
