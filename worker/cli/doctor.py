@@ -27,6 +27,7 @@ def doctor() -> None:
         "roots": _roots,
         "buckets": _buckets,
         "urls": _urls,
+        "storage": _storage,
         "weights": _weights,
         "device": _device,
         "memory": _memory,
@@ -111,6 +112,15 @@ def _urls(settings: Settings) -> str:
     UrlReader(settings).close()
     schemes = "https and http" if settings.url_http else "https"
     return f"{', '.join(settings.url_hosts)}, by {schemes}, at ports {', '.join(map(str, settings.url_ports))}"
+
+
+def _storage(settings: Settings) -> str:
+    if settings.storage is None:
+        return "none: no image is taken in a request"
+    from worker.sources.storage import open_storage
+
+    open_storage(settings)
+    return settings.storage
 
 
 def _weights(settings: Settings) -> str:

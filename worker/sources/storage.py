@@ -16,13 +16,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from worker.errors import ConfigurationError, ErrorCode, PermanentError, TransientError
 from worker.extras import require_extra
 from worker.object_location import BucketRule, Location
 from worker.settings import Settings
 from worker.sources.objects import Stores, translated
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 ABANDONED_AFTER = 86_400.0
 """Seconds after which an unfinished upload is one that a killed process left."""
@@ -199,7 +202,11 @@ class BucketUpload:
             self._file.seek(0)
         try:
             with translated(location, self._timeout):
-                obstore.put(self._stores.of(location.scheme, location.bucket), location.key, self._file)
+                store = self._stores.of(location.scheme, location.bucket)
+                if not _exists(store, location.key):
+                    # In one request, which takes the image's size of memory: of several, a process that ends between
+                    # two of them leaves parts in the bucket, which nobody sees and somebody pays for.
+                    obstore.put(store, location.key, self._file, use_multipart=False)
         except PermanentError as error:  # the bucket is at fault and not the image
             raise TransientError(
                 ErrorCode.STORAGE_UNAVAILABLE, f"the storage refuses images: {error.message}"
@@ -208,6 +215,17 @@ class BucketUpload:
     def discard(self) -> None:
         """See `Upload`."""
         self._file.close()
+
+
+def _exists(store: ObjectStore, key: str) -> bool:
+    """Whether the same content was stored before; a bucket that keeps versions would keep it twice."""
+    import obstore
+
+    try:
+        obstore.head(store, key)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _sample(rule: BucketRule) -> Location:
