@@ -61,6 +61,7 @@ def test_the_longest_location_decides(hooks: HooksFile) -> None:
         lane=Lane.LIVE,
         policy="strict",
         endpoint="platform",
+        etag="e1",
         attributes={"surface": "avatar", "user": "of the mapping", "country": ("NZ" * 1000)[:MAX_METADATA]},
     )
     other = hooks.submission(upload("s3://uploads/avatars.png"))

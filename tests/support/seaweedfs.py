@@ -1,26 +1,18 @@
-"""A real S3 server with versions, multipart and tus uploads, and notifications over HTTP: SeaweedFS from its wheel."""
+"""A real SeaweedFS for all tests of a process, and what it reports of uploads."""
 
 from __future__ import annotations
 
-import contextlib
 import http.server
 import json
-import os
-import socket
-import subprocess
-import sys
 import threading
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.waiting import eventually
+from tools.seaweedfs import SeaweedFS
 
-ACCESS_KEY, SECRET_KEY, REGION = "test-access-key", "test-secret-key", "us-east-1"
 TOKEN = "token-of-the-notifications"
 
 
@@ -59,87 +51,6 @@ class Receiver:
         self._server.server_close()
 
 
-class SeaweedFS:
-    """All of SeaweedFS in one process, on free ports of the loopback, with its data under `folder`."""
-
-    def __init__(self, folder: Path, *, notify: str | None = None) -> None:
-        """`notify` is the URL that changes of buckets are reported to."""
-        folder.mkdir(exist_ok=True)
-        data = folder / "data"
-        data.mkdir(exist_ok=True)
-        if notify:
-            (folder / "notification.toml").write_text(
-                f'[notification.webhook]\nenabled = true\nendpoint = "{notify}"\nbearer_token = "{TOKEN}"\n'
-                "timeout_seconds = 10\nmax_retries = 5\nbackoff_seconds = 1\nmax_backoff_seconds = 2\nworkers = 4\n"
-                'buffer_size = 1000\npath_prefixes = ["/buckets/"]\n'
-            )
-        names = ("master.port", "volume.port", "filer.port", "s3.port", "admin.port")
-        ports = dict(zip((*names, *(f"{name}.grpc" for name in names)), _free_ports(2 * len(names)), strict=True))
-        self.endpoint = f"http://127.0.0.1:{ports['s3.port']}"
-        self.filer = f"http://127.0.0.1:{ports['filer.port']}"
-        self.log = folder / "weed.log"
-        options = {"dir": data, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "webdav": "false", "admin.ui": "false"}
-        options |= {"master.telemetry": "false", "s3.port.iceberg": 0, "s3.port.lance": 0, **ports}
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [
-                    Path(sys.executable).with_name("weed"),
-                    "mini",
-                    *(f"-{name}={value}" for name, value in options.items()),
-                ],
-                cwd=folder,  # where it looks for notification.toml
-                env=os.environ | {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        eventually(self._answers, 60, lambda: self.log.read_text(errors="replace")[-4000:])
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The variables by which clients of S3 find this server."""
-        return {
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-            "AWS_REGION": REGION,
-            "AWS_ALLOW_HTTP": "true",
-        }
-
-    def client(self) -> Any:
-        """boto3's client of S3."""
-        import boto3
-
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
-            region_name=REGION,
-        )
-
-    def close(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _answers(self) -> bool:
-        assert self._process.poll() is None, self.log.read_text(errors="replace")[-4000:]
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.endpoint}/healthz", timeout=2) as answer:
-            return bool(answer.status == 200)
-        return False
-
-
-def _free_ports(count: int) -> list[int]:
-    """Different TCP ports of the loopback interface that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [listener.getsockname()[1] for listener in listeners]
-
-
 @pytest.fixture(scope="session")
 def notifications() -> Iterator[Receiver]:
     """What SeaweedFS reports to."""
@@ -151,9 +62,12 @@ def notifications() -> Iterator[Receiver]:
 @pytest.fixture(scope="session")
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory, notifications: Receiver) -> Iterator[SeaweedFS]:
     """A server for all tests of a process; each takes a `bucket` of its own."""
-    server = SeaweedFS(tmp_path_factory.mktemp("seaweedfs"), notify=notifications.url)
-    yield server
-    server.close()
+    server = SeaweedFS(tmp_path_factory.mktemp("seaweedfs"))
+    try:
+        server.start(notify=notifications.url, token=TOKEN)
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture

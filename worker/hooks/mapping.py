@@ -160,6 +160,8 @@ class HooksFile(BaseModel):
                 lane=mapping.lane,
                 policy=mapping.policy,
                 endpoint=mapping.endpoint,
+                etag=upload.etag,
+                version_id=upload.version_id,
                 attributes=attributes,
             )
         except ValidationError as error:
