@@ -5,10 +5,14 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: demo test compose-test chaos chaos-long chaos-mutations demo-weights lint clean
+.PHONY: demo demo-hooks test compose-test chaos chaos-long chaos-mutations demo-weights lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/susy demo
+
+# An upload by tus to SeaweedFS, its notification, the check, the verdict, and the verified callback: docs/hooks.md.
+demo-hooks: $(VENV)/.dev
+	$(BIN)/python -m tools.demo_hooks
 
 # Each process has servers of its own; the tests of a file stay together, and the files that take longest come early.
 # PYTEST_ARGS='-n 0' runs one process.

@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-ACCESS_KEY, SECRET_KEY, REGION = "local-access-key", "local-secret-key", "us-east-1"
+ACCESS_KEY, SECRET_KEY, REGION = "test-access-key", "test-secret-key", "us-east-1"
 START_WITHIN = 60.0
 """Seconds."""
 _PARTS = ("master", "volume", "filer", "s3", "admin")
