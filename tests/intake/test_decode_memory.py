@@ -1,11 +1,11 @@
-"""How much memory decoding takes, measured in a process of its own."""
+"""How much memory decoding takes, measured in processes of its own."""
 
 from __future__ import annotations
 
+import functools
 import struct
-import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,49 +13,50 @@ from typing import Any
 import pytest
 from PIL import Image as Pillow
 
-from tests.support.commands import run
+from tests.intake import peak
+from tests.intake.peak import MAX_PIXELS
+from tests.support.checkout import CHECKOUT
+from tests.support.commands import Processes, environment
 from tests.support.corpus import encoded, heif, png, png_chunk, texture
+from tests.support.forks import ForkServer
 from worker.errors import ErrorCode, TransientError
 from worker.intake.container import ENCODED_COPIES
 from worker.intake.decode import Image, inspect, with_decoded
 from worker.memory import MemoryBudget, Reservation
 
 WIDTH, HEIGHT = 2400, 2000
-MAX_PIXELS = 100_000_000
-
-# The peak is read from /proc: the one that getrusage tells begins with that of the process that started this one.
-SCRIPT = """
-import sys
-from pathlib import Path
-from worker.errors import PermanentError
-from worker.intake.decode import decode
-
-def peak():
-    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
-
-first, *others = [Path(name).read_bytes() for name in sys.argv[1:]]
-decode(first, 100_000_000)
-before = peak()
-for content in others:
-    try:
-        decode(content, 100_000_000)
-    except PermanentError as error:
-        print(error.code)
-print(peak() - before)
-"""
 
 
-def peak_of(folder: Path, first: bytes, *contents: bytes) -> list[str]:
-    """What decoding `contents` after `first` prints: codes of refusals, then the bytes that the process grew by."""
-    paths = [folder / f"{number}" for number in range(len(contents) + 1)]
-    for path, content in zip(paths, (first, *contents), strict=True):
-        path.write_bytes(content)
-    ended = run(sys.executable, "-c", SCRIPT, *paths)
-    assert ended.code == 0, ended.stderr
-    return ended.stdout.split()
+class Measured:
+    """Processes whose memory is measured, each a fork of one that has imported no more than what decodes."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+
+    def print(self, target: Callable[[], None], *arguments: object, files: Iterable[bytes]) -> list[str]:
+        """What a function of tests/intake/peak.py prints, given `arguments` and the paths of `files`."""
+        paths = []
+        for number, content in enumerate(files):
+            paths.append(self._processes.folder / f"{number}")
+            paths[-1].write_bytes(content)
+        process = self._processes.fork((target.__module__, target.__name__), *map(str, arguments), *paths)
+        assert process.wait() == 0, process.output()
+        return process.output().split()
 
 
-def test_a_huge_header_costs_no_memory_in_any_format(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[ForkServer]:
+    server = ForkServer(CHECKOUT, environment(), [peak.__name__])
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def measured(decoders: ForkServer, tmp_path: Path) -> Measured:
+    return Measured(Processes({}, tmp_path, decoders))
+
+
+def test_a_huge_header_costs_no_memory_in_any_format(measured: Measured) -> None:
     frame = b"," + struct.pack("<HHHHB", 0, 0, 65_535, 65_535, 0) + b"\x08\x01\x00\x00;"
     huge_gif = b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0, 0, 0) + frame
     disposed_gif = b"GIF89a" + struct.pack("<HHBBB", 10, 10, 0, 0, 0) + b"!\xf9\x04\x08\x00\x00\x00\x00" + frame
@@ -64,7 +65,7 @@ def test_a_huge_header_costs_no_memory_in_any_format(tmp_path: Path) -> None:
     huge_jpeg = b"\xff\xd8\xff\xc0" + struct.pack(">HBHHB", 17, 8, 65_000, 65_000, 3) + bytes(9)
     huge_png = png(60_000, 60_000, 8, 2, b"\x00" * 100)
     files = [huge_png, huge_gif, disposed_gif, huge_webp, huge_jpeg]
-    *codes, grown = peak_of(tmp_path, encoded(texture(64, 64), "JPEG"), *files)
+    *codes, grown = measured.print(peak.decode_each, files=[encoded(texture(64, 64), "JPEG"), *files])
     assert codes == ["too_many_pixels"] * len(files)
     assert int(grown) < 10_000_000
 
@@ -97,60 +98,41 @@ PICTURES: dict[str, Callable[[], bytes]] = {
 }
 
 
+@functools.cache
+def picture(name: str) -> bytes:
+    """One of `PICTURES`."""
+    return PICTURES[name]()
+
+
 @pytest.mark.parametrize("name", PICTURES)
-def test_decoding_allocates_at_most_what_the_header_tells(name: str, tmp_path: Path) -> None:
-    content = PICTURES[name]()
+def test_decoding_allocates_at_most_what_the_header_tells(name: str, measured: Measured) -> None:
+    content = picture(name)
     warmup = {"HEIF": heif(texture(64, 64)), "AVIF": encoded(texture(64, 64), "AVIF")}
-    (grown,) = peak_of(tmp_path, warmup.get(name, encoded(texture(64, 64), "JPEG")), content)
+    first = warmup.get(name, encoded(texture(64, 64), "JPEG"))
+    (grown,) = measured.print(peak.decode_each, files=[first, content])
     assert 3 * WIDTH * HEIGHT < int(grown) < inspect(content, MAX_PIXELS).decoding_bytes
-
-
-# Four threads decode the second file, six times in all, within a budget of so many bytes.
-BUDGET_SCRIPT = """
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from worker.intake.decode import with_decoded
-from worker.memory import MemoryBudget
-
-def peak():
-    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
-
-first, content = (Path(name).read_bytes() for name in sys.argv[2:])
-with_decoded(first, 100_000_000, lambda image: None, MemoryBudget(10**9))
-before = peak()
-memory = MemoryBudget(int(sys.argv[1]))
-with ThreadPoolExecutor(4) as pool:
-    decoded = pool.map(lambda _: with_decoded(content, 100_000_000, lambda image: image.width, memory), range(6))
-    assert len(list(decoded)) == 6
-print(peak() - before)
-"""
 
 
 def bytes_needed(content: bytes) -> int:
     return inspect(content, MAX_PIXELS).decoding_bytes + ENCODED_COPIES * len(content)
 
 
-def peak_of_four(folder: Path, content: bytes, budget: int) -> int:
+def peak_of_four(measured: Measured, content: bytes, budget: int) -> int:
     """Bytes that a process grows by when four threads share `budget`."""
-    paths = [folder / "first", folder / "content"]
-    for path, written in zip(paths, (encoded(texture(64, 64), "WEBP"), content), strict=True):
-        path.write_bytes(written)
-    ended = run(sys.executable, "-c", BUDGET_SCRIPT, str(budget), *paths)
-    assert ended.code == 0, ended.stderr
-    return int(ended.stdout)
+    (grown,) = measured.print(peak.decode_in_four_threads, budget, files=[encoded(texture(64, 64), "WEBP"), content])
+    return int(grown)
 
 
 @pytest.mark.parametrize("name", ["WebP", "progressive JPEG", "AVIF", "PNG"])
-def test_four_threads_stay_within_the_budget(name: str, tmp_path: Path) -> None:
-    content = PICTURES[name]()
+def test_four_threads_stay_within_the_budget(name: str, measured: Measured) -> None:
+    content = picture(name)
     budget = bytes_needed(content) * 3 // 2
-    assert peak_of_four(tmp_path, content, budget) < budget
+    assert peak_of_four(measured, content, budget) < budget
 
 
-def test_images_beyond_the_budget_are_decoded_one_at_a_time(tmp_path: Path) -> None:
-    content = PICTURES["WebP"]()
-    assert peak_of_four(tmp_path, content, 1) < bytes_needed(content)
+def test_images_beyond_the_budget_are_decoded_one_at_a_time(measured: Measured) -> None:
+    content = picture("WebP")
+    assert peak_of_four(measured, content, 1) < bytes_needed(content)
 
 
 def test_the_pixels_are_freed_before_their_share_is_given_back() -> None:

@@ -1,6 +1,6 @@
 """Starts commands in a fraction of a second: one process imports everything slow, and each start is a fork of it.
 
-The process is `python -m tests.support.forks`. It reads one JSON object per line:
+The process is `python -m tests.support.forks MODULE…`. It reads one JSON object per line:
 
     {"start": [module, function], "arguments": […], "environment": {…}, "folder": path,
      "stdin": path, "stdout": path, "stderr": path}    is answered with {"pid": …}; without a path, a stream is closed
@@ -21,14 +21,14 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from tests.support import usage
 from tests.support.waiting import eventually
 
-_PRELOADED = (
+PRELOADED = (
     "celery.bin.celery",
     "kombu.transport.redis",
     "worker.cli.main",
@@ -37,15 +37,15 @@ _PRELOADED = (
     "worker.queue.runtime",
     "worker.queue.tasks",
 )
-"""Modules that import what is slow, and read no settings."""
+"""Modules that import what is slow for workers, and read no settings."""
 
 
 class ForkServer:
     """The process that forks commands, and the way to ask it."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], preloaded: Sequence[str] = PRELOADED) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.forks"],
+            [sys.executable, "-m", "tests.support.forks", *preloaded],
             cwd=folder,
             env=environment,
             stdin=subprocess.PIPE,
@@ -167,7 +167,7 @@ class ForkedProcess:
 
 def main() -> None:
     """Serve requests until standard input ends."""
-    _preload(_PRELOADED)
+    _preload(sys.argv[1:])
     running: set[int] = set()
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
