@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -249,6 +250,14 @@ def _equal(score: float | None, expected: float | None, tolerance: float) -> boo
     if score is None or expected is None:
         return score is expected
     return abs(score - expected) <= tolerance
+
+
+def require_few_lines(processes: Iterable[Process], most: int) -> None:
+    """Each has logged no traceback and, beside its verdicts, no more than `most` lines."""
+    for process in processes:
+        lines = [line for line in process.output().splitlines() if '"check_done"' not in line]
+        assert len(lines) <= most, process.output()
+        assert "Traceback" not in process.output()
 
 
 def enough(checks: int) -> int:

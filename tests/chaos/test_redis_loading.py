@@ -7,7 +7,7 @@ from pathlib import Path
 
 import redis
 
-from tests.chaos.deployment import Deployment, enough
+from tests.chaos.deployment import Deployment, enough, require_few_lines
 from tests.support.commands import Susy
 from tests.support.waiting import eventually
 from worker.client import Client
@@ -50,10 +50,7 @@ def test_a_redis_that_loads_its_data_is_waited_for(deployment: Deployment, susy:
     deployment.settle()
     assert deployment.count("state = 'done'") == len(deployment.expected) + 1
     assert [process.poll() for process in (reconciler, *workers)] == [None] * 4
-    for process in deployment.started:
-        lines = [line for line in process.output().splitlines() if '"check_done"' not in line]
-        assert len(lines) <= MAX_LINES, process.output()
-        assert "Traceback" not in process.output()
+    require_few_lines(deployment.started, MAX_LINES)
 
 
 def _fill(deployment: Deployment) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from schema.scan import TILE
-from worker.detector import engine as engine_module
+from tests.support.waiting import eventually
 from worker.detector.engine import InferenceEngine
 from worker.errors import ErrorCode, PermanentError, TransientError
 
@@ -141,18 +141,18 @@ def test_a_batch_that_does_not_fit_in_memory_is_halved_until_it_does(
     assert [record.tiles for record in logged] == [2], "one line"  # type: ignore[attr-defined]
 
 
-def test_a_larger_batch_is_tried_again_later(
-    engine: InferenceEngine, network: Faulty, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network.memory = 1
-    engine.score(tiles(4, 1))
-    network.memory = 1000
-    engine.score(tiles(2, 1))
-    assert network.batches[-2:] == [1, 1]
-    monkeypatch.setattr(engine_module, "LARGER_AGAIN_AFTER", 0.0)
-    engine.score(tiles(4, 1))
-    engine.score(tiles(8, 1))
-    assert network.batches[-1] == 4, "as configured, when memory was free again"
+def test_a_larger_batch_is_tried_again_later(network: Faulty) -> None:
+    with InferenceEngine(network, CPU, 6, batch=4, larger_again_after=1.0) as engine:
+        network.memory = 1
+        engine.score(tiles(4, 1))
+        network.memory = 1000
+        engine.score(tiles(2, 1))
+        assert network.batches[-2:] == [1, 1]
+        for larger in (2, 4):
+            time.sleep(1.1)
+            before = len(network.batches)
+            engine.score(tiles(8, 1))
+            assert max(network.batches[before:]) == larger, "as configured, when memory was free again"
 
 
 def test_a_single_tile_that_does_not_fit_fails_its_image_for_now(engine: InferenceEngine, network: Faulty) -> None:
@@ -189,8 +189,7 @@ def test_tiles_of_a_cancelled_image_are_dropped_and_the_others_fill_the_batches(
     cancelled = threading.Event()
     with ThreadPoolExecutor(2) as pool:
         unwanted = pool.submit(engine.score, tiles(40, 1), cancelled)
-        while len(network.batches) < 2:
-            time.sleep(0.01)
+        eventually(lambda: len(network.batches) >= 2)
         cancelled.set()
         wanted = pool.submit(engine.score, tiles(8, 2))
         with pytest.raises(TransientError, match="no longer wanted") as dropped:

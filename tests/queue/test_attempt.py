@@ -300,8 +300,7 @@ def test_while_a_suspect_waits_to_be_alone_no_other_attempt_begins(
     with runtime.isolation.read_lock():
         alone = threading.Thread(target=attempt, args=(suspect, runtime))
         alone.start()
-        while not runtime.isolation.has_pending_writers:
-            time.sleep(0.01)
+        eventually(lambda: runtime.isolation.has_pending_writers)
         beside = threading.Thread(target=attempt, args=(other, runtime))
         beside.start()
         time.sleep(0.3)

@@ -82,7 +82,8 @@ class InferenceEngine:
     """Scores tiles with a prepared network (see `worker.detector.prepare`).
 
     `lanes` threads run the network at the same time over the same weights, each on batches of its own and on one CPU
-    core. `score` may be called from any number of threads. Close the engine, or use it in a `with` block.
+    core. A batch that does not fit in memory is halved until it does; `larger_again_after` seconds later a larger one
+    is tried. `score` may be called from any number of threads. Close the engine, or use it in a `with` block.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class InferenceEngine:
         *,
         batch: int | None = None,
         lanes: int = 1,
+        larger_again_after: float = LARGER_AGAIN_AFTER,
     ) -> None:
         on_cuda = device.type == "cuda"
         self.batch = batch or (CUDA_BATCH if on_cuda else CPU_BATCH)
@@ -100,7 +102,7 @@ class InferenceEngine:
         self._device = device
         self._num_classes = num_classes
         self._gather = CUDA_GATHER if on_cuda else 0.0
-        self._limit = _BatchLimit(self.batch, device)
+        self._limit = _BatchLimit(self.batch, device, larger_again_after)
         self._waiting: FairQueue[_Entry] = FairQueue(drop=lambda entry: entry[0].is_over())
         # Page-locked memory lets the copy to the GPU run beside other work.
         buffers = [
@@ -216,9 +218,10 @@ class InferenceEngine:
 class _BatchLimit:
     """The most tiles in one forward pass: the configured batch, or the largest one that fits in memory."""
 
-    def __init__(self, configured: int, device: torch.device) -> None:
+    def __init__(self, configured: int, device: torch.device, larger_again_after: float) -> None:
         self._configured = configured
         self._device = device
+        self._larger_again_after = larger_again_after
         self._limit = configured
         self._logged = configured
         self._reduced_at = 0.0
@@ -226,7 +229,8 @@ class _BatchLimit:
 
     def current(self) -> int:
         with self._lock:
-            if self._limit < self._configured and time.monotonic() - self._reduced_at > LARGER_AGAIN_AFTER:
+            waited = time.monotonic() - self._reduced_at
+            if self._limit < self._configured and waited > self._larger_again_after:
                 self._limit = min(2 * self._limit, self._configured)
                 self._reduced_at = time.monotonic()
             return self._limit
