@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli import policy_change
+from worker.cli.backtest import backtest
 from worker.cli.output import out, print_json, table
 from worker.settings import Settings, load_settings
 
@@ -36,7 +37,7 @@ def show(
 
     settings = load_settings()
     if policy is not None:
-        found = _find(policy, settings)
+        found = find_policy(policy, settings)
     elif settings.database_url is None:
         found = PolicySet(load_pinned(settings.policy_file, settings.policy_dir)).default
     else:
@@ -97,7 +98,7 @@ def list_versions(json: Json = False) -> None:
 def diff(one: Reference, other: Reference, json: Json = False) -> None:
     """The keys whose values differ between two policies; exit 1 if there are any, as `diff` does."""
     settings = load_settings()
-    first, second = (_find(reference, settings) for reference in (one, other))
+    first, second = (find_policy(reference, settings) for reference in (one, other))
     left, right = ({key: _compact(value) for key, value in policy.document.items()} for policy in (first, second))
     differing = [key for key in dict.fromkeys([*left, *right]) if left.get(key) != right.get(key)]
     if json:
@@ -111,6 +112,7 @@ def diff(one: Reference, other: Reference, json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+app.command("backtest")(backtest)
 app.command("activate")(policy_change.activate)
 app.command("route")(policy_change.route)
 app.command("shadow")(policy_change.shadow)
@@ -118,7 +120,7 @@ app.command("history")(policy_change.history)
 app.command("rollback")(policy_change.rollback)
 
 
-def _find(reference: str, settings: Settings) -> Policy:
+def find_policy(reference: str, settings: Settings) -> Policy:
     """A policy by its file, its name and version, or its name alone."""
     from worker.policy.policy import load_policy
 

@@ -61,6 +61,20 @@ def wants_map(scan: Scan, policy: Policy) -> bool:
     )
 
 
+def may_have_region(scan: Scan, policy: Policy) -> bool:
+    """Whether a region could decide: the verdict would be authentic without one, and a tile is as strong as a region.
+
+    A cell of the map is a mean over tiles, so it is never stronger than the strongest of them.
+    """
+    if out_of_scope(scan, policy):
+        return False
+    tiles = scan.probabilities[scan.selected & scan.scored].astype(np.float64)
+    return bool(
+        evidence(aggregate(tiles, policy.aggregate), policy.rule) < policy.authentic_below
+        and 1 - float(scan.probabilities[scan.scored, 0].min()) >= policy.region_at
+    )
+
+
 def aggregate(tiles: NDArray[np.float64], how: Aggregation) -> NDArray[np.float64]:
     """One distribution [C] from the tiles' distributions [T, C], T ≥ 1. Its sum is that of a tile's distribution."""
     if how is Aggregation.MEAN:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from schema.states import Decision
 from schema.verdict import PolicyVersion
 from worker.errors import ErrorCode, PermanentError
 from worker.store import queries
-from worker.store.database import Database
-from worker.store.types import PolicyChange, PolicyRevision, StoredPolicy
+from worker.store.database import PATIENT, Database
+from worker.store.scans import stored_scan
+from worker.store.types import DecidedScan, PolicyChange, PolicyRevision, StoredPolicy
 
 
 class PolicyLedger:
@@ -72,6 +76,20 @@ class PolicyLedger:
                 "`susy policy history`, and repeat the change if it is still right",
             )
 
+    def decided_scans(
+        self, *, since: datetime | None = None, source: str | None = None, batch: int = 1000
+    ) -> Iterator[list[DecidedScan]]:
+        """The checks that have a verdict, oldest first, in batches; each is one statement that locks nothing."""
+        after = UUID(int=0)
+        while True:
+            values = {"after": after, "since": since, "source": source, "limit": batch}
+            scans = self._database.rows(queries.DECIDED_SCANS, values, _decided_scan, PATIENT)
+            if scans:
+                yield scans
+            if len(scans) < batch:
+                return
+            after = scans[-1].check_id
+
     def history(self, limit: int) -> list[PolicyChange]:
         """The latest changes, the youngest first."""
         return self._database.rows(queries.POLICY_HISTORY, {"limit": limit}, PolicyChange)
@@ -79,6 +97,22 @@ class PolicyLedger:
 
 def _document(*, name: str, version: str, document: Mapping[str, Any]) -> tuple[PolicyVersion, Mapping[str, Any]]:
     return PolicyVersion(name, version), document
+
+
+def _decided_scan(
+    *,
+    check_id: UUID,
+    source: str,
+    created_at: datetime,
+    decision: str,
+    generator: str | None,
+    needs_review: bool,
+    review_decision: str | None,
+    **columns: Any,
+) -> DecidedScan:
+    review = None if review_decision is None else Decision(review_decision)
+    scan = stored_scan(**columns).scan
+    return DecidedScan(check_id, source, created_at, Decision(decision), generator, needs_review, review, scan)
 
 
 def _stored(*, name: str, version: str, **columns: Any) -> StoredPolicy:

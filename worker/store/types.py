@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from schema.scan import Scan
-from schema.states import CheckState, Lane
+from schema.states import CheckState, Decision, Lane
 from schema.verdict import PolicyVersion, Verdict
 
 
@@ -156,6 +156,21 @@ class WorkerActivity:
 
     Lanes that are paused do not count.
     """
+
+
+@dataclass(frozen=True, eq=False)
+class DecidedScan:
+    """A check that is done: what was decided about which scan."""
+
+    check_id: UUID
+    source: str
+    created_at: datetime
+    decision: Decision
+    generator: str | None
+    needs_review: bool
+    review: Decision | None
+    """The latest review's decision."""
+    scan: Scan
 
 
 @dataclass(frozen=True)
