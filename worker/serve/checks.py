@@ -25,6 +25,7 @@ from worker.serve.problems import (
     status_of,
 )
 from worker.serve.services import Services, services_of
+from worker.sources.sources import require_possible
 from worker.store import ApiKey, CheckDetails, CheckFilter, Receipt
 from worker.store.documents import check_document
 from worker.validation import describe_invalid
@@ -170,6 +171,7 @@ async def _submit_all(services: Services, key: ApiKey, items: Sequence[Any]) -> 
         try:
             submission = Submission.model_validate(item)
             require_source(key, submission.source)
+            require_possible(submission.uri, services.settings)
             place = submission.source, submission.lane
             if place not in rooms:
                 rooms[place] = await _refusal_of(services, *place)
@@ -179,7 +181,7 @@ async def _submit_all(services: Services, key: ApiKey, items: Sequence[Any]) -> 
                 submissions[position] = submission
         except ValidationError as error:
             outcomes[position] = RefusedError(ErrorCode.INVALID_MESSAGE, describe_invalid(error))
-        except RefusedError as error:
+        except PermanentError as error:
             outcomes[position] = error
     written = await services.submitter.submit(list(submissions.values()))
     for position, outcome in zip(submissions, written, strict=True):

@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING, Self
 
 from worker.errors import ErrorCode, PermanentError
+from worker.object_location import Location
+from worker.safe_http.urls import parse_url
 from worker.settings import Settings
 from worker.sources import files
 from worker.sources.fetched import Fetched, Received
@@ -31,6 +33,27 @@ def locate(uri: str, settings: Settings) -> str:
         return locate_url(uri, settings)
     _require_file(scheme)
     return files.uri_of(files.locate(uri, settings.image_roots))
+
+
+def require_possible(uri: str, settings: Settings) -> None:
+    """Refuse a URI that no worker with these settings could read, before a check is made of it.
+
+    For whoever accepts submissions: files are not looked at, and URLs and buckets only where the settings list any,
+    because workers may have other settings. Raises as `locate` does.
+    """
+    scheme = files.scheme_of(uri)
+    if scheme in STORES:
+        if settings.buckets:
+            locate_object(uri, settings)
+        else:
+            Location.parse(uri)
+    elif scheme in SCHEMES:
+        if settings.url_hosts:
+            locate_url(uri, settings)
+        else:
+            parse_url(uri)
+    else:
+        _require_file(scheme)
 
 
 def shown(uri: str) -> str:
