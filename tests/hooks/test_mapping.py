@@ -69,6 +69,20 @@ def test_the_longest_location_decides(hooks: HooksFile) -> None:
     assert (other.source, other.lane, other.external_id) == ("uploads", Lane.BACKFILL, "s3://uploads/avatars.png")
 
 
+def test_the_version_that_was_uploaded_is_kept_where_objects_are_read_by_the_same_name_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "hooks.toml"
+    path.write_text(
+        '[[mapping]]\nlocation = "s3://uploads/"\nsource = "a"\n[[mapping]]\nlocation = "gs://uploads/"\nsource = "b"'
+    )
+    hooks = load_hooks(path)
+    versions = []
+    for scheme in ("s3", "gs"):
+        submission = hooks.submission(upload(f"{scheme}://uploads/a.png", version_id="7", etag="e1"))
+        assert isinstance(submission, Submission)
+        versions.append((submission.version_id, submission.etag))
+    assert versions == [("7", "e1"), ("7", None)]
+
+
 @pytest.mark.parametrize(
     ("found", "expected"),
     [

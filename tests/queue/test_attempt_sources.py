@@ -15,6 +15,7 @@ from schema.states import CheckState
 from tests.support.seaweedfs import SeaweedFS
 from tests.support.waiting import eventually
 from tests.support.web import Authority, Connection, WebServer, web_server
+from worker.callbacks.payload import event_document
 from worker.errors import ErrorCode
 from worker.pipeline.overlay import draw_overlay
 from worker.queue.attempt import attempt
@@ -79,7 +80,7 @@ def test_an_object_is_examined_and_its_version_kept(
 
 
 def test_an_object_that_changed_since_it_was_submitted_is_examined_and_noted(
-    check: Check, seaweedfs: SeaweedFS, bucket: str, images: Path, database_url: str
+    check: Check, runtime: Runtime, seaweedfs: SeaweedFS, bucket: str, images: Path, database_url: str
 ) -> None:
     s3 = seaweedfs.client()
     submitted = s3.put_object(Bucket=bucket, Key="uploads/a", Body=(images / "a.png").read_bytes())["ETag"]
@@ -92,6 +93,8 @@ def test_an_object_that_changed_since_it_was_submitted_is_examined_and_noted(
         query = f"SELECT {columns} FROM dashboard.checks WHERE id = %s"
         found = connection.execute(query, [view.check_id]).fetchone()  # type: ignore[arg-type]
     assert found == (submitted.strip('"'), view.fetched_etag, None, True)
+    [event] = runtime.store.events_after(0, limit=10)
+    assert event_document(event)["data"]["source_changed"] is True
 
 
 def test_a_version_is_examined_that_was_replaced_or_deleted_since(

@@ -19,7 +19,7 @@ MAX_MESSAGE = 500
 _FIELDS = (
     "check_id", "sequence", "source", "external_id", "lane", "state", "attempts", "created_at", "finished_at", "error",
     "decision", "score", "class_scores", "generator", "generator_confidence", "reasons", "needs_review", "regions",
-    "policy", "model", "width", "height", "content_sha256", "map_url", "review", "attributes",
+    "policy", "model", "width", "height", "content_sha256", "source_changed", "map_url", "review", "attributes",
 )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def event_document(event: Event, public_url: str | None = None) -> dict[str, Any
     return {
         "type": event.type,
         "timestamp": timestamp(event.created_at),
-        "data": {name: stored[name] for name in _FIELDS},
+        "data": {name: stored.get(name) for name in _FIELDS},
     }
 
 

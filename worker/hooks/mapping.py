@@ -160,7 +160,8 @@ class HooksFile(BaseModel):
                 lane=mapping.lane,
                 policy=mapping.policy,
                 endpoint=mapping.endpoint,
-                etag=upload.etag,
+                # Google's events carry the tag of another interface than the one by which objects are read.
+                etag=None if upload.location.scheme == "gs" else upload.etag,
                 version_id=upload.version_id,
                 attributes=attributes,
             )

@@ -51,6 +51,12 @@ WITH numbered AS (
         'width', v.width,
         'height', v.height,
         'content_sha256', v.content_sha256,
+        'source_changed', CASE WHEN e.state = 'done' THEN
+            CASE
+                WHEN c.etag <> c.fetched_etag OR c.version_id <> c.fetched_version_id THEN true
+                WHEN c.etag = c.fetched_etag OR c.version_id = c.fetched_version_id THEN false
+            END
+        END,
         'has_map', coalesce(v.has_map, false),
         'review', (
             SELECT jsonb_build_object('decision', r.decision, 'created_at', r.created_at)
