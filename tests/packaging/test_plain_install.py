@@ -67,14 +67,20 @@ EXAMINING: dict[tuple[str, ...], str] = {
     ("endpoint", "add", "https://receiver.example/", "--name", "x"): "http",
     ("endpoint", "test", "x"): "http",
     ("endpoint", "rotate", "x"): "http",
+    ("consume", "sqs", "http://127.0.0.1:1/1/queue"): "aws",
+    ("sweep", "s3://bucket/prefix"): "aws",
+    ("policy", "backtest", "policy.toml"): "worker",
 }
 """The commands that need extras."""
 PLAIN = {
-    ("submit",), ("show",), ("doctor",), ("health",), ("reconciler",), ("db", "upgrade"), ("policy", "show"),
-    ("policy", "check"), ("backlog", "status"), ("backlog", "retry"), ("backlog", "cancel"), ("backlog", "import"),
-    ("backlog", "pause"), ("backlog", "resume"), ("key", "create"), ("key", "list"), ("key", "revoke"),
-    ("backlog", "pause"), ("backlog", "resume"), ("endpoint", "list"), ("endpoint", "disable"), ("endpoint", "enable"),
-    ("callbacks", "status"), ("callbacks", "retry"),
+    ("submit",), ("show",), ("doctor",), ("health",), ("reconciler",), ("review",), ("db", "upgrade"),
+    ("backlog", "status"), ("backlog", "retry"), ("backlog", "cancel"), ("backlog", "import"),
+    ("backlog", "pause"), ("backlog", "resume"), ("consume", "stream"),
+    ("policy", "show"), ("policy", "check"), ("policy", "put"), ("policy", "list"), ("policy", "diff"),
+    ("policy", "activate"), ("policy", "route"), ("policy", "shadow"), ("policy", "history"), ("policy", "rollback"),
+    ("key", "create"), ("key", "list"), ("key", "revoke"),
+    ("endpoint", "list"), ("endpoint", "disable"), ("endpoint", "enable"), ("callbacks", "status"),
+    ("callbacks", "retry"),
 }  # fmt: skip
 """The others."""
 
