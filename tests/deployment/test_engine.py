@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
 
 COPY_ENV, BUILD, _PULL, UP, DOCTOR, SUBMIT, SHOW = documented("Start")
 _PS, READY, ALIVE, RECONCILER_READY = documented("Health")
+CREATE_KEY, HTTP_READY = documented("HTTP")
 (SCALE_TO_3,) = documented("Scaling")
 (DOWN,) = documented("Stopping")
 (IMPORT_WEIGHTS,) = documented("Weights from a file")
@@ -165,6 +166,21 @@ def test_the_worker_reaches_its_servers_and_nothing_else(project: Project) -> No
     connect = "import socket; socket.create_connection(('{}', {}), timeout=3)"
     project.run(f'docker compose exec -T worker python -c "{connect.format("postgres", 5432)}"')
     project.run(f'docker compose exec -T worker python -c "{connect.format("1.1.1.1", 443)}"', fails=True)
+
+
+def test_the_http_service_accepts_a_submission_with_a_key_and_none_without(
+    project: Project, photographs: Photographs
+) -> None:
+    project.run(HTTP_READY)
+    key = project.run(CREATE_KEY).strip()
+    (image,) = photographs.make(1, 640, 480)
+    post = (
+        "curl --silent --output /dev/null --write-out '%{http_code}' http://127.0.0.1:8484/v1/checks"
+        " --header 'Content-Type: application/json' --data " + shlex.quote(json.dumps({"source": "http", "uri": image}))
+    )
+    assert project.run(post) == "401"
+    assert project.run(f"{post} --header 'Authorization: Bearer {key}'") == "202"
+    project.wait_until_done(1 + photographs.made)
 
 
 def test_health_tells_a_worker_that_waits_from_one_that_is_stuck(project: Project) -> None:

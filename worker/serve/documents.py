@@ -42,8 +42,8 @@ class GateDocument(BaseModel):
 
     answer: GateAnswer
     reason: GateReason
-    check_id: UUID | None
-    decision: Decision | None = Field(description="Of the verdict; null unless the reason is `decided`.")
+    check_id: UUID | None = None
+    decision: Decision | None = Field(None, description="Of the verdict; null unless the reason is `decided`.")
 
 
 class AcceptedItem(ReceiptDocument):

@@ -61,6 +61,8 @@ STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.MISSING_EXTRA: 501,
     ErrorCode.NO_STORAGE: 501,
     ErrorCode.OVERLOADED: 503,
+    ErrorCode.DATABASE_UNAVAILABLE: 503,
+    ErrorCode.QUEUE_UNAVAILABLE: 503,
     ErrorCode.DATABASE_OUTDATED: 503,
     ErrorCode.DISK_FULL: 507,
 }
