@@ -12,6 +12,7 @@ from tests.callbacks.conftest import AddEndpoint, Clock, deliver
 from tests.support.databases import Sql
 from tests.support.ledger import claimed, done, examination, submission
 from tests.support.receiver import RESET, Receiver
+from tests.support.web import HOST, Authority, web_server
 from worker.callbacks.deliver import Deliverer
 from worker.callbacks.schedule import MAX_ATTEMPTS, RETRY_AFTER
 from worker.callbacks.signing import SigningKey
@@ -65,6 +66,30 @@ def test_a_verdict_arrives_signed_with_the_map_behind_a_link(
     assert run(DELIVERIES) == [("delivered", 1, 204, None)]
     deliver(deliverer)
     assert len(platform.received) == 1
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_the_certificate_of_a_receiver_is_verified_by_the_authorities_of_the_settings(
+    store: Store,
+    add_endpoint: AddEndpoint,
+    callbacks: CallbackStore,
+    settings: Settings,
+    authority: Authority,
+    run: Sql,
+    is_trusted: bool,
+) -> None:
+    with web_server(authority, "127.0.0.1") as receiver:
+        add_endpoint(url=receiver.serve("/hook", status=204).replace(HOST, "127.0.0.1"))
+        done(store)
+        changes = {"ca_file": authority.ca_file if is_trusted else None}
+        deliverer = Deliverer(callbacks, settings.model_copy(update=changes))
+        deliver(deliverer)
+        deliverer.close()
+        [(state, attempts, status, code)] = run(DELIVERIES)
+    assert (attempts, len(receiver.requests)) == (1, is_trusted)
+    assert (state, status, code) == (
+        ("delivered", 204, None) if is_trusted else ("pending", None, "certificate_invalid")
+    )
 
 
 def test_every_end_of_a_check_is_called_back(store: Store, platform: Receiver, deliverer: Deliverer, run: Sql) -> None:

@@ -11,9 +11,10 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 
 from worker.callbacks.attempt import Outcome
-from worker.callbacks.sender import EndpointSender, Results
+from worker.callbacks.sender import EndpointSender, Results, client_of
 from worker.errors import SetupError, SusyError
 from worker.log import get_logger
 from worker.queue.retry import Outage, backoff, retry_while_unavailable
@@ -52,7 +53,7 @@ class Deliverer:
     ) -> None:
         self._store = store
         self._settings = settings
-        self._client = client
+        self._client = client or partial(client_of, ca_file=settings.ca_file)
         self._lease = 2 * settings.callback_timeout + LEASE_MARGIN
         self._senders: dict[int, EndpointSender] = {}
         self._disabled: set[int] = set()

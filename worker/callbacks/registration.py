@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from worker.errors import ErrorCode, PermanentError
 from worker.safe_http.addresses import PRIVATE_NETWORKS
@@ -40,8 +41,8 @@ def checked_url(url: str, *, allow_private: bool) -> str:
     return str(parsed)
 
 
-def access_policy(url: str, *, allow_private: bool) -> AccessPolicy:
-    """Requests to this one host and port, and no redirect."""
+def access_policy(url: str, *, allow_private: bool, ca_file: Path | None = None) -> AccessPolicy:
+    """Requests to this one host and port, and no redirect. `ca_file` is `SUSY_CA_FILE`."""
     parsed = parse_url(url)
     return AccessPolicy(
         hosts=(parsed.host,),
@@ -49,4 +50,5 @@ def access_policy(url: str, *, allow_private: bool) -> AccessPolicy:
         http=allow_private,
         ports=frozenset({parsed.port}),
         max_redirects=0,
+        ca_file=ca_file,
     )

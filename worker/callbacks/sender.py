@@ -9,6 +9,7 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from worker.callbacks.attempt import Outcome, attempt
 from worker.callbacks.registration import access_policy
@@ -46,7 +47,7 @@ class EndpointSender:
         self._results = results
         self._failures = 0
         self._is_stopping = False
-        self._client = (client or _client)(endpoint)
+        self._client = (client or client_of)(endpoint)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix=f"deliver-{endpoint.name}")
 
     @property
@@ -84,5 +85,6 @@ class EndpointSender:
         self._results.put((self, outcome))
 
 
-def _client(endpoint: Endpoint) -> SafeClient:
-    return SafeClient(access_policy(endpoint.url, allow_private=endpoint.allow_private))
+def client_of(endpoint: Endpoint, *, ca_file: Path | None = None) -> SafeClient:
+    """Opens the connections to an endpoint. `ca_file` is `SUSY_CA_FILE`."""
+    return SafeClient(access_policy(endpoint.url, allow_private=endpoint.allow_private, ca_file=ca_file))

@@ -86,8 +86,7 @@ def try_(name: Name, json: Json = False) -> None:
     """Send a signed message of the type `endpoint.test` once, also to a disabled endpoint; print the answer."""
     from worker.callbacks.attempt import send
     from worker.callbacks.payload import trial_body
-    from worker.callbacks.registration import access_policy
-    from worker.safe_http.client import SafeClient
+    from worker.callbacks.sender import client_of
 
     settings = load_settings()
     with _store() as store:
@@ -95,7 +94,7 @@ def try_(name: Name, json: Json = False) -> None:
     _require_signing(*(kind for kind, _ in endpoint.keys))
     message_id = f"test_{uuid4().hex}"
     try:
-        with SafeClient(access_policy(endpoint.url, allow_private=endpoint.allow_private)) as client:
+        with client_of(endpoint, ca_file=settings.ca_file) as client:
             answer = send(client, endpoint, message_id, trial_body(name, now), timeout=settings.callback_timeout)
         if not 200 <= answer.status < 300:
             raise PermanentError(ErrorCode.CALLBACK_REFUSED, f"{name} answered {answer.status}; 2xx is expected")
