@@ -102,6 +102,24 @@ def test_doctor_names_everything_that_is_missing(susy: Susy, images: Path) -> No
         assert "fails" in line
 
 
+def test_doctor_checks_the_hooks_file_and_the_policies_and_endpoints_that_it_names(
+    susy: Susy, images: Path, tmp_path: Path, database_url: str
+) -> None:
+    path = tmp_path / "hooks.toml"
+    variables = {"SUSY_HOOKS_FILE": str(path), "SUSY_DATABASE_URL": database_url, "COLUMNS": "400"}
+
+    def hooks(**keys: str) -> str:
+        lines = ["[[mapping]]", 'location = "s3://uploads/"', *(f'{name} = "{value}"' for name, value in keys.items())]
+        path.write_text("\n".join(lines))
+        found = susy("doctor", folder=images, **variables).stdout
+        return next(line for line in found.splitlines() if line.startswith("hooks"))
+
+    assert "s3://uploads/ is avatars" in hooks(source="avatars")
+    assert re.search(r"fails .*mapping\.0\.sorce: Extra inputs", hooks(sorce="avatars"))
+    assert "the policy 'absent', which does not exist" in hooks(source="avatars", policy="absent")
+    assert "the endpoint 'absent', which does not exist" in hooks(source="avatars", endpoint="absent")
+
+
 def test_doctor_says_when_a_permitted_image_exceeds_the_memory_budget(susy: Susy, images: Path) -> None:
     enough = susy("doctor", folder=images, SUSY_MEMORY="2GB", COLUMNS="200").stdout
     scarce = susy("doctor", folder=images, SUSY_MEMORY="500MB", COLUMNS="200").stdout
