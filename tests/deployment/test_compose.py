@@ -48,16 +48,16 @@ def test_the_file_follows_the_compose_specification() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_file_for_remote_sources_gives_workers_a_way_out_and_nothing_else() -> None:
+def test_the_file_for_remote_sources_gives_a_way_out_and_nothing_else() -> None:
     path = CHECKOUT / "docker-compose.sources.yml"
     command = [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     services = YAML(typ="safe").load(path.read_text())["services"]
-    assert services.keys() == {name for name in SERVICES if name.startswith("worker")}
-    for service in services.values():
+    assert services.keys() == {"serve", *(name for name in SERVICES if name.startswith("worker"))}
+    for name, service in services.items():
         assert service.keys() == {"networks", "environment"}
-        assert service["networks"] == ["backend", "outside"]
+        assert service["networks"] == [*SERVICES[name]["networks"], "outside"]
         assert set(service["environment"].values()) == {None}  # passed on, never written down
 
 
