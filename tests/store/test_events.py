@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -13,7 +14,7 @@ from schema.states import CheckState, Decision, EventType
 from tests.support.databases import Sql
 from tests.support.ledger import SCAN, VERDICT, claimed, done, examination, submission
 from worker.errors import ErrorCode, PermanentError
-from worker.store import CheckFilter, RecordOutcome, Store
+from worker.store import CheckFilter, RecordOutcome, Store, queries
 from worker.store.events import number_events
 
 EXPIRE = "UPDATE susy.checks SET lease_until = now() - interval '1 s' WHERE state = 'running'"
@@ -228,6 +229,36 @@ def test_an_event_that_commits_late_gets_a_later_position(store: Store, database
         assert first.check_id == quick
     [second] = store.events_after(first.position, limit=10)
     assert (second.check_id, second.id < first.id) == (slow, True)
+
+
+def test_an_event_that_commits_after_many_others_is_found_by_the_reconciler(store: Store, database_url: str) -> None:
+    slow, *quick = (store.submit(submission()).check_id for _ in range(4))
+    end = "UPDATE susy.checks SET state = 'cancelled', finished_at = now() WHERE id = %s"
+    with psycopg.connect(database_url) as connection:
+        connection.execute(end, (slow,))
+        for check_id in quick:
+            store.cancel(CheckFilter(check_ids=[check_id]))
+        assert len(store.events_after(0, limit=10)) == 3
+    assert number_events(store._database, back=2) == 0
+    assert store.number_events() == 1
+    assert store.events_after(0, limit=10)[-1].check_id == slow
+
+
+def test_looking_for_new_events_reads_no_index_entries_of_old_ones(store: Store, run: Sql) -> None:
+    """While a dashboard holds a snapshot, vacuum cannot remove them."""
+    done(store)
+    store.events_after(0, limit=1)
+    statement = queries.STATEMENTS["EVENTS_WITHOUT_POSITION"].replace("%(back)s", "10000")
+    [(plan,)] = run(f"EXPLAIN (FORMAT JSON) {statement}")
+    conditions = {node["Index Name"]: node.get("Index Cond") for node in nodes(plan[0]["Plan"]) if "Index Name" in node}
+    assert str(conditions["ix_events_without_position"]).startswith("(id > ")
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A plan's nodes, itself first."""
+    yield plan
+    for below in plan.get("Plans", []):
+        yield from nodes(below)
 
 
 def test_positions_are_given_by_one_session_at_a_time(store: Store, database_url: str) -> None:

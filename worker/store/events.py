@@ -20,6 +20,11 @@ from worker.store.database import EVENTS_LOCK, PATIENT, Database, scalars
 
 NUMBERED_AT_ONCE = 500
 """Events that get their positions in one transaction."""
+LOOKED_BACK = 10_000
+"""Ids before that of the latest position among which events without one are looked for each time. An event whose
+transaction was open for longer than so many others is found by the reconciler, which looks at all of them."""
+ALL = 2**62
+"""For `back`: look at all events."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,18 +53,21 @@ def message_id(check_id: UUID, event_id: int) -> str:
     return f"evt_{check_id.hex}_{event_id}"
 
 
-def number_events(database: Database, *, limit: int = NUMBERED_AT_ONCE, ahead: float = 0.0) -> int:
+def number_events(
+    database: Database, *, limit: int = NUMBERED_AT_ONCE, ahead: float = 0.0, back: int = LOOKED_BACK
+) -> int:
     """Give up to `limit` new events their positions, and hand them to their endpoints; how many.
 
     0 as well when another session is doing it.
     """
     with database.connection(PATIENT) as connection:
-        if not scalars(connection, queries.EVENTS_WITHOUT_POSITION, {})[0]:
+        beyond = scalars(connection, queries.EVENTS_WITHOUT_POSITION, {"back": back})
+        if not beyond:
             return 0
         with connection.transaction():
             if not scalars(connection, queries.TRY_LOCK_EVENTS, EVENTS_LOCK._asdict())[0]:
                 return 0
-            event_ids = scalars(connection, queries.NUMBER_EVENTS, {"limit": limit})
+            event_ids = scalars(connection, queries.NUMBER_EVENTS, {"limit": limit, "beyond": beyond[0]})
             values = {"event_ids": event_ids, "ahead": ahead}
             if connection.execute(queries.FAN_OUT, values).rowcount:
                 connection.execute(queries.SUPERSEDE, values)

@@ -9,14 +9,22 @@
 -- TRY_LOCK_EVENTS: take the right to give positions until the end of this transaction, without waiting for it.
 SELECT pg_try_advisory_xact_lock(%(space)s::int, %(key)s::int);
 
--- EVENTS_WITHOUT_POSITION: whether there are any.
-SELECT EXISTS (SELECT FROM susy.events WHERE position IS NULL);
+-- EVENTS_WITHOUT_POSITION: the id after which to look for them, or no row when there are none: `back` before the event
+-- that got the latest position. The index has an entry for every event that ever was without one, until vacuum may remove
+-- it; a dashboard's long snapshot prevents that.
+WITH latest (id) AS (
+    SELECT coalesce((SELECT id FROM susy.events WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1), 0)
+)
+SELECT id - %(back)s::bigint FROM latest
+WHERE EXISTS (
+    SELECT FROM susy.events WHERE position IS NULL AND events.id > (SELECT id FROM latest) - %(back)s::bigint
+);
 
 -- NUMBER_EVENTS: give the next events their positions, in the order in which they were written, and the data that is
 -- sent. Under TRY_LOCK_EVENTS, in a statement of its own, whose snapshot shows what the holder before has committed.
 WITH numbered AS (
     SELECT id, nextval('susy.event_positions') AS position FROM (
-        SELECT id FROM susy.events WHERE position IS NULL ORDER BY id LIMIT %(limit)s
+        SELECT id FROM susy.events WHERE position IS NULL AND id > %(beyond)s ORDER BY id LIMIT %(limit)s
     ) AS next
 ), described AS (
     SELECT n.id, n.position, jsonb_build_object(

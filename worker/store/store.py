@@ -22,7 +22,7 @@ from schema.verdict import PolicyVersion, Region, Verdict
 from worker.errors import ErrorCode, PermanentError
 from worker.store import queries
 from worker.store.database import LEADER_LOCK, PATIENT, STATEMENT_TIMEOUT, Database, rows, scalars
-from worker.store.events import Event, events_after
+from worker.store.events import ALL, Event, events_after, number_events
 from worker.store.hooks import HookTable
 from worker.store.keys import KeyTable
 from worker.store.policies import PolicyLedger
@@ -300,6 +300,13 @@ class Store:
         return replace(found[0], scan=stored.scan, verdict=verdict, map_png=maps[0] if maps else None)
 
     # --- Reading what happened
+
+    def number_events(self) -> int:
+        """Give new events their positions, and hand them to their endpoints; how many.
+
+        Deliverers and readers do this all the time; here all events are looked at, however old.
+        """
+        return number_events(self._database, back=ALL)
 
     def events_after(self, after: int, *, limit: int, sources: Sequence[str] | None = None) -> tuple[Event, ...]:
         """Up to `limit` events after a position, in an order in which nothing appears later before what was read.
