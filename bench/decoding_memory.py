@@ -15,10 +15,14 @@ from pathlib import Path
 
 from PIL import Image
 
+from schema.scan import Tiling
 from tests.support.corpus import encoded, heif, png, png_chunk, texture
 from worker.intake.container import ENCODED_COPIES
-from worker.intake.decode import inspect, with_decoded
+from worker.intake.decode import decode, inspect, with_decoded
+from worker.lab.evaluation.alterations import ALTERATIONS
+from worker.lab.imaging import ALTERING_BYTES
 from worker.memory import MemoryBudget
+from worker.pipeline.measure import lay_out
 
 WIDTH, HEIGHT = 4000, 3000
 LARGEST = 9999
@@ -49,7 +53,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--budget", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--images", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--altering", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.altering:
+        print(altering_peak(sys.stdin.buffer.read(), options.altering))
+        return
     if options.budget:
         print(peak(sys.stdin.buffer.read(), options.budget, options.images))
         return
@@ -65,6 +73,28 @@ def main() -> None:
         measured, bound = (size / (WIDTH * HEIGHT) for size in (in_a_process(content, UNLIMITED, 1), needed(content)))
         print(f"| {name} | {measured:.1f} | {bound:.1f} |", flush=True)
 
+    plain = pictures()["JPEG, baseline"]
+    print(
+        f"\n| alterations of `susy stability` | bytes per pixel beside the image, bound {ALTERING_BYTES} |\n|---|--:|"
+    )
+    for name in dict.fromkeys(alteration.family.name for alteration in ALTERATIONS):
+        print(f"| {name} | {child(plain, '--altering', name) / (WIDTH * HEIGHT):.1f} |", flush=True)
+
+
+def altering_peak(content: bytes, family: str) -> int:
+    """Bytes that this process grows by when the decoded image is altered by each setting of a family."""
+    pixels = decode(content, MAX_PIXELS).pixels
+    MemoryBudget(1)  # one heap, as everywhere
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = peak_bytes()
+    for alteration in ALTERATIONS:
+        if alteration.family.name == family:
+            altered = alteration.apply(pixels, MAX_PIXELS)
+            if altered is not None:
+                lay_out(altered, Tiling())  # what judging it allocates
+            del altered
+    return peak_bytes() - before
+
 
 def needed(content: bytes) -> int:
     """Bytes that are reserved for an image."""
@@ -73,7 +103,12 @@ def needed(content: bytes) -> int:
 
 def in_a_process(content: bytes, budget: int, images: int) -> int:
     """`peak` in a child process."""
-    command = [sys.executable, "-m", "bench.decoding_memory", "--budget", str(budget), "--images", str(images)]
+    return child(content, "--budget", str(budget), "--images", str(images))
+
+
+def child(content: bytes, *options: str) -> int:
+    """What this script prints in a child process with `options`."""
+    command = [sys.executable, "-m", "bench.decoding_memory", *options]
     return int(subprocess.run(command, input=content, capture_output=True, check=True).stdout)
 
 

@@ -93,7 +93,7 @@ def measure(checks: int, picture: Callable[[int], bytes]) -> list[tuple[int, flo
                 samples.append((done, resident(process)))
                 if len(samples) % 15 == 1:
                     print(f"{done:,} checks, {samples[-1][1]:.0f} MB", flush=True)
-                if stack.worker.pid != process:
+                if stack.processes[0].pid != process:
                     raise SystemExit("the worker was restarted")
     return samples
 

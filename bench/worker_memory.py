@@ -29,9 +29,9 @@ def peak_megabytes(process: int) -> float:
 
 def worker_process(stack: Stack, log: Path) -> int:
     while "worker_ready" not in log.read_text():
-        stack.worker.supervise()
+        stack.supervise()
         time.sleep(0.1)
-    return stack.worker.pid
+    return stack.processes[0].pid
 
 
 def main() -> None:

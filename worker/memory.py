@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from worker import cgroups
 from worker.errors import ErrorCode, TransientError
@@ -24,6 +24,26 @@ LOOK_EVERY = 0.5
 """Seconds between two looks at whether a waiting image is still wanted."""
 TRIM_AFTER = 20.0
 """Seconds after an image at which the C library returns to the kernel what it has kept of freed memory."""
+
+
+class Share(Protocol):
+    """The share of one image in a budget."""
+
+    def reduce_to(self, size: int) -> None:
+        """Give back what exceeds `size` bytes."""
+
+
+class Budget(Protocol):
+    """What an image reserves its memory in."""
+
+    def reserve(
+        self,
+        amount: int,
+        *,
+        held: int = 0,
+        cancelled: threading.Event | None = None,
+        pause: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> AbstractContextManager[Share]: ...
 
 
 class MemoryBudget:

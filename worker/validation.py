@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+
+from worker.files import read_regular_file
 
 MOST_PROBLEMS = 10
 """Problems that are named; of the others only the number is given."""
@@ -18,12 +21,11 @@ MAX_TOML_BYTES = 1_000_000
 def read_toml(path: Path) -> dict[str, Any]:
     """The values of a TOML file. Raises `ValueError`, whose text continues "the file ", when it cannot be read."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_TOML_BYTES + 1)
+        content = read_regular_file(path, MAX_TOML_BYTES)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise ValueError(f"is larger than {MAX_TOML_BYTES} bytes") from error
         raise ValueError(f"cannot be read: {error.strerror}") from error
-    if len(content) > MAX_TOML_BYTES:
-        raise ValueError(f"is larger than {MAX_TOML_BYTES} bytes")
     try:
         return tomllib.loads(content.decode())
     except UnicodeDecodeError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -75,9 +77,18 @@ def test_a_file_that_cannot_be_a_policy_is_refused_in_one_line(tmp_path: Path, c
     assert raised.value.message.isprintable()
 
 
-def test_a_device_is_read_no_further_than_a_policy_may_be_long() -> None:
-    with pytest.raises(SetupError, match="is larger than"):
-        load_policy(Path("/dev/zero"))
+@pytest.mark.parametrize("kind", ["device", "pipe", "socket"])
+def test_what_is_not_a_regular_file_is_refused_without_waiting(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    if kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+    with pytest.raises(SetupError, match=f"it is a (named )?{kind}"):
+        load_policy(path)
 
 
 def test_the_version_follows_the_meaning_not_the_spelling(tmp_path: Path) -> None:

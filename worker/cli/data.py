@@ -37,7 +37,8 @@ def inspect(
     from worker.lab.dataset.checks import inspect as run
     from worker.lab.dataset.layouts import open_dataset
 
-    found = run(open_dataset(path), max_pixels=load_settings().max_pixels)
+    settings = load_settings()
+    found = run(open_dataset(path), max_pixels=settings.max_pixels, memory=settings.memory_budget)
     failure = _failure(found)
     if json:
         print_json({**_document(found), **({"error": error_document(failure)} if failure else {})})

@@ -23,4 +23,5 @@ def train(
 
     from worker.lab.training.loop import fit
 
-    out.print(str(fit(checked, max_pixels=load_settings().max_pixels)))
+    settings = load_settings()
+    out.print(str(fit(checked, max_pixels=settings.max_pixels, memory=settings.memory_budget)))

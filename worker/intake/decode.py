@@ -21,7 +21,7 @@ from worker.intake.heif import read_heif
 from worker.intake.jpeg import read_jpeg
 from worker.intake.png import read_png
 from worker.intake.webp import read_webp
-from worker.memory import MemoryBudget
+from worker.memory import Budget
 
 STRIP_PIXELS = 1 << 18
 """Pixels converted at a time: what conversion allocates beside the image stays at a few megabytes."""
@@ -85,7 +85,7 @@ def with_decoded(
     content: bytes,
     max_pixels: int,
     use: Callable[[Image], Result],
-    memory: MemoryBudget,
+    memory: Budget,
     *,
     using_bytes: int = SCORING_BYTES,
     cancelled: threading.Event | None = None,

@@ -429,6 +429,9 @@ WITH RECURSIVE sources (source) AS (
         WHERE state = 'queued' AND dispatched_at IS NULL AND lane = %(lane)s AND source > s.source
         ORDER BY source LIMIT 1
     ) FROM sources AS s WHERE s.source IS NOT NULL
+), dispatched AS (
+    SELECT count(*) AS checks, min(next_attempt_at) AS due_at FROM susy.checks
+    WHERE state = 'queued' AND dispatched_at IS NOT NULL AND lane = %(lane)s
 ), heads AS (
     SELECT (
         SELECT next_attempt_at FROM susy.checks
@@ -436,8 +439,7 @@ WITH RECURSIVE sources (source) AS (
         ORDER BY next_attempt_at LIMIT 1
     ) AS due_at FROM sources AS s WHERE s.source IS NOT NULL
     UNION ALL
-    SELECT min(next_attempt_at) FROM susy.checks
-    WHERE state = 'queued' AND dispatched_at IS NOT NULL AND lane = %(lane)s
+    SELECT due_at FROM dispatched
 ), recent AS (
     SELECT count(*) AS done, extract(epoch FROM now() - min(finished_at)) AS age
     FROM susy.checks
@@ -456,9 +458,7 @@ SELECT
             * (pg_relation_size(oid) / current_setting('block_size')::int)
         FROM pg_class WHERE oid = ('susy.ix_checks_waiting_' || %(lane)s)::regclass
     )::bigint AS estimate,
-    (
-        SELECT count(*) FROM susy.checks WHERE state = 'queued' AND dispatched_at IS NOT NULL AND lane = %(lane)s
-    ) AS dispatched,
+    (SELECT checks FROM dispatched) AS dispatched,
     (SELECT count(*) FROM susy.checks WHERE state = 'running' AND lane = %(lane)s) AS running,
     (SELECT done * 60 / greatest(60, age) FROM recent)::float8 AS done_per_minute,
     (SELECT extract(epoch FROM now() - min(due_at)) FROM heads)::float8 AS oldest_age,

@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 
 from worker.errors import ErrorCode, InputDataError, SusyError
-from worker.intake.decode import decode
+from worker.intake.decode import Image, with_decoded
 from worker.lab.dataset.entries import SPLITS, Dataset, Entry, FileSource
-from worker.lab.dataset.parallel import parallel_map
+from worker.lab.dataset.parallel import memory_of_process, parallel_map
 from worker.lab.dataset.patches import Geometry
 
 SMALLEST_SIDE = Geometry().patch
@@ -121,13 +121,16 @@ class Inspection:
     """Classes without an image in `train`; empty when nothing is in `train`."""
 
 
-def inspect(dataset: Dataset, *, max_pixels: int) -> Inspection:
-    """Read and decode every image, on all cores; memory holds a few numbers per image.
+def inspect(dataset: Dataset, *, max_pixels: int, memory: int | None = None) -> Inspection:
+    """Read and decode every image, on all cores; memory holds a few numbers per image, and the images in flight take
+    `memory` bytes at once, by default half of the machine's.
 
     An image with more than `max_pixels` pixels counts as unreadable.
     """
     inspect_one = partial(_inspect_image, max_pixels=max_pixels)
-    results = list(zip(dataset, parallel_map(inspect_one, dataset.entries, "reading images"), strict=True))
+    results = list(
+        zip(dataset, parallel_map(inspect_one, dataset.entries, "reading images", memory=memory), strict=True)
+    )
     readable = [(entry, found) for entry, found in results if not found.error]
     hashed = [(entry, found.digest) for entry, found in results if found.digest]
     return Inspection(
@@ -162,9 +165,12 @@ def _inspect_image(entry: Entry, max_pixels: int) -> _ImageFacts:
     try:
         content = entry.read()
         digest = hashlib.sha256(content).digest()
-        image = decode(content, max_pixels)
+        return with_decoded(content, max_pixels, partial(_facts, digest), memory_of_process(), using_bytes=0)
     except SusyError as error:
         return _ImageFacts(digest, error=error.message)
+
+
+def _facts(digest: bytes, image: Image) -> _ImageFacts:
     return _ImageFacts(digest, image.width, image.height, image.format)
 
 

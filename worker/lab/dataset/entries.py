@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.errors import ErrorCode, InputDataError, PermanentError, TransientError
+from worker.files import read_regular_file
 from worker.intake.decode import Image, decode, with_decoded
-from worker.memory import MemoryBudget
+from worker.memory import Budget
 
 Result = TypeVar("Result")
 
@@ -37,6 +38,10 @@ class Source(Protocol):
         ...
 
 
+MAX_BYTES = 1_000_000_000
+"""Of one encoded image."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileSource:
     """An image in a file of its own."""
@@ -49,7 +54,7 @@ class FileSource:
             why = f"{self.path} is not a regular file; remove it from the data set"
             raise InputDataError(ErrorCode.DATA_INVALID, why)
         try:
-            return self.path.read_bytes()
+            return read_regular_file(self.path, MAX_BYTES)
         except OSError as error:
             raise _unreadable(self.path, error) from error
 
@@ -94,7 +99,7 @@ class Entry:
             return decode(content, max_pixels).pixels
 
     def with_pixels(
-        self, max_pixels: int, use: Callable[[NDArray[np.uint8]], Result], memory: MemoryBudget, *, using_bytes: int
+        self, max_pixels: int, use: Callable[[NDArray[np.uint8]], Result], memory: Budget, *, using_bytes: int
     ) -> Result:
         """`use` of the pixels when it is the image's turn in `memory`; see `with_decoded`. Raises as `pixels` does."""
         content = self.read()

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from worker.errors import ConfigurationError, ErrorCode
+from worker.lab.dataset.shared_budget import SharedBudget
+from worker.memory import default_budget
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,20 +31,26 @@ def parallel_map(
     processes: int | None = None,
     *,
     worth_a_process: int = WORTH_A_PROCESS,
+    memory: int | None = None,
 ) -> Iterator[Result]:
     """`function(item)` of each item, in the items' order whatever the number of processes.
 
     By default there is one process per core, but no more than one per `worth_a_process` items. Function, items and
-    results must be picklable. Processes are spawned, not forked: the caller may hold PyTorch's threads. An exception of
-    the function ends the iteration and is raised here; a process that dies raises `ConfigurationError`
+    results must be picklable. Processes are spawned, not forked: the caller may hold PyTorch's threads. The function
+    finds in `memory_of_process` a budget of `memory` bytes that all of them share.
+
+    An exception of the function ends the iteration and is raised here; a process that dies raises `ConfigurationError`
     (`out_of_memory`).
     """
     count = min(processes or len(os.sched_getaffinity(0)), len(items) // worth_a_process)
+    context = get_context("spawn")
+    budget = SharedBudget(default_budget() if memory is None else memory, context)
     with progress_bar(Console(stderr=True)) as progress:
         if count < 2:
+            _share(budget)
             yield from progress.track(map(function, items), total=len(items), description=description)
             return
-        with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(count, context, initializer=_share, initargs=(budget,)) as pool:
             try:
                 results = pool.map(function, items, chunksize=_CHUNK)
                 yield from progress.track(results, total=len(items), description=description)
@@ -51,6 +59,21 @@ def parallel_map(
                     ErrorCode.OUT_OF_MEMORY,
                     f"a process ended while {description}, most likely for lack of memory; free some and start again",
                 ) from error
+
+
+_shared: SharedBudget | None = None
+
+
+def _share(budget: SharedBudget) -> None:
+    global _shared  # noqa: PLW0603 (of a process that `parallel_map` has started)
+    _shared = budget
+
+
+def memory_of_process() -> SharedBudget:
+    """The budget that the processes of `parallel_map` share; only for functions that it calls."""
+    if _shared is None:
+        raise RuntimeError("this process was not started by parallel_map")
+    return _shared
 
 
 def progress_bar(console: Console, *, transient: bool = False) -> Progress:

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from worker.detector.contrast import highest, luma, tile_contrasts
 from worker.detector.tiles import Grid, coverage_grid, cut
 from worker.errors import ConfigurationError, ErrorCode, InputDataError
+from worker.intake.decode import SCORING_BYTES
 from worker.lab.dataset.entries import Entry
-from worker.lab.dataset.parallel import parallel_map
+from worker.lab.dataset.parallel import memory_of_process, parallel_map
 
 CACHE_VERSION = 1
 """Of decoding, selection, cutting and storage: raised with every change that makes other patches or other files."""
@@ -86,8 +87,11 @@ def cut_patches(
     *,
     max_pixels: int,
     processes: int | None = None,
+    memory: int | None = None,
 ) -> Patches:
     """The patches of `entries`, from the folder `cache`, or cut and put there; labels are indices into `classes`.
+
+    The images in flight take `memory` bytes at once, by default half of the machine's.
 
     The result does not depend on the number of `processes` (by default one per core). Several processes may request
     the same patches at once: one cuts, the others wait for it.
@@ -105,7 +109,7 @@ def cut_patches(
             )
     labels = np.array([numbers[entry.label] for entry in entries], np.int64)
     _require_each(classes, labels, "has no image; add some or remove the class")
-    cached = _cached(entries, classes, geometry, cache, max_pixels, processes)
+    cached = _cached(entries, classes, geometry, cache, max_pixels, processes, memory)
     too_small = f"has no image of at least {geometry.patch} × {geometry.patch} pixels; add some or remove the class"
     _require_each(classes, labels[cached.counts > 0], too_small)
     images = np.repeat(np.arange(len(entries), dtype=np.int64), cached.counts)
@@ -141,6 +145,7 @@ def _cached(
     cache: Path,
     max_pixels: int,
     processes: int | None,
+    memory: int | None,
 ) -> _CacheEntry:
     """The patches of `entries` from `cache`, after cutting them if they are not there."""
     folder = cache / _key(entries, classes, geometry)
@@ -149,7 +154,7 @@ def _cached(
         with FileLock(folder.with_suffix(".lock")):  # released by the operating system when its holder is killed
             found = _load(folder, geometry)
             if found is None:
-                _fill(folder, entries, geometry, max_pixels, processes)
+                _fill(folder, entries, geometry, max_pixels, processes, memory)
                 found = _load(folder, geometry)
     except OSError as error:
         raise ConfigurationError(
@@ -188,7 +193,14 @@ def _load(folder: Path, geometry: Geometry) -> _CacheEntry | None:
     return _CacheEntry(np.memmap(_pixels_file(folder), np.uint8, mode="r", shape=shape), counts, corners)
 
 
-def _fill(folder: Path, entries: Sequence[Entry], geometry: Geometry, max_pixels: int, processes: int | None) -> None:
+def _fill(
+    folder: Path,
+    entries: Sequence[Entry],
+    geometry: Geometry,
+    max_pixels: int,
+    processes: int | None,
+    memory: int | None,
+) -> None:
     """Cut the patches into `folder`, which appears under its name when it is complete."""
     incomplete = folder.with_suffix(".partial")
     shutil.rmtree(incomplete, ignore_errors=True)  # left by a process that was killed: its lock is free
@@ -198,7 +210,7 @@ def _fill(folder: Path, entries: Sequence[Entry], geometry: Geometry, max_pixels
         pixels = _pixels_file(incomplete)
         pixels.touch()
         cut_one = partial(_cut_one, pixels, geometry, max_pixels)
-        grids = list(parallel_map(cut_one, list(enumerate(entries)), "cutting patches", processes))
+        grids = list(parallel_map(cut_one, list(enumerate(entries)), "cutting patches", processes, memory=memory))
         counts = np.array([len(grid) for grid in grids], np.int64)
         _close_gaps(pixels, counts, geometry)
         corners = np.concatenate([np.empty((0, 2), np.int32), *grids])
@@ -212,13 +224,16 @@ def _fill(folder: Path, entries: Sequence[Entry], geometry: Geometry, max_pixels
 def _cut_one(file: Path, geometry: Geometry, max_pixels: int, numbered: tuple[int, Entry]) -> Grid:
     """Write one image's patches to its range of `file`; returns their corners."""
     number, entry = numbered
-    image = entry.pixels(max_pixels)
-    grid = highest_contrast_patches(image, geometry)
-    if len(grid):
-        with file.open("r+b") as target:
-            target.seek(number * geometry.patches_per_image * geometry.patch_bytes)
-            target.write(np.stack(cut(image, grid, size=geometry.patch)).data)
-    return grid
+
+    def write(image: NDArray[np.uint8]) -> Grid:
+        grid = highest_contrast_patches(image, geometry)
+        if len(grid):
+            with file.open("r+b") as target:
+                target.seek(number * geometry.patches_per_image * geometry.patch_bytes)
+                target.write(np.stack(cut(image, grid, size=geometry.patch)).data)
+        return grid
+
+    return entry.with_pixels(max_pixels, write, memory_of_process(), using_bytes=SCORING_BYTES)
 
 
 def _close_gaps(file: Path, counts: NDArray[np.int64], geometry: Geometry) -> None:

@@ -41,7 +41,7 @@ class Data:
         return self.train.left_out + self.validation.left_out
 
 
-def load_data(recipe: Recipe, group: ProcessGroup, *, max_pixels: int) -> Data:
+def load_data(recipe: Recipe, group: ProcessGroup, *, max_pixels: int, memory: int | None = None) -> Data:
     """Open, check and cut the recipe's data. The main process does so first; the others then find the cut patches.
 
     Raises `InputDataError` (`data_invalid`) for a split or a class without images, an image that cannot be read or has
@@ -56,7 +56,9 @@ def load_data(recipe: Recipe, group: ProcessGroup, *, max_pixels: int) -> Data:
     chosen = {split: [entry for entry in dataset.of(split) if entry.label in recipe.classes] for split in SPLITS}
     geometry = Geometry(recipe.patch, recipe.patches_per_image)
     train, validation = (
-        cut_patches(chosen[split], recipe.classes, geometry, recipe.out / "patches", max_pixels=max_pixels)
+        cut_patches(
+            chosen[split], recipe.classes, geometry, recipe.out / "patches", max_pixels=max_pixels, memory=memory
+        )
         for split in SPLITS
     )
     if group.is_main:

@@ -53,12 +53,13 @@ class Session:
         return self.run.epochs >= self.recipe.epochs or self.run.progress.stale >= self.recipe.early_stopping
 
 
-def fit(recipe: Recipe, *, max_pixels: int) -> Path:
+def fit(recipe: Recipe, *, max_pixels: int, memory: int | None = None) -> Path:
     """Train by the recipe and return the weights file of the epoch with the best validation loss.
 
     Writes into `recipe.out`: the weights, `checkpoint.pt`, `metrics.csv`, `tensorboard/` and the cut `patches/`.
-    Images of more than `max_pixels` pixels are refused. Raises `SetupError` naming the key, the class, the image or the
-    file that is wrong.
+    Images of more than `max_pixels` pixels are refused; while they are cut, those in flight take `memory` bytes at
+    once, by default half of the machine's. Raises `SetupError` naming the key, the class, the image or the file that is
+    wrong.
     """
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -66,7 +67,7 @@ def fit(recipe: Recipe, *, max_pixels: int) -> Path:
         torch.backends.cudnn.benchmark = group.device.type == "cuda"  # all batches but an epoch's last are of one size
         terminal = Terminal(quiet=not group.is_main)
         _make_folder(recipe)
-        data = load_data(recipe, group, max_pixels=max_pixels)
+        data = load_data(recipe, group, max_pixels=max_pixels, memory=memory)
         _print_what_is_left_out(data, terminal)
         session = _begin(recipe, data, group, terminal)
         with (
