@@ -32,8 +32,8 @@ from worker.store.migrate import is_current, upgrade
 PROMISED = 10.0
 """Seconds (`docs/messages.md`), of which two are for a command to start and to end."""
 ALLOWED = PROMISED + 5.0
-"""Seconds that a test allows, so that a machine with other work does not fail it. What does not depend on the machine is
-that the answer is given up in time: the error says after how many seconds."""
+"""Seconds that a test allows, so that a machine with other work does not fail it. What does not depend on the machine
+is that the answer is given up in time: the error says after how many seconds."""
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'susy.checks'::regclass"
 
 
