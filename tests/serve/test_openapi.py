@@ -112,6 +112,7 @@ def test_generated_requests_are_answered_as_the_document_says(
     schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json")
     for result in schema.get_all_operations():
         operation = result.ok()
+
         @hypothesis_settings(
             max_examples=CASES, deadline=None, database=None, derandomize=True,
             suppress_health_check=list(HealthCheck), phases=[Phase.generate],

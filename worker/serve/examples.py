@@ -93,13 +93,14 @@ _BODY_PROBLEMS = problems(
     (ErrorCode.TOO_MANY_ITEMS, "a list has 1 to 100 checks, this one has 101"),
     (ErrorCode.UNSUPPORTED_MEDIA_TYPE, "send the header Content-Type: application/json"),
 )
-_SUBMIT_PROBLEMS = problems(
+_SUBMIT_ERRORS = (
     (ErrorCode.MISSING_SCOPE, "the API key 'hooks' lacks the scope submit; it has read"),
     (ErrorCode.FORBIDDEN_SOURCE, "the API key 'hooks' may not use the source 'chat'"),
     (ErrorCode.CONFLICT, "avatars/upload-4711 was accepted before for another image"),
     (ErrorCode.RATE_LIMITED, "the API key has sent more than 200 requests per second"),
     (ErrorCode.BACKLOG_FULL, "the oldest check of 'avatars' in the lane live has waited for 4000 s"),
 )
+_SUBMIT_PROBLEMS = problems(*_SUBMIT_ERRORS)
 _CHECK_PROBLEMS = problems((ErrorCode.UNKNOWN_CHECK, f"no check has the id {CHECK_ID}"))
 
 _RECEIPTS = {
@@ -190,22 +191,20 @@ _IMAGE_CONTENT = {
         }
     },
 }
-_UPLOAD_PROBLEMS = {
-    **_SUBMIT_PROBLEMS,
-    **problems(
-        (ErrorCode.INVALID_MULTIPART, "the body is not valid multipart/form-data: it ends before its last boundary"),
-        (ErrorCode.INVALID_JSON, "the body is not valid JSON: expected value at line 1 column 1"),
-        (ErrorCode.TOO_SLOW, "the body did not arrive within 20 s"),
-        (ErrorCode.TOO_MANY_BYTES, "the image is larger than SUSY_MAX_BYTES (50000000 bytes)"),
-        (ErrorCode.TOO_LARGE, "the body is larger than 51000000 bytes"),
-        (ErrorCode.TOO_MANY_ITEMS, "the form has more than one image; send one per request"),
-        (ErrorCode.UNSUPPORTED_MEDIA_TYPE, "send the image as the body"),
-        (ErrorCode.NO_IMAGE, "the request carries no image, or an empty one"),
-        (ErrorCode.INVALID_MESSAGE, "source: Field required"),
-        (ErrorCode.NO_STORAGE, "this service stores no images; set SUSY_STORAGE to a folder"),
-        (ErrorCode.DISK_FULL, "the storage is full"),
-    ),
-}
+_UPLOAD_ERRORS = (
+    *_SUBMIT_ERRORS,
+    (ErrorCode.INVALID_MULTIPART, "the body is not valid multipart/form-data: it ends before its last boundary"),
+    (ErrorCode.TOO_SLOW, "the body did not arrive within 20 s"),
+    (ErrorCode.TOO_MANY_BYTES, "the image is larger than SUSY_MAX_BYTES (50000000 bytes)"),
+    (ErrorCode.TOO_LARGE, "the body is larger than 51000000 bytes"),
+    (ErrorCode.TOO_MANY_ITEMS, "the form has more than one image; send one per request"),
+    (ErrorCode.UNSUPPORTED_MEDIA_TYPE, "send the image as the body"),
+    (ErrorCode.NO_IMAGE, "the request carries no image, or an empty one"),
+    (ErrorCode.INVALID_MESSAGE, "source: Field required"),
+    (ErrorCode.NO_STORAGE, "this service stores no images; set SUSY_STORAGE to a folder"),
+    (ErrorCode.DISK_FULL, "the storage is full"),
+)
+_UPLOAD_PROBLEMS = problems(*_UPLOAD_ERRORS)
 STORED = RECEIPT | {"uri": f"/storage/{'0a' * 32}"}
 IMAGES: dict[str, Any] = {
     "openapi_extra": {
@@ -226,6 +225,7 @@ IMAGES: dict[str, Any] = {
         **_UPLOAD_PROBLEMS,
     },
 }
+_NOT_JSON = (ErrorCode.INVALID_JSON, "the body is not valid JSON: expected value at line 1 column 1")
 ANSWER = {"answer": "refuse", "reason": "decided", "check_id": CHECK_ID, "decision": "synthetic"}
 GATE: dict[str, Any] = {
     "openapi_extra": {
@@ -251,7 +251,7 @@ GATE: dict[str, Any] = {
                 }
             },
         },
-        **_UPLOAD_PROBLEMS,
+        **problems(*_UPLOAD_ERRORS, _NOT_JSON),
     },
 }
 PICT_RS: dict[str, Any] = {
@@ -262,8 +262,7 @@ PICT_RS: dict[str, Any] = {
     },
     "responses": {
         200: {"model": GateDocument, "description": "The image may be kept."},
-        **_UPLOAD_PROBLEMS,
-        **problems((ErrorCode.UPLOAD_REFUSED, "the image was not accepted")),
+        **problems(*_UPLOAD_ERRORS, (ErrorCode.UPLOAD_REFUSED, "the image was not accepted")),
     },
 }
 
