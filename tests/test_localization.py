@@ -8,15 +8,26 @@ from dataclasses import replace
 import numpy as np
 import PIL.Image
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.scan import TILE, Tiling
+from schema.verdict import Region
 from tests.support.scans import scan_of
-from worker.localization import MAP_LONGEST, find_regions, heatmap, map_png, overlap, overlay, rasterize
+from worker.localization import (
+    MAP_LONGEST,
+    find_regions,
+    heatmap,
+    map_png,
+    overlap,
+    overlay,
+    rasterize,
+    region_overlap,
+)
 from worker.pipeline.measure import lay_tiles
 
 
+@settings(deadline=None)  # a busy machine
 @given(st.integers(224, 700), st.integers(224, 700), st.sampled_from([56, 100, 112, 224]), st.randoms())
 def test_every_pixel_has_the_mean_of_the_scored_tiles_over_it(width: int, height: int, stride: int, random) -> None:  # type: ignore[no-untyped-def]
     corners, _ = lay_tiles(width, height, Tiling(stride=stride))
@@ -75,6 +86,43 @@ def test_regions_are_bounding_boxes_in_pixels_strongest_first() -> None:
     assert strongest.score > other.score
 
 
+def test_a_region_extends_to_half_way_between_the_maps_median_and_its_maximum() -> None:
+    """A rebuilt square of 448 pixels, scored by overlapping tiles: each by how much of it lies in the square."""
+    corners, _ = lay_tiles(1120, 1120, Tiling(stride=112))
+    square = (336, 336, 448, 448)
+    shares = [
+        max(0, min(x + TILE, 784) - max(x, 336)) * max(0, min(y + TILE, 784) - max(y, 336)) / TILE**2
+        for x, y in corners.tolist()
+    ]
+    heat = heatmap(scan_of([1 - share for share in shares], width=1120, height=1120, stride=112))
+    (region,) = find_regions(heat, at=0.9)
+    assert region.score == 1.0
+    assert region_overlap([region], square) == 1.0
+    assert overlap(heat, square, at=0.9) < 0.4
+
+
+def test_a_part_that_does_not_reach_the_threshold_is_no_region_however_the_rest_extends() -> None:
+    grid = [0.9, 0.9, 0.9, 0.9, 0.9, 0.05, 0.3, 0.9, 0.4]
+    (region,) = find_regions(heatmap(scan_of(grid, width=224 * len(grid), height=224)), at=0.9)
+    assert (region.x, region.width) == (5 * 224, 2 * 224)
+
+
+def test_an_image_that_is_synthetic_all_over_is_one_region() -> None:
+    scan = scan_of([0.02, 0.04, 0.0, 0.08], width=448, height=448)
+    (region,) = find_regions(heatmap(scan), at=0.9)
+    assert (region.x, region.y, region.width, region.height) == (0, 0, 448, 448)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [((0, 0, 10, 10), 1.0), ((5, 0, 10, 10), 50 / 150), ((10, 0, 10, 10), 0.0), ((30, 30, 5, 5), 0.0)],
+)
+def test_rectangles_overlap_by_their_common_area(found: tuple[int, int, int, int], expected: float) -> None:
+    assert region_overlap([Region(*found, 0.9), Region(0, 0, 10, 10, 0.9)], (0, 0, 10, 10)) == pytest.approx(expected)
+    assert region_overlap([], (0, 0, 10, 10)) == 0.0
+
+
+@settings(deadline=None)  # a busy machine
 @given(st.integers(224, 900), st.integers(224, 900), st.sampled_from([56, 112, 224]), st.randoms())
 def test_of_a_sampled_map_a_cell_without_a_tile_has_the_score_of_the_nearest(width, height, stride, random) -> None:  # type: ignore[no-untyped-def]
     corners, _ = lay_tiles(width, height, Tiling(stride=stride))

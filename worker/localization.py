@@ -8,6 +8,7 @@ the score of the nearest one.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,20 +79,38 @@ def _fill(scores: NDArray[np.float64], x_edges: NDArray[np.int32], y_edges: NDAr
 
 
 def find_regions(heat: Heatmap, at: float) -> tuple[Region, ...]:
-    """Bounding rectangles, in image pixels, of connected cells whose score is at least `at`, highest score first.
+    """Bounding rectangles, in image pixels, of the parts of the map that reach `at`, highest score first and of equal
+    ones the largest.
 
+    A part extends to where its score falls to half-way between the map's median and its maximum (hysteresis, as in
+    Canny's edges): the mean over overlapping tiles falls gradually across a region's border, and `at` cuts off all but
+    its middle. Where that level is not below `at`, as on an image that is synthetic all over, a part ends at `at`.
     Cells that were not scored belong to no region.
     """
-    high = heat.scores >= at  # NaN compares false
-    if not high.any():
+    if not (heat.scores >= at).any():  # NaN compares false
         return ()
+    median = float(np.nanmedian(rasterize(heat, MAP_LONGEST)))
+    parts = label(heat.scores >= min(at, (median + float(np.nanmax(heat.scores))) / 2), connectivity=1)
     found = []
-    for part in regionprops(label(high, connectivity=1), intensity_image=heat.scores):
+    for part in regionprops(parts, intensity_image=heat.scores):
+        if part.intensity_max < at:
+            continue
         top, left, bottom, right = part.bbox
         x0, x1 = heat.x_edges[[left, right]].tolist()
         y0, y1 = heat.y_edges[[top, bottom]].tolist()
         found.append(Region(x0, y0, x1 - x0, y1 - y0, round(float(part.intensity_max), 4)))
-    return tuple(sorted(found, key=lambda region: -region.score))
+    return tuple(sorted(found, key=lambda region: (-region.score, -region.width * region.height)))
+
+
+def region_overlap(regions: Sequence[Region], box: tuple[int, int, int, int]) -> float:
+    """Intersection over union, 0..1, of the first of `regions` and `box` (x, y, width, height); 0 without regions."""
+    if not regions:
+        return 0.0
+    found, (x, y, width, height) = regions[0], box
+    across = min(found.x + found.width, x + width) - max(found.x, x)
+    down = min(found.y + found.height, y + height) - max(found.y, y)
+    both = max(0, across) * max(0, down)
+    return both / (found.width * found.height + width * height - both)
 
 
 def overlap(heat: Heatmap, box: tuple[int, int, int, int], at: float) -> float:

@@ -29,9 +29,10 @@ from worker.lab.evaluation.items import Declarations, Level, Options
 from worker.lab.evaluation.scorer import open_scorer
 from worker.lab.evaluation.scoring import StartTask, Treatment, no_progress
 from worker.lab.imaging import encode, resize, scaled_size
-from worker.localization import heatmap, overlap
+from worker.localization import find_regions, heatmap, overlap, region_overlap
 from worker.pipeline.examine import content_digest
 from worker.pipeline.measure import complete, measure
+from worker.policy.policy import default_policy
 from worker.settings import Settings
 
 DATA_NAME = "photographs rebuilt by networks"
@@ -67,7 +68,10 @@ class Overlap:
     """One composite, and how well its region was found."""
 
     composite: Composite
-    iou: float
+    of_map: float
+    """Intersection over union of the rebuilt region and the pixels of the map at `THRESHOLD` or above."""
+    of_region: float
+    """Intersection over union of the rebuilt region and the first region of a verdict by the default policy."""
 
 
 def to_half(trained: Path, target: Path) -> None:
@@ -231,8 +235,9 @@ def _f1(result: VariantResult, threshold: float, images: str) -> Iterator[Figure
 
 
 def _calibration(evaluation: Evaluation) -> Iterator[Figure]:
-    """Of tiles; without an interval, which the calibration error has none of."""
-    result = evaluation.calibration[0].result
+    """Of tiles, at the temperature of the weights; without an interval, which the calibration error has none of."""
+    temperature = evaluation.scorer.temperature
+    result = next(row.result for row in evaluation.calibration if row.result.temperature == temperature)
     value = round(result.expected_error, 4)
     yield Figure("original", "expected calibration error", value, *NO_INTERVAL, result.count)
 
@@ -245,13 +250,14 @@ def _by_dataset(evaluation: Evaluation, threshold: float) -> Iterator[Figure]:
 
 
 def _localization(found: list[Overlap]) -> Iterator[Figure]:
-    values = np.array([one.iou for one in found])
     _, owners = np.unique([one.composite.photograph for one in found], return_inverse=True)
     draws = np.concatenate(list(Bootstrap().draws(int(owners.max()) + 1))).astype(int)
-    resampled = [values.repeat(draw[owners]) for draw in draws]
-    for name, statistic in (("IoU of the region, median", _median), (f"IoU at least {THRESHOLD}", _share_found)):
-        spread = estimate(statistic(values), np.array([statistic(drawn) for drawn in resampled]))
-        yield _figure("composites", name, spread, len(found))
+    for measured, ious in (("map", [one.of_map for one in found]), ("region", [one.of_region for one in found])):
+        values = np.array(ious)
+        resampled = [values.repeat(draw[owners]) for draw in draws]
+        for name, statistic in (("median", _median), (f"at least {THRESHOLD}", _share_found)):
+            spread = estimate(statistic(values), np.array([statistic(drawn) for drawn in resampled]))
+            yield _figure("composites", f"IoU of the {measured}, {name}", spread, len(found))
 
 
 def _median(ious: NDArray[np.float64]) -> float:
@@ -278,7 +284,9 @@ def overlaps(data: Path, detector: Detector, *, max_pixels: int) -> Iterator[Ove
         content = (data / composite.path).read_bytes()
         image = decode(content, max_pixels)
         scan = complete(measure(image, content_digest(content), tiling, detector), image, detector)
-        yield Overlap(composite, overlap(heatmap(scan), composite.box, THRESHOLD))
+        heat = heatmap(scan)
+        regions = find_regions(heat, default_policy().region_at)
+        yield Overlap(composite, overlap(heat, composite.box, THRESHOLD), region_overlap(regions, composite.box))
 
 
 def read_composites(path: Path) -> list[Composite]:

@@ -262,9 +262,10 @@ def test_a_checkpoint_holds_the_position(recipe: Recipe, tmp_path: Path, monkeyp
 def test_each_precision_trains_on_a_gpu_and_writes_float32_weights(
     recipe: Recipe, tmp_path: Path, precision: str
 ) -> None:
-    run = changed(recipe, out=tmp_path, precision=precision, device="cuda")
+    # Two epochs are six steps, whose losses vary more with the tiles drawn than they fall.
+    run = changed(recipe, out=tmp_path, precision=precision, device="cuda", epochs=20, early_stopping=20, dropout=0.0)
     path = train(run)
-    assert losses(run)[-1] < losses(run)[0]
+    assert min(losses(run)[-3:]) < 0.9 * losses(run)[0]
     model, info = load_weights(path)
     assert model.conv1.weight.dtype == torch.float32
     assert info.provenance["training"]["device"] == torch.cuda.get_device_name()
@@ -276,13 +277,16 @@ def test_each_precision_trains_on_a_gpu_and_writes_float32_weights(
 def test_a_run_stopped_on_a_gpu_resumes_with_its_scaler_and_its_generators(
     recipe: Recipe, tmp_path: Path, precision: str
 ) -> None:
-    """Within 1 %: CUDA does not add in a fixed order."""
+    """CUDA does not add in a fixed order, which Adam's first steps amplify; at a low rate the losses still depend on
+    the tiles and on dropout, and hardly on the last bits."""
     unbroken, broken = (
-        changed(recipe, out=tmp_path / name, precision=precision, device="cuda", checkpoint_every=2)
+        changed(recipe, out=tmp_path / name, precision=precision, device="cuda", checkpoint_every=2, learning_rate=1e-6)
         for name in ("unbroken", "broken")
     )
     train(unbroken)
     for _ in range(3):  # within the first epoch, at its end, within the second
         train_until_checkpoint(broken)
     train(broken)
-    assert losses(broken) == pytest.approx(losses(unbroken), rel=0.01)
+    assert losses(broken) == pytest.approx(losses(unbroken), rel=1e-3)
+    scalers = [torch.load(checkpoint_file(run), weights_only=True)["state"]["scaler"] for run in (unbroken, broken)]
+    assert scalers[0] == scalers[1]
