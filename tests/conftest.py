@@ -24,6 +24,7 @@ pytest_plugins = [
     "tests.support.servers",
     "tests.support.databases",
     "tests.support.commands",
+    "tests.support.on_path",
     "tests.support.seaweedfs",
     "tests.support.sqs",
     "tests.support.web",

@@ -7,7 +7,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -17,13 +17,15 @@ from PIL import Image
 from tests.support.checkout import README
 from tests.support.commands import BIN, Result, Spawned, environment, run
 from tests.support.documentation import fenced, indented
-from tests.support.receiver import Receiver, receiver
+from tests.support.receiver import receiver
 from tests.support.waiting import eventually
 from worker.demo import SAMPLES
 from worker.policy.policy import load_policy
 
 USER = {"PATH": f"{BIN}:{os.environ['PATH']}", "SUSY_WEIGHTS": "demo"}
 """A user's environment: `susy` is on the path."""
+Shell = Callable[[str], Result]
+"""Runs a block of commands in the user's folder."""
 CHECK, SUBMIT, EVALUATE = fenced(README, "sh")
 
 
@@ -47,11 +49,24 @@ def services(folder: Path) -> Iterator[Path]:
     assert not services.exists()
 
 
-def test_an_image_is_checked_submitted_and_read_by_a_dashboard(folder: Path, services: Path) -> None:
+@pytest.fixture
+def shell(folder: Path, susy_on_path: Path) -> Shell:
+    def shell(block: str) -> Result:
+        variables = USER | {"PATH": f"{susy_on_path}:{USER['PATH']}"}
+        result = run("bash", "-euo", "pipefail", "-c", block, folder=folder, **variables)
+        assert result.code == 0, result.stderr + result.stdout
+        return result
+
+    return shell
+
+
+def test_an_image_is_checked_submitted_and_read_by_a_dashboard(folder: Path, services: Path, shell: Shell) -> None:
     with receiver() as platform:
-        _call_back(platform, folder)
-        _shell(CHECK, folder)
-        _shell(SUBMIT, folder)
+        # As docs/callbacks.md shows it.
+        added = shell(f"susy endpoint add {platform.url} --name platform --source avatars --allow-private")
+        platform.secret = added.stdout.strip()
+        shell(CHECK)
+        shell(SUBMIT)
         eventually(lambda: platform.received, 60)
         assert platform.received[0].is_verified
         assert platform.received[0].data["external_id"] == "upload-1"
@@ -68,26 +83,17 @@ def test_an_image_is_checked_submitted_and_read_by_a_dashboard(folder: Path, ser
         (query,) = fenced(README, "sql")
         rows = dashboard.execute(query).fetchall()  # type: ignore[call-overload]
     assert {row[0] for row in rows} == {"upload-1", "upload-2"}
-    shown = run("susy", "show", check_id, "--overlay", "map.png", folder=folder, **USER)
-    assert shown.code == 0, shown.stderr
+    shell(f"susy show {check_id} --overlay map.png")
     assert (folder / "map.png").stat().st_size > 1000
 
 
-def _call_back(platform: Receiver, folder: Path) -> None:
-    """Register a receiver, as docs/callbacks.md shows it."""
-    words = ("susy", "endpoint", "add", platform.url, "--name", "platform", "--source", "avatars", "--allow-private")
-    added = run(*words, folder=folder, **USER)
-    assert added.code == 0, added.stderr
-    platform.secret = added.stdout.strip()
-
-
-def test_a_labelled_folder_is_evaluated(folder: Path) -> None:
+def test_a_labelled_folder_is_evaluated(folder: Path, shell: Shell) -> None:
     for sample, label in (("authentic-lake.jpg", "authentic"), ("rebuilt-sunset.jpg", "realcugan-se")):
         target = folder / "labelled" / label / "test"
         target.mkdir(parents=True)
         with Image.open(SAMPLES / sample) as opened:
             opened.crop((300, 300, 560, 560)).save(target / "crop.png")
-    _shell(EVALUATE, folder)
+    shell(EVALUATE)
     for page in ("evaluation/report.html", "stability/report.html"):
         assert (folder / page).stat().st_size > 10_000
 
@@ -104,9 +110,3 @@ def test_no_block_is_left_out() -> None:
     text = re.sub(r"^```(\w+)\n.*?^```$", r"\1", README.read_text(), flags=re.MULTILINE | re.DOTALL)
     assert re.findall(r"^(sh|python|sql|toml)$", text, re.MULTILINE) == ["sh", "sh", "python", "sql", "sh", "toml"]
     assert [block.splitlines()[0] for block in indented(README)] == ["make demo", "pip install 'susy-worker[hub]'"]
-
-
-def _shell(block: str, folder: Path) -> Result:
-    result = run("bash", "-euo", "pipefail", "-c", block, folder=folder, **USER)
-    assert result.code == 0, result.stderr + result.stdout
-    return result
