@@ -28,7 +28,8 @@ KEEP_ALIVE = 75
 """Seconds that a connection may be idle: longer than the minute that proxies keep theirs open."""
 BACKLOG = 1024
 """Connections that the kernel keeps until a process accepts them."""
-START_SECONDS = 30
+START_SECONDS = 120
+"""Seconds that a process may take to import everything; a machine that is busy at its start takes many."""
 
 
 def run(settings: Settings) -> None:
