@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from schema.states import Lane
 from worker.cli.output import error_document, notes, out, print_json
-from worker.errors import SusyError, printable
-from worker.settings import load_settings
+from worker.errors import ErrorCode, PermanentError, SusyError, printable
+from worker.files import read_regular_file
+from worker.settings import Settings, load_settings
 from worker.units import parse_duration
+
+if TYPE_CHECKING:
+    from worker.client import Client, Receipt
 
 
 def submit(
     images: Annotated[
         list[str],
         typer.Argument(
-            help="Paths under SUSY_IMAGE_ROOTS, or https://, s3://, gs:// or az:// URIs.", metavar="PATH|URL"
+            help="Paths under SUSY_IMAGE_ROOTS, or https://, s3://, gs:// or az:// URIs. With SUSY_URL, any path: the "
+            "file is uploaded to the service.",
+            metavar="PATH|URL",
         ),
     ],
     lane: Annotated[Lane, typer.Option(help="live is served before backfill.")] = Lane.LIVE,
@@ -36,7 +42,7 @@ def submit(
     """Accept images for checking, and print their check ids."""
     from worker.client import Client
     from worker.sources.files import display_path
-    from worker.sources.sources import locate, shown
+    from worker.sources.sources import shown
 
     if external_id is not None and len(images) > 1:
         raise typer.BadParameter("names one upload; submit one image with it", param_hint="--external-id")
@@ -51,11 +57,10 @@ def submit(
             is_uri = "://" in image
             document: dict[str, Any] = {"path": shown(image) if is_uri else display_path(image)}
             try:
-                # Refused here rather than in quarantine: whoever typed the path is still looking.
-                uri = locate(image if is_uri else str(Path(image).absolute()), settings)
-                receipt = client.submit(
-                    source=source, uri=uri, external_id=external_id, lane=lane, policy=policy, expires_in=lasts
-                )
+                fields = {
+                    "source": source, "external_id": external_id, "lane": lane, "policy": policy, "expires_in": lasts,
+                }  # fmt: skip
+                receipt = _submit(client, image, fields, settings, is_uri=is_uri)
                 document |= {"check_id": str(receipt.check_id), "created": receipt.created}
             except SusyError as error:
                 failed = True
@@ -63,6 +68,23 @@ def submit(
             _print(document, as_json=json)
     if failed:
         raise typer.Exit(1)
+
+
+def _submit(client: Client, image: str, fields: dict[str, Any], settings: Settings, *, is_uri: bool) -> Receipt:
+    """A file is uploaded to the service where there is one, and named to the workers otherwise."""
+    from worker.sources.sources import locate
+
+    if settings.url is None:
+        # Refused here rather than in quarantine: whoever typed the path is still looking.
+        return client.submit(uri=locate(image if is_uri else str(Path(image).absolute()), settings), **fields)
+    if is_uri:
+        return client.submit(uri=image, **fields)
+    try:
+        content = read_regular_file(Path(image), settings.max_bytes)
+    except OSError as error:
+        code = ErrorCode.NOT_FOUND if isinstance(error, FileNotFoundError) else ErrorCode.UNREADABLE
+        raise PermanentError(code, f"{image!r} cannot be read: {error.strerror}") from error
+    return client.upload(content, **fields)
 
 
 def _print(document: dict[str, Any], *, as_json: bool) -> None:
