@@ -50,6 +50,8 @@ class Mapping(BaseModel):
     """Name of the endpoint that is called back."""
     suffixes: tuple[str, ...] = ()
     """What a key ends in, in any case; without them, every key is an image's."""
+    exclude_suffixes: tuple[str, ...] = ()
+    """What the key of no image ends in."""
     attributes: dict[str, JsonValue] = Field(default_factory=dict)
     metadata: tuple[str, ...] = ()
     """Names of the upload's metadata that become attributes of the check."""
@@ -66,11 +68,11 @@ class Mapping(BaseModel):
             raise ValueError("must be an absolute folder that ends in /, without . and ..")
         return location
 
-    @field_validator("suffixes")
+    @field_validator("suffixes", "exclude_suffixes")
     @classmethod
     def _lower(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all(value):
-            raise ValueError("an empty suffix fits every key; leave suffixes out")
+            raise ValueError("an empty suffix fits every key; leave it out")
         return tuple(suffix.lower() for suffix in value)
 
     @field_validator("metadata")
@@ -141,7 +143,10 @@ class HooksFile(BaseModel):
         mapping = self._mapping_of(upload.location)
         if isinstance(mapping, Ignored):
             return mapping
-        if mapping.suffixes and not upload.location.key.partition("?")[0].lower().endswith(mapping.suffixes):
+        name = upload.location.key.lower()
+        if upload.location.scheme in ("http", "https"):
+            name = name.partition("?")[0]
+        if (mapping.suffixes and not name.endswith(mapping.suffixes)) or name.endswith(mapping.exclude_suffixes):
             return Ignored.SUFFIX
         kept = {name.lower(): value for name, value in upload.metadata.items()}
         attributes = {
