@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import threading
 import urllib.error
@@ -25,6 +24,7 @@ from tests.support.commands import Processes, run
 from tests.support.documentation import fenced
 from tests.support.http_service import Service
 from tests.support.ledger_worker import working
+from tests.support.node import install_packages
 from tests.support.servers import free_port
 from tests.support.waiting import eventually
 from worker.callbacks.deliver import Deliverer
@@ -47,15 +47,10 @@ def serve_changes(images: Path) -> dict[str, object]:
 
 @pytest.fixture(scope="session")
 def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packages of the example for Express, from the registry that npm is configured with."""
+    """The example for Express, with its packages."""
     folder = tmp_path_factory.mktemp("express")
     shutil.copy(EXAMPLES / "upload_express" / "package.json", folder)
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        pytest.skip("there is no npm")
-    install = ["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefer-offline"]
-    installed = subprocess.run(install, cwd=folder, capture_output=True, text=True, timeout=100, check=False)
-    if installed.returncode:
-        pytest.skip(f"npm cannot install: {installed.stderr[-300:]}")
+    install_packages(folder)
     shutil.copy(EXAMPLES / "upload_express" / "server.js", folder)
     return folder
 

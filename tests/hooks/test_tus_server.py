@@ -15,6 +15,7 @@ from schema.access import Scope
 from tests.support.checkout import CHECKOUT
 from tests.support.databases import Sql
 from tests.support.http_service import running_service
+from tests.support.node import install_packages
 from tests.support.seaweedfs import SeaweedFS
 from tests.support.servers import free_port
 from tests.support.waiting import eventually
@@ -42,14 +43,9 @@ def tus_url(
     tmp_path: Path, seaweedfs: SeaweedFS, bucket: str, settings: Settings, store: Store, hooks_path: Path
 ) -> Iterator[str]:
     """Where uploads begin; finished ones are reported to a running service."""
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        pytest.skip("there is no npm")
     folder = tmp_path / "tus"
     shutil.copytree(EXAMPLE, folder)
-    install = ["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefer-offline"]
-    installed = subprocess.run(install, cwd=folder, capture_output=True, text=True, timeout=100, check=False)
-    if installed.returncode:
-        pytest.skip(f"npm cannot install: {installed.stderr[-300:]}")
+    install_packages(folder)
     log = folder / "log"
     with running_service(settings.model_copy(update={"hooks_file": hooks_path})) as service, log.open("wb") as output:
         port = free_port()
