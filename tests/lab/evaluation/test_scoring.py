@@ -1,4 +1,3 @@
-import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +11,8 @@ from skimage.data import astronaut, coffee
 from torch import Tensor
 
 from schema.scan import SelectionGrid, Tiling
-from tests.support.commands import run
+from tests.lab.evaluation import growth
+from tests.support.commands import Processes
 from tests.support.labelled import TINTS, TREATMENT, entry, tinted
 from worker.errors import ErrorCode, SetupError
 from worker.intake.decode import Image
@@ -162,27 +162,9 @@ def test_decoding_runs_ahead_of_the_network_by_a_bounded_number_of_images(tint: 
     assert max(ahead) <= 4
 
 
-MEASURE = """
-import resource, sys
-from pathlib import Path
-import numpy as np
-import torch
-from skimage.data import astronaut
-from tests.support.labelled import TREATMENT, entry, tint_scorer
-from worker.lab.evaluation.scoring import score
-from worker.lab.imaging import encode
-torch.set_num_threads(1)
-scorer = tint_scorer(Path(sys.argv[1]))
-one = entry("it", encode(np.tile(astronaut(), (2, 2, 1))[:600, :600], "JPEG", 75), "green")
-for count in (20, 150):
-    score([one] * count, scorer, TREATMENT, threads=2)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
-
-
-def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_number_of_images(bare_processes: Processes, tmp_path: Path) -> None:
     """150 images are 160 MB of pixels and 110 MB of tiles; keeping either would show."""
-    ended = run(sys.executable, "-c", MEASURE, tmp_path)
-    assert ended.code == 0, ended.stderr
-    few, many = map(int, ended.stdout.split())
+    process = bare_processes.fork((growth.__name__, growth.main.__name__), tmp_path)
+    assert process.wait() == 0, process.output()
+    few, many = map(int, process.output().split())
     assert many - few < 60_000, f"kilobytes: {few}, {many}"
