@@ -17,6 +17,7 @@ from PIL import Image
 from tests.support.checkout import README
 from tests.support.commands import BIN, Result, Spawned, environment, run
 from tests.support.documentation import fenced, indented
+from tests.support.http_service import Client
 from tests.support.receiver import receiver
 from tests.support.waiting import eventually
 from worker.demo import SAMPLES
@@ -75,6 +76,14 @@ def test_an_image_is_checked_submitted_and_read_by_a_dashboard(folder: Path, ser
     assert result.code == 0, result.stderr
     check_id = result.stdout.strip()
 
+    http, key = eventually(lambda: _introduced(folder / "up.log"), 60)
+    submission = {"source": "http", "uri": str(folder / "photo.jpg")}
+    assert Client(http).post("/v1/checks", submission).status == 401
+    accepted = Client(http, key).post("/v1/checks", submission)
+    assert accepted.status == 202, accepted
+    shown = Client(http, key).get(f"/v1/checks/{accepted.document['check_id']}?wait=30")
+    assert shown.document["decision"], shown
+
     url = re.search(r'database_url = "(.*)"', services.read_text())
     assert url is not None
     with psycopg.connect(url[1], autocommit=True) as dashboard:
@@ -110,3 +119,10 @@ def test_no_block_is_left_out() -> None:
     text = re.sub(r"^```(\w+)\n.*?^```$", r"\1", README.read_text(), flags=re.MULTILINE | re.DOTALL)
     assert re.findall(r"^(sh|python|sql|toml)$", text, re.MULTILINE) == ["sh", "sh", "python", "sql", "sh", "toml"]
     assert [block.splitlines()[0] for block in indented(README)] == ["make demo", "pip install 'susy-worker[hub]'"]
+
+
+def _introduced(log: Path) -> tuple[str, str] | None:
+    """The URL of the HTTP service and the key that `susy up` prints, once it has."""
+    printed = log.read_text()
+    url, key = re.search(r"HTTP: (http://\S+)", printed), re.search(r"susy_[\w-]{43}", printed)
+    return (url[1], key[0]) if url and key else None
