@@ -49,7 +49,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def settings(database_url: str) -> Settings:
-    return load_settings(database_url=database_url, callback_timeout=2.0, public_url="https://susy.example/")
+    return load_settings(database_url=database_url, callback_timeout=10.0, public_url="https://susy.example/")
 
 
 AddEndpoint = Callable[..., Receiver]

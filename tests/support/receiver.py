@@ -58,8 +58,7 @@ class Receiver:
         self.answer: Callable[[Received], Answer] = lambda _received: (204, {})
         self.received: list[Received] = []
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 
@@ -136,6 +135,11 @@ class Receiver:
                 """Nothing."""
 
         return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # with the default of 5, connections that are made together wait for a second
 
 
 @contextmanager
