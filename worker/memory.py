@@ -57,7 +57,7 @@ class MemoryBudget:
         self.capacity = capacity
         self._trim_after = trim_after
         self._is_trim_due = False
-        _share_one_heap()
+        share_one_heap()
         self._used = 0
         self._admitted = 0
         self._waiting: deque[Reservation] = deque()
@@ -181,11 +181,12 @@ class Reservation:
         self._budget._reduce(self, size)
 
 
-def _share_one_heap() -> None:
+def share_one_heap() -> None:
     """Make all threads allocate from one heap, where the C library is glibc.
 
     glibc gives each thread a heap of its own and keeps in it what the thread has freed, up to some 60 MB each: four
-    threads that decode in turn would keep three times the memory of one image.
+    threads that decode in turn would keep three times the memory of one image. Processes that examine images call this
+    before they start threads and import what does: a thread keeps the heap that it has used.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from worker.extras import needs
+from worker.memory import share_one_heap
 from worker.settings import load_settings
 
 
@@ -19,6 +20,7 @@ def worker(
     attended: Annotated[bool, typer.Option(hidden=True, help="Stop when standard input ends.")] = False,
 ) -> None:
     """Examine checks until told to stop (SIGTERM finishes what is running)."""
+    share_one_heap()
     from celery.bin.celery import celery
 
     from worker.queue.app import __name__ as app_module
