@@ -60,6 +60,8 @@ class SeaweedFS:
         # Neither reports to its makers, nor listens on the ports that these have when nobody chooses them.
         options |= {"master.telemetry": "false", "s3.port.iceberg": 0, "s3.port.lance": 0}
         options |= {"webdav": "false", "admin.ui": "false"}
+        # Its own choice follows the free space, and on a disk that is nearly full it would take no objects at all.
+        options |= {"master.volumeSizeLimitMB": 64, "volume.max": 100}
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 [

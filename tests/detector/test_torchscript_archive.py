@@ -235,6 +235,14 @@ def test_names_from_the_file_are_shown_without_control_characters(program: bytes
     assert len(message) < 200
 
 
+def test_a_record_at_an_offset_that_no_file_has_is_refused(program: bytes) -> None:
+    content = io.BytesIO(program)
+    with zipfile.ZipFile(content, "a") as archive:
+        archive.filelist[0].header_offset = 2**63
+        archive._didModify = True  # type: ignore[attr-defined]  # so that the directory is written again
+    assert "is damaged" in refusal(content.getvalue())
+
+
 def test_random_damage_is_refused_or_harmless(program: bytes) -> None:
     """Whatever is changed, nothing else than `ArchiveError` is raised."""
     generator = torch.Generator().manual_seed(0)

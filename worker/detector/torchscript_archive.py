@@ -83,7 +83,16 @@ def _read_records(content: bytes, max_bytes: int) -> dict[str, bytes]:
             name = info.filename.partition("/")[2]
             try:
                 data = archive.read(info)
-            except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
+            # OverflowError: an offset that no file has.
+            except (
+                zipfile.BadZipFile,
+                zlib.error,
+                EOFError,
+                OSError,
+                ValueError,
+                RuntimeError,
+                OverflowError,
+            ) as error:
                 raise ArchiveError(f"is damaged: {shown(info.filename)} does not match its checksum") from error
             if len(data) != info.file_size:
                 raise ArchiveError(f"is damaged: {shown(info.filename)} is shorter than the archive says")

@@ -42,7 +42,27 @@ def run(settings: Settings) -> None:
         if settings.serve_workers == 1:
             uvicorn.Server(config).run(sockets=[listener])
         else:
-            Multiprocess(config, [listener]).run()
+            Processes(config, [listener]).run()
+
+
+class Processes(Multiprocess):
+    """Several processes that serve; one that dies is replaced.
+
+    uvicorn keeps the processes' ends of their pipes open in this process too, and would wait `START_SECONDS` for the
+    answer of one that died after it was asked whether it is well.
+    """
+
+    def init_processes(self) -> None:
+        super().init_processes()
+        self._close_ends()
+
+    def keep_subprocess_alive(self) -> None:
+        super().keep_subprocess_alive()
+        self._close_ends()
+
+    def _close_ends(self) -> None:
+        for process in self.processes:
+            process.child_conn.close()
 
 
 def server_config(settings: Settings, factory: functools.partial[FastAPI]) -> uvicorn.Config:
