@@ -99,12 +99,17 @@ def test_after_kill_9_of_everything_the_next_start_recovers_by_itself(up: Up) ->
     OUTCOMES.append(Outcome("kill -9 of everything", 12, 12, 0, 0, 0, 0, 0, attempts, time.monotonic() - began))
 
 
-def test_a_worker_whose_susy_up_was_killed_does_not_live_on(up: Up) -> None:
+def test_worker_service_and_deliverer_end_when_their_susy_up_was_killed(up: Up) -> None:
     process = up.start()
-    eventually(lambda: "ready" in up.log(), 90, up.log)
-    (worker,) = [one for one in up.family if "--attended" in one.cmdline()]
+    eventually(lambda: "worker_ready" in up.log(), 90, up.log)
+    attended = [one for one in up.family if "--attended" in one.cmdline()]
+    assert {part for one in attended for part in ("worker", "serve", "deliver") if part in one.cmdline()} == {
+        "worker",
+        "serve",
+        "deliver",
+    }
     process.kill()
-    eventually(lambda: not _lives(worker), 60, up.log)
+    eventually(lambda: not any(_lives(one) for one in attended), 60, up.log)
     assert up.start().poll() is None
 
 
