@@ -109,7 +109,9 @@ def _start_postgres(postgres_server: Any, data: Path) -> Any:
             return postgres
 
 
-_PASSES = re.compile("shared memory|postmaster.pid|starting up|shutting down|recovery|already in use", re.IGNORECASE)
+_PASSES = re.compile(
+    "shared memory|postmaster.pid|lock file|starting up|shutting down|recovery|already in use", re.IGNORECASE
+)
 """What Postgres says where a killed server, or its own start, is in the way for a moment."""
 
 
@@ -148,15 +150,15 @@ def _forget_dead_users(postgres: Any) -> None:
 
 
 def _forget_dead_postmaster(data: Path) -> None:
-    """Remove the lock file of a server that is dead; the wheel takes one that nobody has buried for alive."""
-    lock = data / "postmaster.pid"
-    try:
-        pid = int(lock.read_text().split()[0])
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
-        return  # no lock file, or one that the wheel itself sees through
-    if state in "ZX":
-        lock.unlink(missing_ok=True)
+    """Remove the lock files of a server that is dead; one whose parent has not waited for it counts as alive."""
+    for lock in (data / "postmaster.pid", *data.glob(".s.PGSQL.*.lock")):
+        try:
+            pid = int(lock.read_text().split()[0])
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
+            continue  # no lock file, or one that Postgres itself sees through
+        if state in "ZX":
+            lock.unlink(missing_ok=True)
 
 
 def _servers() -> tuple[Any, Any]:
