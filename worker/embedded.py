@@ -225,6 +225,7 @@ def write_services(path: Path, settings: Settings) -> None:
         "database_url": settings.database_url,
         "redis_url": settings.redis_url,
         "image_roots": [str(root) for root in settings.image_roots],
+        **({"storage": settings.storage} if settings.storage else {}),
         "serve_host": settings.serve_host,
         "serve_port": settings.serve_port,
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -83,6 +85,13 @@ def test_an_image_is_checked_submitted_and_read_by_a_dashboard(folder: Path, ser
     assert accepted.status == 202, accepted
     shown = Client(http, key).get(f"/v1/checks/{accepted.document['check_id']}?wait=30")
     assert shown.document["decision"], shown
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "image/jpeg"}
+    upload = urllib.request.Request(
+        f"{http}/v1/gate?source=http&within=30", (folder / "photo.jpg").read_bytes(), headers
+    )
+    with urllib.request.urlopen(upload) as answer:
+        assert json.load(answer)["reason"] == "decided"
+    assert list((folder / ".susy/uploads").glob("*/*"))
 
     url = re.search(r'database_url = "(.*)"', services.read_text())
     assert url is not None

@@ -22,6 +22,7 @@ def limited(deployment: Deployment) -> Deployment:
         deployment.sql(f"CREATE ROLE {ROLE} NOLOGIN")
     deployment.sql(f"GRANT USAGE ON SCHEMA susy TO {ROLE}")
     deployment.sql(f"GRANT {ALL} ON ALL TABLES IN SCHEMA susy TO {ROLE}")
+    deployment.sql(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA susy TO {ROLE}")
     deployment.sql(f"ALTER DATABASE {database} SET role = '{ROLE}'")
     return deployment
 

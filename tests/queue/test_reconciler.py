@@ -15,10 +15,11 @@ from psycopg.conninfo import conninfo_to_dict
 from schema.messages import Submission
 from schema.states import CheckState, Lane
 from tests.support.commands import Processes, Susy
-from tests.support.databases import new_database, with_database
+from tests.support.databases import Sql, new_database, with_database
 from tests.support.ledger import submit_all
 from tests.support.servers import free_port
 from tests.support.waiting import eventually
+from worker.errors import SusyError
 from worker.queue.dispatcher import BATCH, MIN_DEPTH, LaneDispatcher
 from worker.queue.publisher import Publisher
 from worker.queue.reconciler import reconcile, reconcile_forever
@@ -91,6 +92,16 @@ def test_what_is_too_late_is_ended_in_batches_and_never_published(
     assert {store.show(check_id).state for check_id in (ids[0], ids[BATCH + 2])} == {CheckState.EXPIRED}
     assert store.status().expired == BATCH + 3
     assert publisher.depth(Lane.LIVE) == 1
+
+
+def test_what_is_due_is_published_although_events_cannot_be_numbered(
+    store: Store, publisher: Publisher, settings: Settings, run: Sql
+) -> None:
+    submit(store, 3)
+    run("DROP SEQUENCE susy.event_positions CASCADE")
+    with pytest.raises(SusyError):
+        reconcile(store, publisher, settings)
+    assert run("SELECT count(*) FROM susy.checks WHERE dispatched_at IS NOT NULL") == [(3,)]
 
 
 def test_a_lane_is_fed_as_it_drains_and_not_only_once_a_round(

@@ -34,8 +34,8 @@ def up(
 ) -> None:
     """Run embedded Postgres and Valkey, a worker, a reconciler, a deliverer and the HTTP service, until Ctrl-C.
 
-    Other `susy` commands started in this folder find the servers by themselves. The first start creates an API key and
-    prints it, once.
+    Other `susy` commands started in this folder find the servers by themselves. Uploaded images are kept in
+    .susy/uploads unless SUSY_STORAGE is set. The first start creates an API key and prints it, once.
     """
     from worker.cli.stack import running_stack
     from worker.embedded import write_services
@@ -46,12 +46,14 @@ def up(
     for number in _STOPPING:
         signal.signal(number, lambda number, _: sys.exit(128 + number))  # a start may take a minute
     has_http, delivers = is_installed("serve"), is_installed("http") and is_installed("deliver")
-    port = _port(settings)
+    port, storage = _port(settings), settings.storage or str((STATE_DIRECTORY / "uploads").absolute())
+    readable = settings.image_roots if "://" in storage else (*settings.image_roots, Path(storage))
     with running_stack(
         STATE_DIRECTORY,
-        settings.image_roots,
+        readable,
         commands=("worker", *(("serve",) if has_http else ()), *(("deliver",) if delivers else ())),
         weights=settings.weights or "",
+        storage=storage,
         serve_port=port,
         public_url=settings.public_url or f"http://{settings.serve_host}:{port}",
         serve_workers=1,

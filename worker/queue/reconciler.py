@@ -81,17 +81,20 @@ def _as_outage(error: Exception) -> SusyError:
 def reconcile(
     store: Store, publisher: Publisher, settings: Settings, dispatchers: Sequence[LaneDispatcher] | None = None
 ) -> None:
-    """One round: reclaim checks of lost workers, end those past their deadline, number events, publish what is due."""
+    """One round: reclaim checks of lost workers, end those past their deadline, publish what is due, number events.
+
+    Publishing comes before what may fail without harm to a check.
+    """
     reclaimed = store.reclaim_expired(max_attempts=settings.max_attempts, limit=BATCH)
     if reclaimed.requeued or reclaimed.quarantined:
         log.warning("leases_expired", requeued=reclaimed.requeued, quarantined=reclaimed.quarantined)
     expired = _expire(store)
     if expired:
         log.info("checks_expired", count=expired)
-    store.hooks.forget_sequencers()
-    store.number_events()
     for dispatcher in dispatchers or [LaneDispatcher(lane) for lane in Lane]:
         dispatcher.refill(store, publisher)
+    store.number_events()
+    store.hooks.forget_sequencers()
 
 
 def _expire(store: Store) -> int:
