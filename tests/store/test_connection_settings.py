@@ -132,7 +132,10 @@ def test_a_database_with_unusual_settings_is_migrated_as_any_other(
 ) -> None:
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
         name = connection.info.dbname
+        known = {row[0] for row in connection.execute("SELECT lower(name) FROM pg_settings")}
         for setting in set(UNUSUAL) - {"transform_null_equals", "exit_on_error"}:
+            if setting.lower() not in known:  # of a later PostgreSQL
+                continue
             quoted = sql.Literal(UNUSUAL[setting][0]).as_string()
             connection.execute(f"ALTER DATABASE {name} SET {setting} = {quoted}")  # type: ignore[arg-type]
     upgrade(empty_database_url)
