@@ -46,20 +46,22 @@ def up(
     for number in _STOPPING:
         signal.signal(number, lambda number, _: sys.exit(128 + number))  # a start may take a minute
     has_http, delivers = is_installed("serve"), is_installed("http") and is_installed("deliver")
-    port, storage = _port(settings), settings.storage or str((STATE_DIRECTORY / "uploads").absolute())
-    readable = settings.image_roots if "://" in storage else (*settings.image_roots, Path(storage))
+    port = _port(settings)
+    uploads = (STATE_DIRECTORY / "uploads").absolute() if has_http and settings.storage is None else None
     with running_stack(
         STATE_DIRECTORY,
-        readable,
+        settings.image_roots if uploads is None else (*settings.image_roots, uploads),
         commands=("worker", *(("serve",) if has_http else ()), *(("deliver",) if delivers else ())),
         weights=settings.weights or "",
-        storage=storage,
+        storage=settings.storage if uploads is None else str(uploads),
         serve_port=port,
         public_url=settings.public_url or f"http://{settings.serve_host}:{port}",
         serve_workers=1,
     ) as stack:
         for number in _STOPPING:
             signal.signal(number, lambda *_: stopped.set())
+        if uploads is not None:
+            uploads.mkdir(exist_ok=True)
         write_services(SERVICES_FILE, stack.settings)
         try:
             notes.print(
