@@ -26,11 +26,19 @@ TRIM_AFTER = 20.0
 """Seconds after an image at which the C library returns to the kernel what it has kept of freed memory."""
 
 
-class Share(Protocol):
-    """The share of one image in a budget."""
+class Reservation:
+    """The share of one image in a budget. For one thread."""
+
+    def __init__(self, size: int, release: Callable[[int], None]) -> None:
+        self.size = size
+        """Bytes."""
+        self._release = release
 
     def reduce_to(self, size: int) -> None:
         """Give back what exceeds `size` bytes."""
+        freed = max(0, self.size - size)
+        self.size -= freed
+        self._release(freed)
 
 
 class Budget(Protocol):
@@ -43,7 +51,7 @@ class Budget(Protocol):
         held: int = 0,
         cancelled: threading.Event | None = None,
         pause: Callable[[], AbstractContextManager[None]] = nullcontext,
-    ) -> AbstractContextManager[Share]: ...
+    ) -> AbstractContextManager[Reservation]: ...
 
 
 class MemoryBudget:
@@ -89,7 +97,7 @@ class MemoryBudget:
         `pause` surrounds the time of waiting. Raises `TransientError` (`lease_lost`) when `cancelled` is set before its
         turn comes.
         """
-        reservation = Reservation(self, held)
+        reservation = Reservation(held, self._release)
         with pause():
             self._wait(reservation, amount, cancelled)
         try:
@@ -160,25 +168,10 @@ class MemoryBudget:
         is_first = self._waiting[0] is reservation
         return is_first and (self._used + amount <= self.capacity or not self._admitted)
 
-    def _reduce(self, reservation: Reservation, size: int) -> None:
+    def _release(self, freed: int) -> None:
         with self._changed:
-            freed = max(0, reservation.size - size)
             self._used -= freed
-            reservation.size -= freed
             self._changed.notify_all()
-
-
-class Reservation:
-    """The share of one image."""
-
-    def __init__(self, budget: MemoryBudget, size: int) -> None:
-        self._budget = budget
-        self.size = size
-        """Bytes."""
-
-    def reduce_to(self, size: int) -> None:
-        """Give back what exceeds `size` bytes."""
-        self._budget._reduce(self, size)
 
 
 def share_one_heap() -> None:

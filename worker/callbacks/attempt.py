@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.callbacks.payload import body
-from worker.callbacks.schedule import next_wait, parse_retry_after
+from worker.callbacks.schedule import next_wait
 from worker.callbacks.signing import SigningKey, signed_headers
 from worker.errors import ErrorCode, SusyError
 from worker.safe_http.client import SafeClient
@@ -40,7 +40,8 @@ class Answer:
     """What an endpoint answered."""
 
     status: int
-    retry_after: str | None
+    retry_after: float | None
+    """Seconds that it asked to wait."""
 
 
 def send(
@@ -66,7 +67,7 @@ def send(
         deadline=timeout,
         max_bytes=MAX_ANSWER,
     )
-    return Answer(response.status, response.headers.get("retry-after"))
+    return Answer(response.status, response.retry_after)
 
 
 def attempt(
@@ -88,13 +89,14 @@ def judged(delivery: ClaimedDelivery, answer: Answer) -> Outcome:
     status = answer.status
     if 200 <= status < 300:
         return Outcome(Attempted(delivery, status, None), is_healthy=True)
-    requested = parse_retry_after(answer.retry_after)
     if status == GONE:
         message = "the endpoint answered 410: it wants no callbacks any more"
         gone = Attempted(delivery, status, str(ErrorCode.ENDPOINT_GONE), message, retry_in=0.0, is_counted=False)
         return Outcome(gone, is_healthy=None, is_gone=True)
     what = "redirected, which is not followed" if 300 <= status < 400 else "refused the callback"
-    return _failed(delivery, status, str(ErrorCode.CALLBACK_REFUSED), f"the endpoint {what}: {status}", requested)
+    return _failed(
+        delivery, status, str(ErrorCode.CALLBACK_REFUSED), f"the endpoint {what}: {status}", answer.retry_after
+    )
 
 
 def _failed(

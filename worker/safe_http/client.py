@@ -6,11 +6,9 @@ No proxy, no credentials and no cookies come from anywhere: a request consists o
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +17,7 @@ import httpcore2
 from worker.errors import ConfigurationError, ErrorCode, PermanentError, TransientError
 from worker.safe_http.network import Deadline, PinningBackend, Resolver, system_resolver
 from worker.safe_http.policy import AccessPolicy
+from worker.safe_http.retry_after import parse_retry_after
 from worker.safe_http.urls import Url, parse_url
 
 USER_AGENT = "susy-worker"
@@ -211,18 +210,6 @@ class SafeClient:
             yield response
         finally:
             request.__exit__(None, None, None)
-
-
-def parse_retry_after(value: str | None) -> float | None:
-    """Seconds from now of a header Retry-After, which is a number of seconds or a date; at least 0."""
-    if value is None:
-        return None
-    if value.strip().isascii() and value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing.context import SpawnContext
 
-from worker.memory import LOOK_EVERY
+from worker.memory import LOOK_EVERY, Reservation
 
 
 class SharedBudget:
@@ -31,7 +31,7 @@ class SharedBudget:
         held: int = 0,
         cancelled: threading.Event | None = None,
         pause: Callable[[], AbstractContextManager[None]] = nullcontext,
-    ) -> Iterator[SharedReservation]:
+    ) -> Iterator[Reservation]:
         """Wait until `held` and `amount` bytes fit; release both at the end. Nothing here is ever `cancelled`."""
         del cancelled
         size = held + amount
@@ -40,29 +40,17 @@ class SharedBudget:
                 self._changed.wait(LOOK_EVERY)
             self._admitted.value += 1
             self._used.value += size
-        reservation = SharedReservation(self, size)
+        reservation = Reservation(size, self._release)
         try:
             yield reservation
         finally:
             self._change(-reservation.size, -1)
+
+    def _release(self, freed: int) -> None:
+        self._change(-freed)
 
     def _change(self, used: int, admitted: int = 0) -> None:
         with self._changed:
             self._used.value += used
             self._admitted.value += admitted
             self._changed.notify_all()
-
-
-class SharedReservation:
-    """The share of one image."""
-
-    def __init__(self, budget: SharedBudget, size: int) -> None:
-        self._budget = budget
-        self.size = size
-        """Bytes."""
-
-    def reduce_to(self, size: int) -> None:
-        """Give back what exceeds `size` bytes."""
-        freed = max(0, self.size - size)
-        self.size -= freed
-        self._budget._change(-freed)
