@@ -106,7 +106,7 @@ def test_the_command_writes_nothing(
     assert document["decisions"] == {"authentic": [1, 3], "synthetic": [2, 1], "inconclusive": [1, 0]}
     assert sum(flip["checks"] for flip in document["flips"]) == 2
     shown = susy("policy", "backtest", "lenient.toml", **given).stdout
-    assert "4 checks of 1 days, 2 flips" in shown
+    assert "checks 4, days 1, flips 2" in shown
     assert run(written) == before
     assert susy("policy", "backtest", "absent.toml", **given).code == 2
     assert susy("policy", "backtest", "lenient@0123456789ab", **given).code == 1

@@ -47,7 +47,7 @@ def backtest(
 
 
 def _print(result: Backtest) -> None:
-    out.print(f"{result.policy.version}: {result.checks} checks of {len(result.days)} days, {_flipped(result)} flips")
+    out.print(f"{result.policy.version}: checks {result.checks}, days {len(result.days)}, flips {_flipped(result)}")
     if not result.checks:
         return
     decisions = table("decision", "before", "after")
