@@ -80,6 +80,37 @@ def test_a_body_that_declares_too_much_is_refused_unread(raw: Raw, run: Sql) -> 
     assert nothing_written(run)
 
 
+@pytest.mark.parametrize(
+    ("key", "unauthorized"), [("", ErrorCode.NO_CREDENTIALS), ("susy_wrong", ErrorCode.UNKNOWN_KEY)]
+)
+def test_a_client_that_sends_its_whole_body_first_gets_the_answer(
+    service: Service, key: str, unauthorized: ErrorCode
+) -> None:
+    """Answered at once, and disconnected with it, the client would see a broken pipe."""
+    body = b" " * 12_000_000  # more than the buffers of the connection
+    for path, code in (("/v1/checks", ErrorCode.TOO_LARGE), ("/v1/images?source=a", unauthorized)):
+        answer = Client(service.url, key or None).post(path, body, Content_Type="image/jpeg")
+        assert answer.code == code, answer
+
+
+def test_a_client_that_waits_to_be_asked_for_its_body_is_answered_at_once(raw: Raw) -> None:
+    began = time.monotonic()
+    raw.begin(f"Content-Length: {limits.MAX_BODY + 1}\r\nExpect: 100-continue")
+    status, _ = raw.answer()
+    assert "413" in status
+    assert time.monotonic() - began < limits.DISCARD_SECONDS
+
+
+def test_what_is_discarded_is_bounded(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DISCARD_SECONDS", 0.3)
+    raw.begin(f"Content-Length: {limits.MAX_BODY + 1}")
+    began = time.monotonic()
+    raw.send(b" ")  # and nothing more
+    status, _ = raw.answer()
+    assert "413" in status
+    assert time.monotonic() - began < 5
+
+
 def test_a_chunked_body_is_refused_as_soon_as_it_is_too_large(raw: Raw, run: Sql) -> None:
     raw.begin("Transfer-Encoding: chunked")
     sent, chunk = 0, b"%x\r\n%s\r\n" % (100_000, b" " * 100_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +18,8 @@ BODY_SECONDS = 20.0
 """Seconds that a body may take, however small."""
 MIN_RATE = 64_000
 """Bytes per second at which a larger body must arrive."""
+MAX_DISCARDED, DISCARD_SECONDS = 16_000_000, 2.0
+"""Bytes of a body that nobody reads any more, and seconds for them, that are taken before it is answered."""
 MAX_IN_FLIGHT = 500
 """Requests that one process works on at once; those that wait for a check to finish do not count."""
 
@@ -68,45 +70,81 @@ class Limits:
             await self._app(scope, receive, send)
             return
         limit = next((own for find in self._own_limits if (own := find(scope)) is not None), MAX_BODY)
+        body = _Body(scope, receive, limit)
+
+        async def send_after_body(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await body.discard()
+            await send(message)
+
         try:
             with self._in_flight.admitted():
-                _require_at_most(_declared_length(scope), limit)
-                await self._app(scope, _limited(receive, limit), send)
-        except RefusedError as error:  # only those from above: the application answers its own
+                try:
+                    body.require_declared()
+                    await self._app(scope, body.receive, send_after_body)
+                except RefusedError as error:  # only those of the body: the application answers its own
+                    await problem_response(error)(scope, receive, send_after_body)
+        except RefusedError as error:  # too many are worked on: nothing is read for this one
             await problem_response(error)(scope, receive, send)
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
-    received = 0
-    complete = False
-    began = time.monotonic()
+class _Body:
+    """The body of one request, as it is received."""
 
-    async def receive_within() -> Message:
-        nonlocal received, complete
-        if complete:
-            return await receive()  # waits for the client to disconnect
+    def __init__(self, scope: Scope, receive: Receive, limit: int) -> None:
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"")
+        self._declared = int(length) if length.isdigit() else 0
+        self._receive = receive
+        self._limit = limit
+        self._received = 0
+        self._began = time.monotonic()
+        self._is_complete = not self._declared and b"transfer-encoding" not in headers
+        self._is_announced = b"expect" in headers
+        """Whether the client waits to be asked for it (`Expect: 100-continue`)."""
+
+    def require_declared(self) -> None:
+        """Raise `RefusedError` (`too_large`) when the declared length exceeds the limit."""
+        _require_at_most(self._declared, self._limit)
+
+    async def receive(self) -> Message:
+        """The next piece. Raises `RefusedError`: `too_large`, or `too_slow` when it does not come in time."""
+        if self._is_complete:
+            return await self._receive()  # waits for the client to disconnect
         try:
-            async with asyncio.timeout(began + BODY_SECONDS + received / MIN_RATE - time.monotonic()):
-                message = await receive()
+            async with asyncio.timeout_at(self._until(BODY_SECONDS + self._received / MIN_RATE)):
+                message = await self._next()
         except TimeoutError:
             raise RefusedError(
                 ErrorCode.TOO_SLOW,
                 f"the body did not arrive within {BODY_SECONDS:.0f} s and at {MIN_RATE // 1000} kB/s; send it faster",
             ) from None
-        if message["type"] == "http.request":
-            received += len(message.get("body", b""))
-            complete = not message.get("more_body", False)
-            _require_at_most(received, limit)
+        _require_at_most(self._received, self._limit)
         return message
 
-    return receive_within
+    async def discard(self) -> None:
+        """Before an answer that did not wait for the whole body: take the rest, within bounds.
 
+        The connection is closed after such an answer, and a client that is still sending then would see an error of
+        the connection instead of the answer.
+        """
+        if self._is_complete or (self._is_announced and not self._received):
+            return
+        most = self._received + MAX_DISCARDED
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DISCARD_SECONDS):
+                while not self._is_complete and self._received < most:
+                    await self._next()
 
-def _declared_length(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-    return 0
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        self._is_complete = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    def _until(self, seconds: float) -> float:
+        """The event loop's time when `seconds` have passed since the request's start."""
+        return asyncio.get_running_loop().time() + self._began + seconds - time.monotonic()
 
 
 def _require_at_most(size: int, limit: int) -> None:
