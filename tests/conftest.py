@@ -28,8 +28,6 @@ pytest_plugins = [
     "tests.support.seaweedfs",
     "tests.support.sqs",
     "tests.support.web",
-    "tests.support.seaweedfs",
-    "tests.support.sqs",
     "tests.support.workplace",
 ]
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.commands import Susy
 from tests.support.databases import Sql
-from worker.queue.publisher import Publisher
 from worker.settings import Settings, load_settings
 
 __all__ = ["FILL", "Sql", "Susy"]
@@ -34,12 +32,6 @@ def roots(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(database_url: str, redis_url: str, key_prefix: str, roots: Path) -> Settings:
     return load_settings(database_url=database_url, redis_url=redis_url, key_prefix=key_prefix, image_roots=(roots,))
-
-
-@pytest.fixture
-def publisher(settings: Settings) -> Iterator[Publisher]:
-    with Publisher(settings) as publisher:
-        yield publisher
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
@@ -28,12 +28,6 @@ Ended = Callable[[UUID], CheckDetails]
 @pytest.fixture
 def command_variables(database_url: str, redis_url: str) -> dict[str, str]:
     return {"SUSY_DATABASE_URL": database_url, "SUSY_REDIS_URL": redis_url}
-
-
-@pytest.fixture
-def publisher(settings: Settings) -> Iterator[Publisher]:
-    with Publisher(settings) as publisher:
-        yield publisher
 
 
 def test_what_was_published_and_submitted_waits_for_the_lane_and_is_done_after_it_is_resumed(

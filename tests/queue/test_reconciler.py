@@ -27,12 +27,6 @@ from worker.settings import Settings
 from worker.store import Store
 
 
-@pytest.fixture
-def publisher(settings: Settings):  # type: ignore[no-untyped-def]
-    with Publisher(settings) as publisher:
-        yield publisher
-
-
 def submit(store: Store, count: int, lane: Lane = Lane.LIVE) -> list[str]:
     submissions = [Submission(source="test", uri=f"/images/{number}.jpg", lane=lane) for number in range(count)]
     return [str(receipt.check_id) for receipt in submit_all(store, submissions)]

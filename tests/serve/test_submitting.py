@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,8 @@ from tests.support.databases import Sql
 from tests.support.http_service import Client
 from tests.support.postgres_proxy import PostgresProxy
 from worker.errors import ErrorCode, PermanentError
+from worker.queue.publisher import Publisher
+from worker.serve.submitting import Submitter
 from worker.settings import Settings
 from worker.store import Store
 
@@ -59,6 +62,46 @@ def test_a_value_that_postgres_refuses_fails_alone(client: Client, run: Sql, mon
     answer = client.post("/v1/checks", [CHECK | {"external_id": name} for name in ("a", "bad", "b")])
     assert [item["status"] for item in answer.document["items"]] == [202, 422, 202]
     assert run("SELECT external_id FROM susy.checks ORDER BY 1") == [("a",), ("b",)]
+
+
+def submit_in_turn(store: Store, publisher: Publisher, names: list[str]) -> list[Any]:
+    """The outcomes of one submission after the other, by a submitter that runs one INSERT at once."""
+
+    async def submit_all() -> list[Any]:
+        submitter = Submitter(store, publisher, at_once=1)
+        outcomes: list[Any] = []
+        async with asyncio.timeout(30):
+            for name in names:
+                submission = Submission(**CHECK, external_id=name)
+                outcomes += await asyncio.gather(submitter.submit([submission]), return_exceptions=True)
+        submitter.close()
+        return outcomes
+
+    return asyncio.run(submit_all())
+
+
+def test_a_submission_in_the_moment_in_which_a_writer_ends_is_not_left_behind(
+    store: Store, publisher: Publisher
+) -> None:
+    outcomes = submit_in_turn(store, publisher, ["1", "2", "3"])
+    assert [[receipt.created for receipt in receipts] for receipts in outcomes] == [[True]] * 3
+
+
+def test_an_unexpected_error_fails_its_submission_and_not_the_next(
+    store: Store, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Store.submit_each
+
+    def failing(store: Store, submissions: Iterable[Submission]) -> Any:
+        given = list(submissions)
+        if given[0].external_id == "1":
+            raise ZeroDivisionError
+        return original(store, given)
+
+    monkeypatch.setattr(Store, "submit_each", failing)
+    failed, [written] = submit_in_turn(store, publisher, ["1", "2"])
+    assert isinstance(failed, ZeroDivisionError)
+    assert written.created
 
 
 @pytest.fixture

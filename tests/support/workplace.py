@@ -15,6 +15,7 @@ from tests.support.commands import Processes
 from tests.support.forks import ForkServer
 from tests.support.released import random_susy
 from worker.detector.weights import save_weights
+from worker.queue.publisher import Publisher
 from worker.settings import Settings, load_settings
 from worker.store import CheckDetails, Store
 
@@ -53,6 +54,13 @@ def settings(database_url: str, redis_url: str, images: Path, random_weights: Pa
         hard_deadline=20.0,
         reconcile_interval=0.2,
     )
+
+
+@pytest.fixture
+def publisher(settings: Settings) -> Iterator[Publisher]:
+    """Publishes to the test's Redis."""
+    with Publisher(settings) as publisher:
+        yield publisher
 
 
 @pytest.fixture

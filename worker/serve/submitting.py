@@ -40,11 +40,12 @@ class _Waiting:
 class Submitter:
     """Writes submissions to the ledger, then publishes what is new. For one event loop."""
 
-    def __init__(self, store: Store, publisher: Publisher) -> None:
+    def __init__(self, store: Store, publisher: Publisher, *, at_once: int = AT_ONCE) -> None:
         self._store = store
         self._publisher = publisher
+        self._at_once = at_once
         self._waiting: deque[_Waiting] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.Task[None]] = set()
         self._publishing = 0
         # Redis may take two seconds to answer while it is frozen; nothing but publishing waits for it.
         self._publish_thread = ThreadPoolExecutor(1, thread_name_prefix="publish")
@@ -58,10 +59,10 @@ class Submitter:
             return []
         waiting = _Waiting(submissions, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
-        if len(self._running) < AT_ONCE:
-            task = asyncio.create_task(self._write())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+        # A writer that has ended is still in the set until the event loop's next round: it would take nothing more.
+        self._writers = {writer for writer in self._writers if not writer.done()}
+        if len(self._writers) < self._at_once:
+            self._writers.add(asyncio.create_task(self._write()))
         return await waiting.outcomes
 
     def close(self) -> None:
@@ -75,8 +76,12 @@ class Submitter:
                 outcomes: list[list[Outcome]] | SusyError = await run_in_threadpool(self._submit_group, group)
             except SusyError as error:
                 outcomes = error
-            except BaseException as error:
+            except Exception as error:  # noqa: BLE001 (each request of the group raises it)
                 for waiting in group:
+                    _fail(waiting, error)
+                continue
+            except BaseException as error:
+                for waiting in (*group, *self._waiting):
                     _fail(waiting, error)
                 raise
             for position, waiting in enumerate(group):
