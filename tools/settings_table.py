@@ -31,7 +31,7 @@ def main() -> None:
 
 def with_tables(text: str) -> str:
     """`text` with the tables between its markers generated."""
-    tables = {"settings": overview(), "settings in detail": details(), "renamed settings": renamed()}
+    tables = {"essential settings": essential(), "settings in detail": details(), "renamed settings": renamed()}
     pieces = re.split(r"(<!-- generated: .*? -->\n)(.*?)(<!-- end -->)", text, flags=re.DOTALL)
     for begin in range(1, len(pieces), 4):
         (name,) = re.findall(r"<!-- generated: (.*?),", pieces[begin])
@@ -39,9 +39,13 @@ def with_tables(text: str) -> str:
     return "".join(pieces)
 
 
-def overview() -> str:
-    """Name, default and the first sentence about every setting."""
-    rows = ((f"`{variable(name)}`", _default(field), _sentence(field)) for name, field in _fields())
+def essential() -> str:
+    """Name, default and the first sentence of what most installations set."""
+    rows = (
+        (f"`{variable(name)}`", _default(field), _sentence(field))
+        for name, field in _fields()
+        if facts(field)["is_essential"]
+    )
     return _table(("variable", "default", "meaning"), rows)
 
 

@@ -66,14 +66,26 @@ class LogFormat(StrEnum):
 
 
 def setting(
-    default: Any, description: str, unit: str, *, default_text: str = "", old_name: str = "", **limits: Any
+    default: Any,
+    description: str,
+    unit: str,
+    *,
+    default_text: str = "",
+    old_name: str = "",
+    is_essential: bool = False,
+    **limits: Any,
 ) -> Any:
     """A field of `Settings`.
 
     `default` is a value or a function without parameters. `default_text` says what an absent value stands for;
-    `old_name` is what the version before called the setting.
+    `old_name` is what the version before called the setting; an essential one is listed in the README.
     """
-    facts: dict[str, Any] = {"unit": unit, "default_text": default_text, "old_name": old_name}
+    facts: dict[str, Any] = {
+        "unit": unit,
+        "default_text": default_text,
+        "old_name": old_name,
+        "is_essential": is_essential,
+    }
     source = {"default_factory": default} if callable(default) else {"default": default}
     return Field(**source, description=description, json_schema_extra=facts, **limits)
 
@@ -94,9 +106,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     # Servers
-    database_url: str | None = setting(None, "Postgres, as a libpq URL.", "URL")
+    database_url: str | None = setting(None, "Postgres, as a libpq URL.", "URL", is_essential=True)
     redis_url: str | None = setting(
-        None, "Redis or Valkey: `redis://`, `rediss://` (TLS) or `unix://` (a socket).", "URL"
+        None, "Redis or Valkey: `redis://`, `rediss://` (TLS) or `unix://` (a socket).", "URL", is_essential=True
     )
     key_prefix: str = setting(
         "susy:", "Put before every Redis key, so that several deployments can share a server.", "text", max_length=100
@@ -108,9 +120,10 @@ class Settings(BaseSettings):
         "Address of a `susy serve`. With it, the Python client and `susy submit` speak HTTP and need neither Postgres "
         "nor Redis.",
         "URL",
+        is_essential=True,
     )
     api_key: str | None = setting(
-        None, "The key for it, as `susy key create` printed it.", "text", max_length=200, repr=False
+        None, "The key for it, as `susy key create` printed it.", "text", max_length=200, repr=False, is_essential=True
     )
 
     # Detector
@@ -119,12 +132,14 @@ class Settings(BaseSettings):
         "A weights file, or `demo` for the demonstration weights.",
         "file",
         default_text="that of `susy weights pull`",
+        is_essential=True,
     )
     device: str = setting(
         "auto",
         "Where the network runs: `auto`, `cpu`, `cuda` or `cuda:N`. `auto` takes a GPU if there is one.",
         "name",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        is_essential=True,
     )
     precision: str = setting(
         "auto",
@@ -178,6 +193,7 @@ class Settings(BaseSettings):
         "Folders under which images may be read, separated by `:`. No file outside them is opened.",
         "folders",
         old_name="roots",
+        is_essential=True,
     )
     buckets: Annotated[tuple[BucketRule, ...], NoDecode] = setting(
         (),
@@ -185,12 +201,14 @@ class Settings(BaseSettings):
         "it; `gs://` and `az://` likewise. No other object is read. Endpoints and credentials come from the variables "
         "of the stores' own tools.",
         "buckets",
+        is_essential=True,
     )
     url_hosts: Annotated[tuple[str, ...], NoDecode] = setting(
         (),
         "Hosts that images may be read from by URL, separated by `,`: a name, `*.example.com` for all names below it, "
         "or `public` for every host that has only public addresses. Without any, no URL is read.",
         "hosts",
+        is_essential=True,
     )
     url_http: bool = setting(
         False, "Whether images may be read by `http://` URLs beside `https://`.", "`true` or `false`"
@@ -222,6 +240,7 @@ class Settings(BaseSettings):
         None,
         "Where uploaded images are stored under their SHA-256: a folder, or `s3://bucket/prefix/` (`gs://`, `az://`).",
         "folder or bucket",
+        is_essential=True,
     )
     max_bytes: Size = setting(
         50_000_000, "Largest encoded image. A larger one is quarantined as `too_many_bytes`.", "size", ge=1
@@ -249,6 +268,7 @@ class Settings(BaseSettings):
         "file",
         default_text="the built-in policy",
         old_name="policy",
+        is_essential=True,
     )
     policy_dir: Path | None = setting(
         None,
@@ -273,6 +293,7 @@ class Settings(BaseSettings):
         default_text="twice the cores that the process may use, 4 to 32",
         ge=1,
         le=256,
+        is_essential=True,
     )
     lease_duration: Duration = setting(
         90.0,
@@ -321,6 +342,7 @@ class Settings(BaseSettings):
         "speaks TLS in front.",
         "address",
         min_length=1,
+        is_essential=True,
     )
     serve_port: int = setting(8484, "Port that `susy serve` listens on.", "number", ge=1, le=65_535)
     serve_workers: int = setting(
