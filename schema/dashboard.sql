@@ -59,7 +59,8 @@ SELECT
     CASE
         WHEN c.etag <> c.fetched_etag OR c.version_id <> c.fetched_version_id THEN true
         WHEN c.etag = c.fetched_etag OR c.version_id = c.fetched_version_id THEN false
-    END AS source_changed
+    END AS source_changed,
+    v.audit_rate
 FROM susy.checks AS c
 LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
 LEFT JOIN susy.scans AS s ON s.id = v.scan_id;
@@ -107,6 +108,7 @@ COMMENT ON COLUMN dashboard.checks.version_id IS 'Version of the object at submi
 COMMENT ON COLUMN dashboard.checks.fetched_etag IS 'Entity tag of the image that was examined, where its server named it.';
 COMMENT ON COLUMN dashboard.checks.fetched_version_id IS 'Version of the object that was examined, in a bucket that keeps versions.';
 COMMENT ON COLUMN dashboard.checks.source_changed IS 'True when another image was examined than was submitted, false when it was the same one; null when that cannot be told.';
+COMMENT ON COLUMN dashboard.checks.audit_rate IS 'The probability with which the content was drawn for an audit, above 0 and up to 1; null when it was not drawn.';
 
 CREATE VIEW dashboard.review_queue AS
 SELECT
@@ -130,16 +132,18 @@ SELECT
         SELECT r.decision FROM susy.reviews AS r
         WHERE r.content_sha256 = c.content_sha256 AND r.check_id <> c.id
         ORDER BY r.created_at DESC, r.id DESC LIMIT 1
-    ) AS reviewed_before
+    ) AS reviewed_before,
+    v.needs_review,
+    v.audit_rate
 FROM susy.verdicts AS v
 JOIN susy.checks AS c ON c.id = v.check_id
 WHERE v.mode = 'live'
-    AND v.needs_review
+    AND (v.needs_review OR v.audit_rate IS NOT NULL)
     AND v.reviewed_at IS NULL
     AND NOT EXISTS (SELECT FROM susy.reviews AS r WHERE r.check_id = v.check_id)
 ORDER BY v.created_at;
 
-COMMENT ON VIEW dashboard.review_queue IS 'Checks that need a review and have none, the oldest verdict first.';
+COMMENT ON VIEW dashboard.review_queue IS 'Checks that need a review, or were drawn for an audit, and have no review; the oldest verdict first.';
 COMMENT ON COLUMN dashboard.review_queue.id IS 'The check.';
 COMMENT ON COLUMN dashboard.review_queue.source IS 'The surface or service that submitted it.';
 COMMENT ON COLUMN dashboard.review_queue.external_id IS 'The platform''s own id of the upload.';
@@ -157,6 +161,8 @@ COMMENT ON COLUMN dashboard.review_queue.policy_version IS 'Version of the polic
 COMMENT ON COLUMN dashboard.review_queue.attributes IS 'The attributes that were submitted with the check.';
 COMMENT ON COLUMN dashboard.review_queue.generator_confidence IS 'Share of the synthetic probability that its most probable generator holds, 0 to 1; null without a generator.';
 COMMENT ON COLUMN dashboard.review_queue.reviewed_before IS 'The decision of the latest review of another check of the same content; null without one.';
+COMMENT ON COLUMN dashboard.review_queue.needs_review IS 'Whether the policy asks for a review; false when the check is here for an audit alone.';
+COMMENT ON COLUMN dashboard.review_queue.audit_rate IS 'The probability with which the content was drawn for an audit, above 0 and up to 1; null when it was not drawn.';
 
 CREATE VIEW dashboard.maps AS
 SELECT v.check_id, s.width, s.height, s.map_png, s.map_sampled

@@ -52,3 +52,5 @@ class Examination:
     """The whole policy as JSON; `verdict.policy` is its name and version."""
     shadows: tuple[ShadowVerdict, ...] = ()
     source_version: SourceVersion = SourceVersion()
+    audit_rate: float | None = None
+    """The probability with which the content was drawn for an audit of the policy, (0, 1]; None when it was not."""

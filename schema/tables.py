@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from sqlalchemy import (
     ARRAY,
+    REAL,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -274,6 +275,8 @@ verdicts = Table(
     _since_now("created_at"),
     # Set by a trigger on `reviews`, to keep the review queue's index small; `reviews` is authoritative.
     _moment("reviewed_at"),
+    # The probability with which the content was drawn for an audit; null when it was not drawn.
+    Column("audit_rate", REAL),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("check_id", "policy_name", "policy_version"),
     ForeignKeyConstraint(["policy_name", "policy_version"], [policies.c.name, policies.c.version]),
@@ -284,13 +287,14 @@ verdicts = Table(
     CheckConstraint("generator_confidence IS NULL OR generator IS NOT NULL", name="confidence_has_generator"),
     CheckConstraint("jsonb_typeof(class_scores) = 'object'", name="class_scores"),
     CheckConstraint("jsonb_typeof(regions) = 'array'", name="regions"),
+    CheckConstraint("audit_rate > 0 AND audit_rate <= 1", name="audit_rate"),
 )
 
 Index("uq_verdicts_live", verdicts.c.check_id, unique=True, postgresql_where=text("mode = 'live'"))
 Index(
     "ix_verdicts_to_review",
     verdicts.c.created_at,
-    postgresql_where=text("mode = 'live' AND needs_review AND reviewed_at IS NULL"),
+    postgresql_where=text("mode = 'live' AND (needs_review OR audit_rate IS NOT NULL) AND reviewed_at IS NULL"),
 )
 Index(None, verdicts.c.scan_id)
 # Finds the verdicts of shadows, by time.

@@ -172,3 +172,37 @@ def test_a_stored_version_keeps_its_name_when_it_is_read_again(susy: Susy, polic
     shown = susy("policy", "show", policies[0]).document
     assert f"{shown['name']}@{shown['version']}" == policies[0]
     assert default_policy().version.version == susy("policy", "show").document["version"]
+
+
+def test_the_rates_of_audits_are_set_listed_and_removed(susy: Susy, policies: tuple[str, str]) -> None:
+    changed(susy("policy", "audit", "strict", "--rate", "0.01", "--reason", "measure its errors"))
+    changed(susy("policy", "audit", "strict", "--source", "avatars", "--rate", "0.5", "--reason", "a new source"))
+    changed(susy("policy", "audit", "strict", "--rate", "0.02", "--reason", "more"))
+    listed = susy("policy", "audit", "--json").documents
+    assert {(each["source"], each["rate"]) for each in listed} == {("avatars", 0.5), (None, 0.02)}
+    assert "avatars" in susy("policy", "audit").stdout
+    changed(susy("policy", "audit", "strict", "--source", "avatars", "--stop", "--reason", "known by now"))
+    assert [each["source"] for each in susy("policy", "audit", "--json").documents] == [None]
+    latest = susy("policy", "history", "--json").documents[0]
+    assert (latest["change"], latest["reason"]) == ("audit of strict for 'avatars': no rate", "known by now")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["strict", "--rate", "1.5", "--reason", "x"], "1.5 is not between 0 and 1"),
+        (["strict", "--rate", "0.5"], "say why"),
+        (["strict", "--reason", "x"], "either --rate or --stop"),
+        (["strict", "--rate", "0.5", "--stop", "--reason", "x"], "either --rate or --stop"),
+        (["strict", "--rate", "0.5", "--source", " ", "--reason", "x"], "must not be empty"),
+        (["strict", "--stop", "--reason", "x"], "no audit of strict has a rate"),
+        (["unheard-of", "--rate", "0.5", "--reason", "x"], "no policy 'unheard-of'"),
+    ],
+)
+def test_a_rate_that_cannot_be_meant_changes_nothing(
+    susy: Susy, policies: tuple[str, str], arguments: list[str], problem: str
+) -> None:
+    refused = susy("policy", "audit", *arguments)
+    assert refused.code != 0
+    assert problem in " ".join(refused.stderr.split())
+    assert susy("policy", "history", "--json").documents == []

@@ -78,6 +78,41 @@ def test_a_shadow_is_silent_where_it_decides_itself() -> None:
     assert policies(STRICT, shadows=[shadow]).shadows(STRICT, "0" * 64) == ()
 
 
+def test_an_audit_draws_a_stable_share_of_contents_and_a_higher_rate_draws_the_same_and_more() -> None:
+    contents = [f"{number:064x}" for number in range(4000)]
+
+    def drawn(rate: float, version: Policy = STRICT) -> set[str]:
+        chosen = policies(version, audits=[{"policy": "strict", "rate": rate}])
+        assert {chosen.audit_rate(version, "avatars", content) for content in contents} <= {rate, None}
+        return {content for content in contents if chosen.audit_rate(version, "avatars", content)}
+
+    assert 320 < len(drawn(0.1)) < 480  # five standard deviations
+    assert drawn(0.1) == drawn(0.1, STRICTER)
+    assert drawn(0.1) < drawn(0.2)
+    assert drawn(0) == set()
+    assert drawn(1) == set(contents)
+
+
+def test_the_rate_of_a_source_comes_before_that_of_all_sources_and_another_policys_does_not_count() -> None:
+    audits = [{"policy": "strict", "rate": 1}, {"policy": "strict", "source": "avatars", "rate": 0}]
+    chosen = policies(STRICT, audits=audits)
+    assert chosen.audit_rate(STRICT, "posts", "0" * 64) == 1
+    assert chosen.audit_rate(STRICT, "avatars", "0" * 64) is None
+    assert chosen.audit_rate(default_policy(), "posts", "0" * 64) is None
+
+
+def test_two_rates_for_the_same_are_refused_and_an_unused_list_is_not_written() -> None:
+    rate = {"policy": "strict", "source": "avatars", "rate": 0.5}
+    with pytest.raises(ValueError, match="strict of source 'avatars' has two rates"):
+        PolicyConfiguration.model_validate({"audits": [rate, rate]})
+    for wrong in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="rate"):
+            PolicyConfiguration.model_validate({"audits": [{**rate, "rate": wrong}]})
+    assert "audits" not in PolicyConfiguration().document
+    once = PolicyConfiguration.model_validate({"audits": [rate]})
+    assert PolicyConfiguration.model_validate(once.document) == once
+
+
 @pytest.mark.parametrize(
     ("routes", "problem"),
     [

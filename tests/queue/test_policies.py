@@ -141,6 +141,19 @@ def test_a_shadow_is_recorded_beside_the_live_verdict_and_has_no_effect(
     assert run("SELECT count(*) FROM dashboard.review_queue WHERE policy = 'bold'") == [(0,)]
 
 
+def test_what_is_drawn_for_an_audit_stands_in_the_review_queue_and_says_why(
+    runtime: Runtime, images: Path, run: Sql
+) -> None:
+    activate(runtime.store, NOTHING_IS, audits=[{"policy": NOTHING_IS.name, "source": "test", "rate": 1}])
+    runtime.policies._read_at = float("-inf")
+    details = examined(runtime, images)
+    assert run("SELECT audit_rate FROM dashboard.checks") == [(1.0,)]
+    queued = run("SELECT id, needs_review, audit_rate, decision FROM dashboard.review_queue")
+    assert queued == [(details.check_id, False, 1.0, "authentic")]
+    runtime.store.add_review(details.check_id, reviewer="ada", decision=Decision.AUTHENTIC)
+    assert run("SELECT count(*) FROM dashboard.review_queue") == [(0,)]
+
+
 def _decision(details: CheckDetails) -> Decision:
     assert details.verdict is not None, details.error
     return details.verdict.decision

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli import policy_change
+from worker.cli import policy_audit, policy_change
 from worker.cli.backtest import backtest
 from worker.cli.output import out, print_json, table
 from worker.settings import Settings, load_settings
@@ -116,6 +116,7 @@ app.command("backtest")(backtest)
 app.command("activate")(policy_change.activate)
 app.command("route")(policy_change.route)
 app.command("shadow")(policy_change.shadow)
+app.command("audit")(policy_audit.audit)
 app.command("history")(policy_change.history)
 app.command("rollback")(policy_change.rollback)
 

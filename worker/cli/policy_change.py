@@ -1,4 +1,7 @@
-"""`susy policy activate`, `route`, `shadow`, `rollback` and `history`: what decides, changed one revision at a time."""
+"""`susy policy activate`, `route`, `shadow`, `rollback` and `history`: what decides, changed one revision at a time.
+
+`audit` is in `policy_audit`.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def activate(version: Version, reason: Reason, by: By = None, expect: Expect = N
         stored(ledger, chosen)
         return current.model_copy(update={"active": {**current.active, chosen.name: chosen.version}})
 
-    configuration = _change(change, f"activate {chosen}", reason, by, expect, as_json=json)
+    configuration = change_policies(change, f"activate {chosen}", reason, by, expect, as_json=json)
     if chosen.name not in {configuration.default, *(route.policy for route in configuration.routes)}:
         notes.print(
             f"No route leads to {chosen.name}: it decides only about checks that name it. See `susy policy route`.",
@@ -62,7 +65,7 @@ def route(
     """Choose the policy of checks that name none, by their source and attributes; the first route that matches."""
     if file is None:
         with Store(load_settings().require_database_url(), pool_size=1) as store:
-            _print_routes(_read(store.policies)[1], as_json=json)
+            _print_routes(read_policies(store.policies)[1], as_json=json)
         return
     if reason is None:
         raise typer.BadParameter("say why the routes change", param_hint="--reason")
@@ -77,7 +80,7 @@ def route(
             )
         return changed
 
-    _change(change, f"route by {file.name}", reason, by, expect, as_json=json)
+    change_policies(change, f"route by {file.name}", reason, by, expect, as_json=json)
 
 
 def shadow(
@@ -104,7 +107,7 @@ def shadow(
         return current.model_copy(update={"shadows": (*others, _shadow(chosen, sample))})
 
     words = f"end the shadow of {chosen}" if stop else f"shadow {chosen}, sample {sample:g}"
-    _change(change, words, reason, by, expect, as_json=json)
+    change_policies(change, words, reason, by, expect, as_json=json)
 
 
 def rollback(
@@ -120,7 +123,7 @@ def rollback(
     def change(ledger: PolicyLedger, _current: PolicyConfiguration) -> PolicyConfiguration:
         return parse_configuration(ledger.revision_at(revision))
 
-    _change(change, f"return to revision {revision}", reason, by, expect, as_json=json)
+    change_policies(change, f"return to revision {revision}", reason, by, expect, as_json=json)
 
 
 def history(
@@ -171,7 +174,7 @@ def stored(ledger: PolicyLedger, version: PolicyVersion) -> Policy:
     return stored_policy(version, document)
 
 
-def _change(
+def change_policies(
     change: Callable[[PolicyLedger, PolicyConfiguration], PolicyConfiguration],
     words: str,
     reason: str,
@@ -184,7 +187,7 @@ def _change(
     who = _stated("--by", os.environ.get("USER") or getpass.getuser() if by is None else by)
     why = _stated("--reason", reason)
     with Store(load_settings().require_database_url(), pool_size=1) as store:
-        revision, current = _read(store.policies)
+        revision, current = read_policies(store.policies)
         if expect not in (None, revision):
             raise PermanentError(
                 ErrorCode.CONFLICT, f"revision {revision} applies, not {expect}; look at `susy policy history`"
@@ -193,7 +196,7 @@ def _change(
         if changed == current:
             notes.print(f"Nothing changes: revision {revision} says so already.")
             return current
-        document = changed.model_dump(mode="json")
+        document = changed.document
         store.policies.change(revision + 1, document, change=words, changed_by=who, reason=why)
     if as_json:
         print_json({"revision": revision + 1, "change": words, "by": who, "reason": why, "configuration": document})
@@ -202,7 +205,8 @@ def _change(
     return changed
 
 
-def _read(ledger: PolicyLedger) -> tuple[int, PolicyConfiguration]:
+def read_policies(ledger: PolicyLedger) -> tuple[int, PolicyConfiguration]:
+    """The number of the configuration that applies, 0 before the first, and the configuration."""
     from worker.queue.policies import parse_configuration
 
     found = ledger.revision()

@@ -70,6 +70,29 @@ class Shadow(BaseModel):
         return int.from_bytes(digest[:4]) < self.sample * _SAMPLE_STEPS
 
 
+class Audit(BaseModel):
+    """How many of a policy's outcomes a person looks at, whether or not the policy asks for a review."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    policy: PolicyName
+    source: Annotated[str, Field(min_length=1)] | None = None
+    """The source that the rate is for; when absent, every source without a rate of its own."""
+    rate: Annotated[float, Field(ge=0, le=1)]
+    """Share of the contents that are drawn."""
+
+    def draws(self, content_sha256: str) -> bool:
+        """Whether a content is drawn: always the same answer for the same content and policy, whatever its version.
+
+        A higher rate draws every content that a lower one draws.
+        """
+        digest = hashlib.sha256(f"audit:{self.policy}:{content_sha256}".encode()).digest()
+        return int.from_bytes(digest[:4]) < self.rate * _SAMPLE_STEPS
+
+    def __str__(self) -> str:
+        return f"{self.policy}{'' if self.source is None else f' of source {self.source!r}'}"
+
+
 class PolicyConfiguration(BaseModel):
     """What every worker decides by, apart from what its own files pin."""
 
@@ -82,6 +105,8 @@ class PolicyConfiguration(BaseModel):
     default: PolicyName = "default"
     """The policy of a check that no route matches."""
     shadows: tuple[Shadow, ...] = ()
+    audits: tuple[Audit, ...] = ()
+    """At most one for each policy and source."""
 
     @model_validator(mode="after")
     def _every_route_is_reached(self) -> Self:
@@ -93,6 +118,28 @@ class PolicyConfiguration(BaseModel):
                         "checks; move it up, or remove it"
                     )
         return self
+
+    @model_validator(mode="after")
+    def _every_rate_is_stated_once(self) -> Self:
+        keys = [(audit.policy, audit.source) for audit in self.audits]
+        if twice := next((audit for audit in self.audits if keys.count((audit.policy, audit.source)) > 1), None):
+            raise ValueError(f"audits: {twice} has two rates; remove one")
+        return self
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The configuration as JSON. Without what a worker of an earlier version would not understand, if unused."""
+        unused = {name for name in ("audits",) if not getattr(self, name)}
+        return self.model_dump(mode="json", exclude=unused)
+
+    def audit_rate(self, policy: str, source: str, content_sha256: str) -> float | None:
+        """The probability in (0, 1] with which this content was drawn for an audit; None when it was not drawn.
+
+        A rate for the source comes before the policy's rate for all sources.
+        """
+        rates = {audit.source: audit for audit in self.audits if audit.policy == policy}
+        audit = rates.get(source) or rates.get(None)
+        return audit.rate if audit is not None and audit.draws(content_sha256) else None
 
     def policy_name(self, source: str, attributes: Mapping[str, Any]) -> str:
         """The policy of a check of this source with these attributes that names none itself."""

@@ -74,6 +74,10 @@ class PolicySet:
             if shadow.policy != live.version and shadow.samples(content_sha256)
         )
 
+    def audit_rate(self, live: Policy, source: str, content_sha256: str) -> float | None:
+        """The probability with which a check's content was drawn for an audit of `live`; None when it was not drawn."""
+        return self.configuration.audit_rate(live.name, source, content_sha256)
+
     def __iter__(self) -> Iterator[Policy]:
         """Those that may decide, the default first."""
         names = dict.fromkeys([self.default.name, *self.pinned.named, *self.configuration.active])

@@ -64,7 +64,9 @@ def _attempt(check_id: UUID, runtime: Runtime, *, suspects: bool) -> bool:
                 pause=partial(runtime.heartbeat.pause, claim),
             )
             version = SourceVersion(fetched.etag, fetched.version_id)
-            outcome = store.record(claim, replace(examination, source_version=version))
+            audit_rate = policies.audit_rate(policy, claim.source, examination.scan.content_sha256)
+            examination = replace(examination, source_version=version, audit_rate=audit_rate)
+            outcome = store.record(claim, examination)
         except SusyError as error:
             _fail(claim, error, runtime)
         except MemoryError as error:

@@ -295,10 +295,11 @@ UPDATE susy.scans SET map_png = %(map_png)s, updated_at = now() WHERE id = %(id)
 -- ADD_VERDICT: store a verdict, unless this policy version has one for the check.
 INSERT INTO susy.verdicts (
     id, check_id, scan_id, policy_name, policy_version, mode, decision, score, class_scores, generator,
-    generator_confidence, reasons, needs_review, regions
+    generator_confidence, reasons, needs_review, regions, audit_rate
 ) VALUES (
     %(id)s, %(check_id)s, %(scan_id)s, %(policy_name)s, %(policy_version)s, 'live', %(decision)s, %(score)s,
-    %(class_scores)s, %(generator)s, %(generator_confidence)s, %(reasons)s, %(needs_review)s, %(regions)s
+    %(class_scores)s, %(generator)s, %(generator_confidence)s, %(reasons)s, %(needs_review)s, %(regions)s,
+    %(audit_rate)s
 )
 ON CONFLICT DO NOTHING;
 
@@ -316,7 +317,8 @@ ON CONFLICT DO NOTHING;
 UPDATE susy.verdicts SET
     id = %(id)s, scan_id = %(scan_id)s, mode = 'live', decision = %(decision)s, score = %(score)s,
     class_scores = %(class_scores)s, generator = %(generator)s, generator_confidence = %(generator_confidence)s,
-    reasons = %(reasons)s, needs_review = %(needs_review)s, regions = %(regions)s, created_at = now()
+    reasons = %(reasons)s, needs_review = %(needs_review)s, regions = %(regions)s,
+    audit_rate = %(audit_rate)s, created_at = now()
 WHERE check_id = %(check_id)s AND policy_name = %(policy_name)s AND policy_version = %(policy_version)s
     AND NOT EXISTS (SELECT FROM susy.verdicts WHERE check_id = %(check_id)s AND mode = 'live');
 

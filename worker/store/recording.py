@@ -48,7 +48,9 @@ def _write(database: Database, claim: Claim, examination: Examination) -> Record
             if not is_held:
                 raise Rollback
             # Its id is the token of the lease it is written under, so that a worker can tell whether it is its own.
-            values = _verdict_columns(claim.lease_token, claim, scan_id, verdict)
+            values = {
+                **_verdict_columns(claim.lease_token, claim, scan_id, verdict), "audit_rate": examination.audit_rate,
+            }  # fmt: skip
             connection.execute(queries.ADD_VERDICT, values)
             connection.execute(queries.PROMOTE_SHADOW, values)
             for shadow in examination.shadows:
