@@ -63,7 +63,7 @@ def receive(request: HttpRequest) -> HttpResponse:
         return HttpResponse("wrong signature\n", status=401)
     message = json.loads(request.body)
     data = message["data"]
-    if message["type"] == "image.verdict.created":
+    if message["type"].startswith("image.verdict."):  # created, or changed by a policy that was applied later
         known = images.setdefault(data["check_id"], {"sequence": 0, "status": "pending"})
         if data["sequence"] > known["sequence"]:
             known |= {"sequence": data["sequence"], "status": DECIDED[data["decision"]]}

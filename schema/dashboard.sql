@@ -361,7 +361,7 @@ COMMENT ON COLUMN dashboard.callbacks.endpoint IS 'Name of the endpoint.';
 COMMENT ON COLUMN dashboard.callbacks.check_id IS 'The check.';
 COMMENT ON COLUMN dashboard.callbacks.source IS 'The surface or service that submitted it.';
 COMMENT ON COLUMN dashboard.callbacks.external_id IS 'The platform''s own id of the upload.';
-COMMENT ON COLUMN dashboard.callbacks.type IS 'What happened: image.verdict.created, image.check.quarantined, image.check.cancelled, image.check.expired or image.review.created.';
+COMMENT ON COLUMN dashboard.callbacks.type IS 'What happened: image.verdict.created, image.verdict.changed, image.check.quarantined, image.check.cancelled, image.check.expired or image.review.created.';
 COMMENT ON COLUMN dashboard.callbacks.state IS 'pending, delivered, failed (all attempts) or superseded (by a newer event of the check).';
 COMMENT ON COLUMN dashboard.callbacks.attempts IS 'How many attempts have begun.';
 COMMENT ON COLUMN dashboard.callbacks.created_at IS 'When the event was given to the endpoint.';
@@ -442,3 +442,22 @@ COMMENT ON COLUMN dashboard.shadow_differences.policy_version IS 'Its version.';
 COMMENT ON COLUMN dashboard.shadow_differences.decision IS 'What it decided.';
 COMMENT ON COLUMN dashboard.shadow_differences.score IS 'The score under its aggregation, 0 to 1.';
 COMMENT ON COLUMN dashboard.shadow_differences.generator IS 'The generator that it named.';
+
+CREATE VIEW dashboard.policy_applications AS
+SELECT
+    id, policy_name AS policy, policy_version, filter, applied_by, reason, started_at, updated_at, finished_at, replaced,
+    changed
+FROM susy.policy_applications;
+
+COMMENT ON VIEW dashboard.policy_applications IS 'Every time a policy was applied to checks that were decided before (`susy policy apply`).';
+COMMENT ON COLUMN dashboard.policy_applications.id IS 'Number of the application.';
+COMMENT ON COLUMN dashboard.policy_applications.policy IS 'Name of the policy that was applied.';
+COMMENT ON COLUMN dashboard.policy_applications.policy_version IS 'Its version.';
+COMMENT ON COLUMN dashboard.policy_applications.filter IS 'Which checks: since, source, decided_by and whether reviewed ones were included.';
+COMMENT ON COLUMN dashboard.policy_applications.applied_by IS 'Who applied it.';
+COMMENT ON COLUMN dashboard.policy_applications.reason IS 'Why; null when no reason was given.';
+COMMENT ON COLUMN dashboard.policy_applications.started_at IS 'When it began.';
+COMMENT ON COLUMN dashboard.policy_applications.updated_at IS 'When its latest batch was written.';
+COMMENT ON COLUMN dashboard.policy_applications.finished_at IS 'When it ended; null while it runs, or when it was interrupted.';
+COMMENT ON COLUMN dashboard.policy_applications.replaced IS 'Verdicts that it replaced, as a number of checks.';
+COMMENT ON COLUMN dashboard.policy_applications.changed IS 'Those among them whose decision changed, each with an event.';

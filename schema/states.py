@@ -52,6 +52,8 @@ class VerdictMode(StrEnum):
     """The one verdict of a check."""
     SHADOW = "shadow"
     """What another policy would have decided; it has no effect."""
+    SUPERSEDED = "superseded"
+    """Counted until another verdict replaced it; kept as history."""
 
 
 class Reason(StrEnum):
@@ -80,6 +82,8 @@ class EventType(StrEnum):
 
     VERDICT_CREATED = "image.verdict.created"
     """The check is done."""
+    VERDICT_CHANGED = "image.verdict.changed"
+    """A policy that was applied afterwards decides otherwise about the check."""
     CHECK_QUARANTINED = "image.check.quarantined"
     CHECK_CANCELLED = "image.check.cancelled"
     CHECK_EXPIRED = "image.check.expired"

@@ -208,8 +208,11 @@ scans = Table(
     _since_now("created_at"),
     _since_now("updated_at"),
     Column("precision", Text, nullable=False),
+    # What was measured of the file and the pixels beside the tiles; null in scans from before they were.
+    Column("signals", JSONB),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("content_sha256", "weights_sha256", "tiling", "precision"),
+    CheckConstraint("jsonb_typeof(signals) = 'object'", name="signals"),
     _sha256("content_sha256"),
     _sha256("weights_sha256"),
     _one_of("precision", Precision),
@@ -254,6 +257,30 @@ policy_revisions = Table(
     CheckConstraint("change <> '' AND changed_by <> '' AND reason <> ''", name="explained"),
 )
 
+# Every time a policy was applied to checks that were decided before.
+policy_applications = Table(
+    "policy_applications",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("policy_name", Text, nullable=False),
+    Column("policy_version", Text, nullable=False),
+    # Which checks: since, source, decided_by, reviewed.
+    Column("filter", JSONB, nullable=False),
+    Column("applied_by", Text, nullable=False),
+    Column("reason", Text),
+    _since_now("started_at"),
+    _since_now("updated_at"),
+    _moment("finished_at"),
+    # Checks whose verdict was replaced, and those among them whose decision changed.
+    Column("replaced", BigInteger, nullable=False, server_default=text("0")),
+    Column("changed", BigInteger, nullable=False, server_default=text("0")),
+    PrimaryKeyConstraint("id"),
+    ForeignKeyConstraint(["policy_name", "policy_version"], [policies.c.name, policies.c.version]),
+    CheckConstraint("jsonb_typeof(filter) = 'object'", name="filter"),
+    CheckConstraint("applied_by <> '' AND reason <> ''", name="explained"),
+    CheckConstraint("changed BETWEEN 0 AND replaced", name="counts"),
+)
+
 verdicts = Table(
     "verdicts",
     metadata,
@@ -278,9 +305,15 @@ verdicts = Table(
     # The probability with which the content was drawn for an audit; null when it was not drawn.
     Column("audit_rate", REAL),
     PrimaryKeyConstraint("id"),
-    UniqueConstraint("check_id", "policy_name", "policy_version"),
+    # When another verdict replaced it.
+    _moment("superseded_at"),
+    # The application of a policy to old checks that wrote it; null for the verdict that ended the check.
+    Column("application_id", BigInteger, ForeignKey(policy_applications.c.id)),
+    # Each policy version has one verdict that was not replaced, and any number that were.
+    UniqueConstraint("check_id", "policy_name", "policy_version", "superseded_at", postgresql_nulls_not_distinct=True),
     ForeignKeyConstraint(["policy_name", "policy_version"], [policies.c.name, policies.c.version]),
     _one_of("mode", VerdictMode),
+    CheckConstraint("(mode = 'superseded') = (superseded_at IS NOT NULL)", name="superseded_has_time"),
     _one_of("decision", Decision),
     CheckConstraint("score BETWEEN 0 AND 1", name="score"),
     CheckConstraint("generator_confidence BETWEEN 0 AND 1", name="generator_confidence"),
@@ -410,6 +443,8 @@ events = Table(
     Column("error_message", Text),
     # The verdict that the check ended with: the token of the lease under which it is written.
     Column("verdict_id", Uuid),
+    # The verdict that it replaced, of an event of a changed decision.
+    Column("previous_verdict_id", Uuid),
     Column("review_id", Uuid),
     # What is sent, as it was when the position was given: it is the same in every attempt.
     Column("data", JSONB),

@@ -45,7 +45,7 @@ app.post("/hooks/susy", express.raw({ type: "application/json" }), (request, res
     return response.status(401).send("wrong signature\n");
   }
   const { check_id, sequence, decision } = message.data;
-  if (message.type === "image.verdict.created" && sequence > (images.get(check_id)?.sequence ?? 0)) {
+  if (message.type.startsWith("image.verdict.") && sequence > (images.get(check_id)?.sequence ?? 0)) {
     images.set(check_id, { sequence, status: DECIDED[decision] });
   }
   response.status(204).end();

@@ -37,6 +37,7 @@ VIEWS = (
     "callbacks",
     "policies",
     "policy_history",
+    "policy_applications",
     "shadow_differences",
 )
 TABLES = (

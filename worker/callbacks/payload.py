@@ -19,7 +19,8 @@ MAX_MESSAGE = 500
 _FIELDS = (
     "check_id", "sequence", "source", "external_id", "lane", "state", "attempts", "created_at", "finished_at", "error",
     "decision", "score", "class_scores", "generator", "generator_confidence", "reasons", "needs_review", "regions",
-    "policy", "model", "width", "height", "content_sha256", "source_changed", "map_url", "review", "attributes",
+    "policy", "model", "width", "height", "content_sha256", "source_changed", "map_url", "review", "previous",
+    "attributes",
 )  # fmt: skip
 
 

@@ -13,7 +13,11 @@ from worker.extras import needs
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
-    from worker.lab.backtest import Agreement, Backtest, Share
+    from collections import Counter
+
+    from rich.table import Table
+
+    from worker.lab.backtest import Agreement, Backtest, Flip, Share
 
 SHOWN_FLIPS = 30
 """Rows of the table of flips; `--json` has all of them."""
@@ -57,12 +61,7 @@ def _print(result: Backtest) -> None:
     decisions.add_row("reviews per day", *per_day)
     out.print(decisions)
     if result.flips:
-        flips = table("source", "generator", "before", "after", "checks")
-        for flip, count in result.flips.most_common(SHOWN_FLIPS):
-            flips.add_row(flip.source, flip.generator or "–", str(flip.before), str(flip.after), str(count))
-        out.print(flips)
-        if len(result.flips) > SHOWN_FLIPS:
-            notes.print(f"{len(result.flips) - SHOWN_FLIPS} rarer kinds of flips are left out; --json has them.")
+        out.print(flips_table(result.flips))
     if result.reviewed:
         figures = table(f"of {result.reviewed} reviewed checks", "before", "after")
         for name in ("precision", "recall", "false_positive_rate"):
@@ -72,6 +71,30 @@ def _print(result: Backtest) -> None:
         notes.print(
             "Reviewed checks are those that policies sent to people or people chose: their rates are not those of all."
         )
+
+
+def flips_table(flips: Counter[Flip]) -> Table:
+    """Decisions that change, by source and generator, the most frequent first."""
+    shown = table("source", "generator", "before", "after", "checks")
+    for flip, count in flips.most_common(SHOWN_FLIPS):
+        shown.add_row(flip.source, flip.generator or "–", str(flip.before), str(flip.after), str(count))
+    if len(flips) > SHOWN_FLIPS:
+        notes.print(f"{len(flips) - SHOWN_FLIPS} rarer kinds of flips are left out; --json has them.")
+    return shown
+
+
+def flips_document(flips: Counter[Flip]) -> list[dict[str, Any]]:
+    """All of them, as JSON."""
+    return [
+        {
+            "source": flip.source,
+            "generator": flip.generator,
+            "before": str(flip.before),
+            "after": str(flip.after),
+            "checks": count,
+        }
+        for flip, count in flips.most_common()
+    ]
 
 
 def _shown(share: Share) -> str:
@@ -91,16 +114,7 @@ def _document(result: Backtest) -> dict[str, Any]:
             for decision in Decision
         },
         "needs_review": [result.reviews_before, result.reviews_after],
-        "flips": [
-            {
-                "source": flip.source,
-                "generator": flip.generator,
-                "before": str(flip.before),
-                "after": str(flip.after),
-                "checks": count,
-            }
-            for flip, count in result.flips.most_common()
-        ],
+        "flips": flips_document(result.flips),
         "reviewed": {"checks": result.reviewed, "before": _figures(result.before), "after": _figures(result.after)},
     }
 

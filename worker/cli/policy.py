@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli import policy_audit, policy_change
+from worker.cli import policy_apply, policy_audit, policy_change
 from worker.cli.backtest import backtest
 from worker.cli.output import out, print_json, table
 from worker.settings import Settings, load_settings
@@ -113,6 +113,7 @@ def diff(one: Reference, other: Reference, json: Json = False) -> None:
 
 
 app.command("backtest")(backtest)
+app.command("apply")(policy_apply.apply)
 app.command("activate")(policy_change.activate)
 app.command("route")(policy_change.route)
 app.command("shadow")(policy_change.shadow)

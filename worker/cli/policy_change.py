@@ -184,7 +184,7 @@ def change_policies(
     as_json: bool,
 ) -> PolicyConfiguration:
     """Derive the next revision from the present one, and let it apply; the configuration that applies then."""
-    who = _stated("--by", os.environ.get("USER") or getpass.getuser() if by is None else by)
+    who = author(by)
     why = _stated("--reason", reason)
     with Store(load_settings().require_database_url(), pool_size=1) as store:
         revision, current = read_policies(store.policies)
@@ -211,6 +211,11 @@ def read_policies(ledger: PolicyLedger) -> tuple[int, PolicyConfiguration]:
 
     found = ledger.revision()
     return (0 if found is None else found.revision), parse_configuration(found)
+
+
+def author(by: str | None) -> str:
+    """Who changes something: the name that was given, or the user of this machine. Raises `BadParameter`."""
+    return _stated("--by", os.environ.get("USER") or getpass.getuser() if by is None else by)
 
 
 def _stated(option: str, text: str) -> str:

@@ -2,8 +2,8 @@
 
 Reading order: `queries.sql` (every statement, in the order of a check's life), `store` (the operations), `recording`
 and `scans` (the transaction that ends a check), `events` (what is read of it, by `queries_callbacks.sql`), `policies`
-(what decides), `keys` (of the HTTP service), `types` (what goes in and comes out), then `database`, `dsn`, `errors`
-(connections) and `migrate`.
+(what decides) and `applications` (deciding again), `keys` (of the HTTP service), `types` (what goes in and comes out),
+then `database`, `dsn`, `errors` (connections) and `migrate`.
 """
 
 from schema.messages import Receipt
@@ -23,6 +23,7 @@ from worker.store.types import (
     QuarantineCount,
     ReclaimResult,
     RecordOutcome,
+    Replacement,
     StoredPolicy,
     WorkerActivity,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "Receipt",
     "ReclaimResult",
     "RecordOutcome",
+    "Replacement",
     "Store",
     "StoredPolicy",
     "WorkerActivity",

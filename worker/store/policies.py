@@ -17,6 +17,9 @@ from worker.store.database import PATIENT, Database
 from worker.store.scans import stored_scan
 from worker.store.types import DecidedScan, PolicyChange, PolicyRevision, StoredPolicy
 
+LARGEST_WINDOW = 32_000
+"""Checks among which one statement looks for those that are wanted."""
+
 
 class PolicyLedger:
     """The part of a store that holds the policies; raises as its store does."""
@@ -77,18 +80,43 @@ class PolicyLedger:
             )
 
     def decided_scans(
-        self, *, since: datetime | None = None, source: str | None = None, batch: int = 1000
+        self,
+        *,
+        since: datetime | None = None,
+        source: str | None = None,
+        decided_by: PolicyVersion | str | None = None,
+        unless_by: PolicyVersion | None = None,
+        batch: int = 1000,
     ) -> Iterator[list[DecidedScan]]:
-        """The checks that have a verdict, oldest first, in batches; each is one statement that locks nothing."""
-        after = UUID(int=0)
+        """The checks that have a verdict, oldest first, in batches; no statement locks anything, or runs for long.
+
+        `decided_by` restricts them to verdicts of a policy or of one version of it; `unless_by` leaves out those of a
+        version. A batch is empty where none of many checks was selected.
+        """
+        by_name, by_version = (
+            (decided_by.name, decided_by.version) if isinstance(decided_by, PolicyVersion) else (decided_by, None)
+        )
+        values = {
+            "since": since,
+            "source": source,
+            "decided_by": by_name,
+            "decided_by_version": by_version,
+            "except_name": None if unless_by is None else unless_by.name,
+            "except_version": None if unless_by is None else unless_by.version,
+            "limit": batch,
+        }
+        after, window = UUID(int=0), batch
         while True:
-            values = {"after": after, "since": since, "source": source, "limit": batch}
-            scans = self._database.rows(queries.DECIDED_SCANS, values, _decided_scan, PATIENT)
-            if scans:
-                yield scans
-            if len(scans) < batch:
+            place = {"after": after, "window": window}
+            [until] = self._database.scalars(queries.NEXT_CHECKS, place, PATIENT)
+            if until is None:
                 return
-            after = scans[-1].check_id
+            place = {"after": after, "until": until}
+            scans = self._database.rows(queries.DECIDED_SCANS, {**values, **place}, _decided_scan, PATIENT)
+            yield scans
+            after = scans[-1].check_id if len(scans) == batch else until
+            # Checks that are not selected are passed over in larger steps.
+            window = min(window * 2, LARGEST_WINDOW) if len(scans) < batch // 2 else batch
 
     def history(self, limit: int) -> list[PolicyChange]:
         """The latest changes, the youngest first."""
@@ -104,6 +132,9 @@ def _decided_scan(
     check_id: UUID,
     source: str,
     created_at: datetime,
+    verdict_id: UUID,
+    policy_name: str,
+    policy_version: str,
     decision: str,
     generator: str | None,
     needs_review: bool,
@@ -112,7 +143,10 @@ def _decided_scan(
 ) -> DecidedScan:
     review = None if review_decision is None else Decision(review_decision)
     scan = stored_scan(**columns).scan
-    return DecidedScan(check_id, source, created_at, Decision(decision), generator, needs_review, review, scan)
+    policy = PolicyVersion(policy_name, policy_version)
+    return DecidedScan(
+        check_id, source, created_at, verdict_id, policy, Decision(decision), generator, needs_review, review, scan
+    )
 
 
 def _stored(*, name: str, version: str, **columns: Any) -> StoredPolicy:

@@ -364,26 +364,6 @@ SELECT revision, change, changed_by, reason, changed_at FROM susy.policy_revisio
 ORDER BY revision DESC LIMIT %(limit)s;
 
 
--- DECIDED_SCANS: the checks with a live verdict whose ids follow the given one, in the order of their ids, each with its
--- scan and its latest review. Ids of version 7 ascend with time.
-SELECT
-    c.id AS check_id, c.source, c.created_at, v.decision, v.generator, v.needs_review,
-    (
-        SELECT r.decision FROM susy.reviews AS r
-        WHERE r.check_id = c.id ORDER BY r.created_at DESC, r.id DESC LIMIT 1
-    ) AS review_decision,
-    s.id, s.map_png IS NOT NULL AS has_map, s.content_sha256, s.weights_sha256, s.tiling, s.precision, s.model_name,
-    s.classes, s.is_demo, s.width, s.height, s.format, s.corners, s.contrast, s.selected, s.scored, s.probabilities,
-    s.map_sampled
-FROM susy.checks AS c
-JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
-JOIN susy.scans AS s ON s.id = v.scan_id
-WHERE c.id > %(after)s
-    AND (%(since)s::timestamptz IS NULL OR c.created_at >= %(since)s)
-    AND (%(source)s::text IS NULL OR c.source = %(source)s)
-ORDER BY c.id LIMIT %(limit)s;
-
-
 -- ==== Reading one check ==============================================================================================
 
 -- SHOW_CHECK: a check's columns.

@@ -72,6 +72,13 @@ WITH numbered AS (
             WHERE r.check_id = c.id AND (r.id = e.review_id OR (e.review_id IS NULL AND r.created_at <= e.created_at))
             ORDER BY r.created_at DESC, r.id DESC LIMIT 1
         ),
+        'previous', (
+            SELECT jsonb_build_object(
+                'decision', p.decision, 'score', p.score,
+                'policy', jsonb_build_object('name', p.policy_name, 'version', p.policy_version)
+            )
+            FROM susy.verdicts AS p WHERE p.id = e.previous_verdict_id
+        ),
         'attributes', c.attributes
     ) AS data
     FROM numbered AS n

@@ -21,6 +21,7 @@ from schema.states import CheckState, Decision, Lane, Reason
 from schema.verdict import PolicyVersion, Region, Verdict
 from worker.errors import ErrorCode, PermanentError
 from worker.store import queries
+from worker.store.applications import ApplicationTable
 from worker.store.database import LEADER_LOCK, PATIENT, STATEMENT_TIMEOUT, Database, rows, scalars
 from worker.store.events import ALL, Event, events_after, number_events
 from worker.store.hooks import HookTable
@@ -76,6 +77,8 @@ class Store:
         """The keys of the HTTP service."""
         self.policies = PolicyLedger(self._database)
         """What decides."""
+        self.applications = ApplicationTable(self._database)
+        """What was decided again."""
         self.hooks = HookTable(self._database)
         """What is remembered of object storage."""
 
@@ -290,7 +293,7 @@ class Store:
                 raise PermanentError(ErrorCode.UNKNOWN_CHECK, f"no check has the id {check_id}")
             if found[0].state is not CheckState.DONE:
                 return found[0]
-            # A check that is done no longer changes, so these statements need no common snapshot.
+            # Its verdict may be replaced meanwhile, but verdicts do not change: no common snapshot is needed.
             [(scan_id, verdict)] = rows(connection, queries.SHOW_VERDICT, {"check_id": check_id}, _verdict)
             [stored] = rows(connection, queries.SHOW_SCAN, {"scan_id": scan_id}, stored_scan)
             maps = scalars(connection, queries.SHOW_MAP, {"scan_id": scan_id}) if with_map else []

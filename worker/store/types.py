@@ -165,12 +165,25 @@ class DecidedScan:
     check_id: UUID
     source: str
     created_at: datetime
+    verdict_id: UUID
+    """The verdict that counts."""
+    policy: PolicyVersion
+    """What it was decided by."""
     decision: Decision
     generator: str | None
     needs_review: bool
     review: Decision | None
     """The latest review's decision."""
     scan: Scan
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """A verdict that is to take the place of another one."""
+
+    replaced: UUID
+    """The verdict that counts until then."""
+    verdict: Verdict
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,91 @@
+"""Decide again: a policy decides about stored scans, and its verdicts take the places of those that count.
+
+No image is read and nothing is scored. Checks whose verdict is by that version already are passed over, so that a run
+that was interrupted resumes when it is repeated, and two runs at once do the work of one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from schema.states import Decision
+from schema.verdict import PolicyVersion
+from worker.lab.backtest import Flip, decide_again
+from worker.policy.policy import Policy
+from worker.store import DecidedScan, Replacement
+
+Replace = Callable[[Mapping[UUID, Replacement]], set[UUID]]
+"""Writes the verdicts of some checks; the checks of which it replaced the verdict."""
+
+
+@dataclass
+class Applied:
+    """What became of the checks that a policy was applied to."""
+
+    policy: Policy
+    checks: int = 0
+    """Checks that were decided again."""
+    replaced: int = 0
+    """Those whose verdict was replaced, or would have been in a dry run."""
+    reviewed: int = 0
+    """Those that were left alone because a person has decided about them."""
+    flips: Counter[Flip] = field(default_factory=Counter)
+    """Replaced verdicts whose decision changed."""
+    replaced_policies: Counter[PolicyVersion] = field(default_factory=Counter)
+    """What the replaced verdicts were decided by: to apply it again undoes this."""
+
+    @property
+    def changed(self) -> int:
+        """Checks whose decision changed."""
+        return sum(self.flips.values())
+
+    @property
+    def overtaken(self) -> int:
+        """Checks whose verdict another process replaced, or a person reviewed, in the meantime."""
+        return self.checks - self.replaced
+
+
+def apply_policy(
+    policy: Policy,
+    batches: Iterable[list[DecidedScan]],
+    replace: Replace = set,
+    *,
+    reviewed: bool = False,
+    advance: Callable[[int], None] = lambda _count: None,
+) -> Applied:
+    """Decide every scan of `batches` by `policy` and hand the verdicts to `replace`, one batch at a time.
+
+    With `set` as `replace` nothing is written: a dry run. A batch is written while the next one is read and decided.
+    """
+    result = Applied(policy)
+    with ThreadPoolExecutor(1) as writer:
+        writing: Future[set[UUID]] | None = None
+        before: list[tuple[DecidedScan, Replacement]] = []
+        for batch in batches:
+            open_checks = [decided for decided in batch if reviewed or decided.review is None]
+            result.reviewed += len(batch) - len(open_checks)
+            decided = [(check, Replacement(check.verdict_id, decide_again(check, policy))) for check in open_checks]
+            _count(result, before, writing)
+            writing = writer.submit(replace, {check.check_id: replacement for check, replacement in decided})
+            before = decided
+            advance(len(batch))
+        _count(result, before, writing)
+    return result
+
+
+def _count(result: Applied, decided: list[tuple[DecidedScan, Replacement]], writing: Future[set[UUID]] | None) -> None:
+    """Wait for a batch to be written, and count what became of it."""
+    replaced = set() if writing is None else writing.result()
+    result.checks += len(decided)
+    for check, replacement in decided:
+        if check.check_id not in replaced:
+            continue
+        result.replaced += 1
+        result.replaced_policies[check.policy] += 1
+        after: Decision = replacement.verdict.decision
+        if after is not check.decision:
+            result.flips[Flip(check.source, check.generator, check.decision, after)] += 1

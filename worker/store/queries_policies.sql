@@ -1,0 +1,98 @@
+-- Deciding again about checks that were decided before: the statements behind `susy policy apply` and `susy policy
+-- backtest`. Read by `queries.py` as queries.sql is.
+
+
+-- NEXT_CHECKS: the last of the next `window` ids after the given one; null at the end. Bounds the work of DECIDED_SCANS,
+-- however few of the checks it selects.
+SELECT max(id::text)::uuid FROM (SELECT id FROM susy.checks WHERE id > %(after)s ORDER BY id LIMIT %(window)s) AS next;
+
+-- DECIDED_SCANS: the checks with a live verdict whose ids lie between two, in the order of their ids, each with its scan
+-- and its latest review. Ids of version 7 ascend with time. `decided_by` restricts them to verdicts of that policy, and
+-- `except` leaves out those of that version.
+SELECT
+    c.id AS check_id, c.source, c.created_at, v.id AS verdict_id, v.policy_name, v.policy_version, v.decision,
+    v.generator, v.needs_review,
+    (
+        SELECT r.decision FROM susy.reviews AS r
+        WHERE r.check_id = c.id ORDER BY r.created_at DESC, r.id DESC LIMIT 1
+    ) AS review_decision,
+    s.id, s.map_png IS NOT NULL AS has_map, s.content_sha256, s.weights_sha256, s.tiling, s.precision, s.model_name,
+    s.classes, s.is_demo, s.width, s.height, s.format, s.corners, s.contrast, s.selected, s.scored, s.probabilities,
+    s.map_sampled
+FROM susy.checks AS c
+JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
+JOIN susy.scans AS s ON s.id = v.scan_id
+WHERE c.id > %(after)s AND c.id <= %(until)s
+    AND (%(since)s::timestamptz IS NULL OR c.created_at >= %(since)s)
+    AND (%(source)s::text IS NULL OR c.source = %(source)s)
+    AND (%(decided_by)s::text IS NULL OR v.policy_name = %(decided_by)s)
+    AND (%(decided_by_version)s::text IS NULL OR v.policy_version = %(decided_by_version)s)
+    AND (
+        %(except_name)s::text IS NULL OR v.policy_name <> %(except_name)s OR v.policy_version <> %(except_version)s
+    )
+ORDER BY c.id LIMIT %(limit)s;
+
+-- BEGIN_APPLICATION: record that a policy is being applied to old checks: who, why, and to which.
+INSERT INTO susy.policy_applications (policy_name, policy_version, filter, applied_by, reason)
+VALUES (%(name)s, %(version)s, %(filter)s, %(applied_by)s, %(reason)s)
+RETURNING id;
+
+-- LOCK_DONE: lock these checks in the order of their ids, to avoid deadlocks. Whoever reviews one locks it as well, so
+-- that REPLACE_VERDICTS, a later statement with a later snapshot, sees its review.
+SELECT id FROM susy.checks WHERE id = ANY(%(check_ids)s) AND state = 'done' ORDER BY id FOR NO KEY UPDATE;
+
+-- REPLACE_VERDICTS: let new verdicts take the places of the given ones that are still live; the checks whose verdict was
+-- replaced. Reviewed checks keep theirs unless `reviewed`. A new verdict inherits when its check was reviewed, and the
+-- probability with which its content was drawn for an audit. A shadow
+-- verdict of the same policy version becomes the live one. Each decision that changes has an event. INSERT reads what
+-- UPDATE returns, so a check's old verdict is superseded before its new one is live.
+WITH decided AS (
+    SELECT * FROM unnest(
+        %(ids)s::uuid[], %(replaced)s::uuid[], %(decisions)s::text[], %(scores)s::float8[], %(class_scores)s::text[],
+        %(generators)s::text[], %(confidences)s::float8[], %(reasons)s::text[], %(needs_review)s::boolean[],
+        %(regions)s::text[]
+    ) AS d (
+        id, replaced, decision, score, class_scores, generator, generator_confidence, reasons, needs_review, regions
+    )
+), superseded AS (
+    UPDATE susy.verdicts AS v SET mode = 'superseded', superseded_at = now()
+    FROM decided AS d
+    WHERE v.id = d.replaced AND v.mode = 'live'
+        AND (%(reviewed)s OR NOT EXISTS (SELECT FROM susy.reviews AS r WHERE r.check_id = v.check_id))
+    RETURNING v.id, v.check_id, v.scan_id, v.decision, v.reviewed_at, v.audit_rate
+), written AS (
+    INSERT INTO susy.verdicts (
+        id, check_id, scan_id, policy_name, policy_version, mode, decision, score, class_scores, generator,
+        generator_confidence, reasons, needs_review, regions, reviewed_at, audit_rate, application_id
+    )
+    SELECT
+        d.id, s.check_id, s.scan_id, %(name)s, %(version)s, 'live', d.decision, d.score, d.class_scores::jsonb,
+        d.generator, d.generator_confidence, string_to_array(d.reasons, ' '), d.needs_review, d.regions::jsonb,
+        s.reviewed_at, s.audit_rate, %(application_id)s
+    FROM superseded AS s JOIN decided AS d ON d.replaced = s.id
+    ON CONFLICT (check_id, policy_name, policy_version, superseded_at) DO UPDATE SET
+        id = excluded.id, scan_id = excluded.scan_id, mode = 'live', decision = excluded.decision,
+        score = excluded.score, class_scores = excluded.class_scores, generator = excluded.generator,
+        generator_confidence = excluded.generator_confidence, reasons = excluded.reasons,
+        needs_review = excluded.needs_review, regions = excluded.regions, created_at = now(),
+        reviewed_at = excluded.reviewed_at, audit_rate = excluded.audit_rate,
+        application_id = excluded.application_id
+), told AS (
+    INSERT INTO susy.events (
+        check_id, source, type, state, attempts, finished_at, verdict_id, previous_verdict_id
+    )
+    SELECT c.id, c.source, 'image.verdict.changed', c.state, c.attempts, c.finished_at, d.id, s.id
+    FROM superseded AS s JOIN decided AS d ON d.replaced = s.id JOIN susy.checks AS c ON c.id = s.check_id
+    WHERE d.decision <> s.decision
+    RETURNING id
+), counted AS (
+    UPDATE susy.policy_applications SET
+        replaced = replaced + (SELECT count(*) FROM superseded),
+        changed = changed + (SELECT count(*) FROM told),
+        updated_at = clock_timestamp()
+    WHERE id = %(application_id)s
+)
+SELECT check_id FROM superseded;
+
+-- FINISH_APPLICATION: note that it reached the end.
+UPDATE susy.policy_applications SET finished_at = clock_timestamp() WHERE id = %(application_id)s;
