@@ -92,6 +92,17 @@ def test_gray_is_the_same_in_all_three_channels() -> None:
     assert np.array_equal(pixels(encoded(gray, "PNG"))[..., 0], np.asarray(gray))
 
 
+@pytest.mark.parametrize("subsampling", ["4:0:0", "4:2:0", "4:4:4"])
+@pytest.mark.parametrize("box", [b"colr", b"free"])
+def test_a_gray_avif_in_limited_range_has_the_levels_that_were_encoded(subsampling: str, box: bytes) -> None:
+    """Luma of 16 to 235 stands for 0 to 255, whether the box or only the coded data says so."""
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
+    image = Pillow.fromarray(ramp)
+    content = encoded(image, "AVIF", quality=100, speed=10, subsampling=subsampling, range="limited")
+    difference = np.abs(pixels(content.replace(b"colrnclx", box + b"nclx"))[..., 0].astype(int) - ramp)
+    assert difference.max() <= 1
+
+
 def test_sixteen_bit_gray_is_divided_by_257() -> None:
     levels = np.arange(65_536, dtype=np.uint16).reshape(256, 256)
     assert np.array_equal(pixels(encoded(Pillow.fromarray(levels), "PNG"))[..., 0], np.round(levels / 257))

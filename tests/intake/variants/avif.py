@@ -311,11 +311,20 @@ def variants() -> Iterator[Variant]:
     for range_ in ("full", "limited"):
         yield f"range {range_}", encoded(PICTURE, "AVIF", speed=10, quality=95, subsampling="4:4:4", range=range_)
     yield "gray", encoded(PICTURE.convert("L"), "AVIF", speed=10)
+    yield from _gray_ranges()
     frames = [PICTURE.rotate(180), PICTURE.rotate(90)]
     sequence = encoded(PICTURE, "AVIF", speed=10, save_all=True, append_images=frames)
     yield "sequence", sequence
     for number, part in enumerate(box_parts(sequence)):
         yield f"sequence/{number:02}-{part.name}/omitted", _renamed(sequence, part)
+
+
+def _gray_ranges() -> Iterator[Variant]:
+    """One plane of luma in each range, with and without the box that repeats the range beside the coded data."""
+    for range_ in ("full", "limited"):
+        gray = encoded(PICTURE, "AVIF", speed=10, quality=95, subsampling="4:0:0", range=range_)
+        yield f"gray in {range_} range", gray
+        yield f"gray in {range_} range, without colr", gray.replace(b"colrnclx", b"freenclx")
 
 
 def _renamed(content: bytes, part: Part) -> bytes:
