@@ -12,7 +12,7 @@ from worker.lab.training import loop
 from worker.lab.training.loop import fit
 from worker.lab.training.recipe import Recipe
 
-TIMEOUT = 800
+TIMEOUT = 300
 """Seconds; a busy machine takes minutes to load PyTorch."""
 MAX_PIXELS = 10**8
 

@@ -1,11 +1,13 @@
 """Some training steps by plain gradient descent: `main` is what each process of a group calls."""
 
+import gc
 import os
 import sys
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from tests.lab.training.commands import MAX_PIXELS
 from worker.lab.training.batches import epoch_order, split_into_steps, training_batches
@@ -37,7 +39,10 @@ def descend(recipe: Recipe, count: int) -> dict[str, Tensor]:
             result[f"weight {name}"] = parameter.detach()
             if parameter.grad is not None:
                 result[f"gradient {name}"] = parameter.grad
-        return result
+    # The run is still there, and must not hold the group: ending the group then could wait for itself.
+    assert run.model.training
+    assert not [alive for alive in gc.get_objects() if type(alive) is DistributedDataParallel]
+    return result
 
 
 def main() -> None:

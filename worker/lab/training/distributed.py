@@ -7,10 +7,11 @@ PyTorch has no SyncBatchNorm for a CPU, so there each process normalizes by its 
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import numpy as np
@@ -35,6 +36,8 @@ class ProcessGroup:
     device: torch.device
     rank: int = 0
     size: int = 1
+    networks: list[AveragedLogits] = field(default_factory=list, repr=False, compare=False)
+    """What `data_parallel` made for this group."""
 
     @property
     def is_main(self) -> bool:
@@ -86,9 +89,15 @@ def process_group(device: str) -> Iterator[ProcessGroup]:
         chosen = _device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(chosen)
     distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
+    group = ProcessGroup(chosen, distributed.get_rank(), size)
     try:
-        yield ProcessGroup(chosen, distributed.get_rank(), size)
+        yield group
     finally:
+        # Before the group: a network that is the last to refer to it ends it while it holds the interpreter lock, for
+        # which gloo's threads may be waiting: https://github.com/pytorch/pytorch/issues/56297
+        for network in group.networks:
+            network.release()
+        gc.collect()  # these networks refer to themselves
         distributed.destroy_process_group()
 
 
@@ -101,6 +110,23 @@ class Logits(nn.Module):
 
     def forward(self, tiles: Tensor) -> Tensor:
         return self.model.logits(tiles)
+
+
+class AveragedLogits(nn.Module):
+    """Logits whose gradients are averaged over the group, until the group ends."""
+
+    def __init__(self, parallel: DistributedDataParallel) -> None:
+        super().__init__()
+        self.parallel: DistributedDataParallel | None = parallel
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        assert self.parallel is not None, "the process group has ended"
+        logits: Tensor = self.parallel(tiles)
+        return logits
+
+    def release(self) -> None:
+        """Give up what refers to the group."""
+        self.parallel = None
 
 
 def synchronize_batch_norm(model: SuSy, group: ProcessGroup) -> SuSy:
@@ -117,7 +143,9 @@ def data_parallel(model: SuSy, group: ProcessGroup) -> nn.Module:
     if group.size == 1:
         return logits
     devices = [group.device] if group.device.type == "cuda" else None
-    return DistributedDataParallel(logits, device_ids=devices)
+    network = AveragedLogits(DistributedDataParallel(logits, device_ids=devices))
+    group.networks.append(network)
+    return network
 
 
 def broadcast_statistics(model: SuSy, group: ProcessGroup) -> None:
