@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from pathlib import Path
 
 from sqlalchemy import (
     ARRAY,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Connection,
+    Date,
     DateTime,
     Double,
     ForeignKey,
@@ -159,6 +161,8 @@ Index(
     checks.c.finished_at,
     postgresql_where=text("state = 'quarantined'"),
 )
+# Finds the newest quarantined checks, and those of a minute.
+Index("ix_checks_quarantined_at", checks.c.finished_at, postgresql_where=text("state = 'quarantined'"))
 # Finds checks to requeue that were cancelled by mistake.
 Index("ix_checks_cancelled", checks.c.finished_at, postgresql_where=text("state = 'cancelled'"))
 # Finds waiting checks whose deadline has passed. Those without a deadline are not in it.
@@ -364,6 +368,9 @@ Index(
     postgresql_where=text("content_sha256 IS NOT NULL"),
 )
 
+# The audit log shows the newest.
+Index(None, reviews.c.created_at)
+
 rejected_messages = Table(
     "rejected_messages",
     metadata,
@@ -551,6 +558,56 @@ sweeps = Table(
     CheckConstraint("finished_at IS NULL OR after_key IS NULL", name="finished_has_no_key"),
 )
 
+
+def _decision_columns() -> tuple[Column[object], ...]:
+    return (
+        Column("day", Date, nullable=False),
+        Column("source", Text, nullable=False),
+        Column("policy_name", Text, nullable=False),
+        Column("is_demo", Boolean, nullable=False),
+        Column("decision", Text, nullable=False),
+        # Empty without a generator.
+        Column("generator", Text, nullable=False),
+        Column("checks", BigInteger, nullable=False),
+        Column("needs_review", BigInteger, nullable=False),
+    )
+
+
+# What live verdicts decided, counted per day: the sums, and the changes that are not in them yet. Triggers on
+# `verdicts` add the changes, the reconciler folds them.
+decision_counts = Table(
+    "decision_counts",
+    metadata,
+    *_decision_columns(),
+    PrimaryKeyConstraint("day", "source", "policy_name", "is_demo", "decision", "generator"),
+)
+decision_changes = Table(
+    "decision_changes",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    *_decision_columns(),
+    PrimaryKeyConstraint("id"),
+)
+
+# What operators did, beside policies and reviews, which have tables of their own.
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    Column("kind", Text, nullable=False),
+    Column("actor", Text, nullable=False, server_default=text("SESSION_USER")),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("reason", Text),
+    Column("details", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("kind <> '' AND actor <> '' AND action <> ''", name="explained"),
+    CheckConstraint("jsonb_typeof(details) = 'object'", name="details"),
+)
+
+Index(None, operations.c.at)
+
 _STORAGE = (
     # A check is updated about five times. Free space on its page keeps these updates heap-only. Vacuum runs after 2 %
     # of the rows have changed, not after 20 %, which would be 200,000 dead rows of a million. The same holds for
@@ -560,6 +617,8 @@ _STORAGE = (
     # A delivery is updated when it is claimed and when it ends; an event when it gets its position.
     "ALTER TABLE susy.deliveries SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02)",
     "ALTER TABLE susy.events SET (autovacuum_vacuum_scale_factor = 0.02)",
+    # Every row is deleted seconds after it was inserted.
+    "ALTER TABLE susy.decision_changes SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)",
     # A PNG is compressed already.
     "ALTER TABLE susy.scans ALTER COLUMN map_png SET STORAGE EXTERNAL",
 )
@@ -575,7 +634,7 @@ _TRIGGERS = (
         f"""
         CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON susy.{table}
         FOR EACH STATEMENT EXECUTE FUNCTION susy.refuse_change()"""
-        for table in ("policies", "policy_revisions", "reviews")
+        for table in ("operations", "policies", "policy_revisions", "reviews")
     ),
     """
     CREATE FUNCTION susy.mark_reviewed() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -629,5 +688,6 @@ _TRIGGERS = (
 
 @event.listens_for(metadata, "after_create")
 def _create_what_tables_cannot_say(_target: MetaData, connection: Connection, **_options: object) -> None:
-    for statement in (*_STORAGE, *_TRIGGERS):
+    triggers = Path(__file__).with_name("triggers.sql").read_text(encoding="utf-8")
+    for statement in (*_STORAGE, *_TRIGGERS, triggers):
         connection.exec_driver_sql(statement, execution_options={"no_parameters": True})

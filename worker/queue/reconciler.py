@@ -28,6 +28,8 @@ DISPATCH_EVERY = 0.5
 
 EXPIRE_BATCHES = 20
 """Batches of checks past their deadline that one round ends, at most, so that what is due is published meanwhile."""
+FOLDED_PER_ROUND = 100_000
+"""Decisions that one round adds to the counts per day, at most."""
 
 
 def wait_for_ledger(settings: Settings, stopped: threading.Event) -> None:
@@ -81,7 +83,8 @@ def _as_outage(error: Exception) -> SusyError:
 def reconcile(
     store: Store, publisher: Publisher, settings: Settings, dispatchers: Sequence[LaneDispatcher] | None = None
 ) -> None:
-    """One round: reclaim checks of lost workers, end those past their deadline, publish what is due, number events.
+    """One round: reclaim checks of lost workers, end those past their deadline, publish what is due, number events and
+    fold counts.
 
     Publishing comes before what may fail without harm to a check.
     """
@@ -94,6 +97,7 @@ def reconcile(
     for dispatcher in dispatchers or [LaneDispatcher(lane) for lane in Lane]:
         dispatcher.refill(store, publisher)
     store.number_events()
+    store.fold_decisions(limit=FOLDED_PER_ROUND)
     store.hooks.forget_sequencers()
 
 

@@ -334,6 +334,21 @@ SELECT
 -- ADD_REVIEW: store what a person decided about a check, by the function that moderators' tools call.
 SELECT dashboard.record_review(%(check_id)s, %(decision)s, %(reviewer)s, %(note)s);
 
+-- FOLD_DECISIONS: add up to `limit` changes to the counts per day, and delete them.
+WITH taken AS (
+    DELETE FROM susy.decision_changes WHERE id = ANY (ARRAY(
+        SELECT id FROM susy.decision_changes ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING day, source, policy_name, is_demo, decision, generator, checks, needs_review
+)
+INSERT INTO susy.decision_counts AS kept (
+    day, source, policy_name, is_demo, decision, generator, checks, needs_review
+)
+SELECT day, source, policy_name, is_demo, decision, generator, sum(checks), sum(needs_review)
+FROM taken GROUP BY day, source, policy_name, is_demo, decision, generator
+ON CONFLICT (day, source, policy_name, is_demo, decision, generator) DO UPDATE SET
+    checks = kept.checks + excluded.checks, needs_review = kept.needs_review + excluded.needs_review;
+
 
 -- ==== Policies =======================================================================================================
 -- Every configuration of the policies is a numbered revision. The highest number applies, and none is ever changed.
@@ -471,35 +486,57 @@ WHERE state = %(state)s
         OR CASE WHEN %(state)s = 'queued' THEN created_at ELSE finished_at END <= %(until)s);
 
 -- REQUEUE: queue up to `limit` of them again, with all their attempts. A deadline that has passed is removed: whoever
--- requeues a check wants its verdict. Rows that others have locked are skipped.
-UPDATE susy.checks SET
-    state = 'queued', attempts = 0, next_attempt_at = clock_timestamp(), dispatched_at = NULL, finished_at = NULL,
-    expires_at = CASE WHEN expires_at > clock_timestamp() THEN expires_at END
-WHERE id = ANY (ARRAY(
-    SELECT id FROM susy.checks
-    WHERE state = %(state)s
-        AND (%(lane)s::text IS NULL OR lane = %(lane)s)
-        AND (%(check_ids)s::uuid[] IS NULL OR id = ANY (%(check_ids)s))
-        AND (%(code)s::text IS NULL OR error_code = %(code)s)
-        AND (%(source)s::text IS NULL OR source = %(source)s)
-        AND (%(since)s::timestamptz IS NULL OR finished_at >= %(since)s)
-        AND (%(until)s::timestamptz IS NULL OR finished_at <= %(until)s)
-    LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
-));
+-- requeues a check wants its verdict. Rows that others have locked are skipped. The audit log names up to 100 checks.
+WITH changed AS (
+    UPDATE susy.checks SET
+        state = 'queued', attempts = 0, next_attempt_at = clock_timestamp(), dispatched_at = NULL, finished_at = NULL,
+        expires_at = CASE WHEN expires_at > clock_timestamp() THEN expires_at END
+    WHERE id = ANY (ARRAY(
+        SELECT id FROM susy.checks
+        WHERE state = %(state)s
+            AND (%(lane)s::text IS NULL OR lane = %(lane)s)
+            AND (%(check_ids)s::uuid[] IS NULL OR id = ANY (%(check_ids)s))
+            AND (%(code)s::text IS NULL OR error_code = %(code)s)
+            AND (%(source)s::text IS NULL OR source = %(source)s)
+            AND (%(since)s::timestamptz IS NULL OR finished_at >= %(since)s)
+            AND (%(until)s::timestamptz IS NULL OR finished_at <= %(until)s)
+        LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+    ))
+    RETURNING id
+), noted AS (
+    INSERT INTO susy.operations (kind, action, subject, details)
+    SELECT
+        'checks', 'retry', count(*)::text,
+        jsonb_build_object('state', %(state)s::text, 'source', %(source)s::text, 'code', %(code)s::text)
+        || CASE WHEN count(*) <= 100 THEN jsonb_build_object('check_ids', jsonb_agg(id)) ELSE '{}' END
+    FROM changed HAVING count(*) > 0
+)
+SELECT count(*) FROM changed;
 
 -- CANCEL: cancel up to `limit` queued checks. Rows that others have locked are skipped.
-UPDATE susy.checks SET state = 'cancelled', finished_at = clock_timestamp() WHERE id = ANY (ARRAY(
-    SELECT id FROM susy.checks
-    WHERE state = 'queued'
-        AND (dispatched_at IS NOT NULL) = %(dispatched)s
-        AND (%(lane)s::text IS NULL OR lane = %(lane)s)
-        AND (%(check_ids)s::uuid[] IS NULL OR id = ANY (%(check_ids)s))
-        AND (%(code)s::text IS NULL OR error_code = %(code)s)
-        AND (%(source)s::text IS NULL OR source = %(source)s)
-        AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
-        AND (%(until)s::timestamptz IS NULL OR created_at <= %(until)s)
-    LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
-));
+WITH changed AS (
+    UPDATE susy.checks SET state = 'cancelled', finished_at = clock_timestamp() WHERE id = ANY (ARRAY(
+        SELECT id FROM susy.checks
+        WHERE state = 'queued'
+            AND (dispatched_at IS NOT NULL) = %(dispatched)s
+            AND (%(lane)s::text IS NULL OR lane = %(lane)s)
+            AND (%(check_ids)s::uuid[] IS NULL OR id = ANY (%(check_ids)s))
+            AND (%(code)s::text IS NULL OR error_code = %(code)s)
+            AND (%(source)s::text IS NULL OR source = %(source)s)
+            AND (%(since)s::timestamptz IS NULL OR created_at >= %(since)s)
+            AND (%(until)s::timestamptz IS NULL OR created_at <= %(until)s)
+        LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+    ))
+    RETURNING id
+), noted AS (
+    INSERT INTO susy.operations (kind, action, subject, details)
+    SELECT
+        'checks', 'cancel', count(*)::text,
+        jsonb_build_object('source', %(source)s::text, 'code', %(code)s::text)
+        || CASE WHEN count(*) <= 100 THEN jsonb_build_object('check_ids', jsonb_agg(id)) ELSE '{}' END
+    FROM changed HAVING count(*) > 0
+)
+SELECT count(*) FROM changed;
 
 -- PAUSE_LANE: keep the checks of a lane from being claimed and dispatched.
 INSERT INTO susy.paused_lanes (lane) VALUES (%(lane)s) ON CONFLICT (lane) DO NOTHING;

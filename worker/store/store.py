@@ -274,6 +274,10 @@ class Store:
         review_id: UUID = self._database.scalars(queries.ADD_REVIEW, values)[0]
         return review_id
 
+    def fold_decisions(self, *, limit: int) -> None:
+        """Add up to `limit` decisions to the counts per day, which views read; what is not added yet, they count."""
+        self._database.execute(queries.FOLD_DECISIONS, {"limit": limit}, PATIENT)
+
     # --- Reading one check
 
     def find(self, source: str, external_id: str) -> UUID | None:
@@ -357,12 +361,15 @@ class Store:
 
     def requeue(self, state: CheckState, where: CheckFilter, *, limit: int = 1000) -> int:
         """Queue up to `limit` matching checks of a final state again, with all their attempts; how many."""
-        return self._database.execute(queries.REQUEUE, {**asdict(where), "state": str(state), "limit": limit}, PATIENT)
+        values = {**asdict(where), "state": str(state), "limit": limit}
+        requeued: int = self._database.scalars(queries.REQUEUE, values, PATIENT)[0]
+        return requeued
 
     def cancel(self, where: CheckFilter, *, limit: int = 1000) -> int:
         """Cancel up to `limit` matching queued checks, so that they are never examined; how many."""
         for part in _parts(CheckState.QUEUED, where):
-            cancelled = self._database.execute(queries.CANCEL, {**asdict(where), **part, "limit": limit}, PATIENT)
+            values = {**asdict(where), **part, "limit": limit}
+            cancelled: int = self._database.scalars(queries.CANCEL, values, PATIENT)[0]
             if cancelled:
                 return cancelled
         return 0

@@ -1,0 +1,94 @@
+-- Triggers that count decisions and note what operators do, and their functions. See `tables.py` for the others.
+
+-- Verdicts only add changes to the counts, so that no transaction waits for another one's sum.
+CREATE FUNCTION susy.count_new_decisions() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO susy.decision_changes (day, source, policy_name, is_demo, decision, generator, checks, needs_review)
+    SELECT
+        (c.created_at AT TIME ZONE 'UTC')::date, c.source, v.policy_name, s.is_demo, v.decision,
+        coalesce(v.generator, ''), count(*), count(*) FILTER (WHERE v.needs_review)
+    FROM added AS v JOIN susy.checks AS c ON c.id = v.check_id JOIN susy.scans AS s ON s.id = v.scan_id
+    WHERE v.mode = 'live'
+    GROUP BY 1, 2, 3, 4, 5, 6;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION susy.count_changed_decisions() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO susy.decision_changes (day, source, policy_name, is_demo, decision, generator, checks, needs_review)
+    SELECT
+        (c.created_at AT TIME ZONE 'UTC')::date, c.source, v.policy_name, s.is_demo, v.decision,
+        coalesce(v.generator, ''), sum(v.sign), coalesce(sum(v.sign) FILTER (WHERE v.needs_review), 0)
+    FROM (
+        SELECT check_id, scan_id, policy_name, decision, generator, needs_review, 1 AS sign FROM after WHERE mode = 'live'
+        UNION ALL
+        SELECT check_id, scan_id, policy_name, decision, generator, needs_review, -1 FROM before WHERE mode = 'live'
+    ) AS v JOIN susy.checks AS c ON c.id = v.check_id JOIN susy.scans AS s ON s.id = v.scan_id
+    GROUP BY 1, 2, 3, 4, 5, 6
+    HAVING sum(v.sign) <> 0 OR coalesce(sum(v.sign) FILTER (WHERE v.needs_review), 0) <> 0;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER verdicts_count_new AFTER INSERT ON susy.verdicts REFERENCING NEW TABLE AS added
+FOR EACH STATEMENT EXECUTE FUNCTION susy.count_new_decisions();
+
+CREATE TRIGGER verdicts_count_changed AFTER UPDATE ON susy.verdicts REFERENCING OLD TABLE AS before NEW TABLE AS after
+FOR EACH STATEMENT EXECUTE FUNCTION susy.count_changed_decisions();
+
+CREATE FUNCTION susy.note_key() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO susy.operations (kind, action, subject, details) VALUES (
+        'key', CASE TG_OP WHEN 'INSERT' THEN 'create' ELSE 'revoke' END, NEW.name,
+        jsonb_build_object('id', NEW.id, 'scopes', NEW.scopes, 'sources', NEW.sources, 'expires_at', NEW.expires_at)
+    );
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER api_keys_note_new AFTER INSERT ON susy.api_keys FOR EACH ROW EXECUTE FUNCTION susy.note_key();
+
+CREATE TRIGGER api_keys_note_revoked AFTER UPDATE OF revoked_at ON susy.api_keys
+FOR EACH ROW WHEN (NEW.revoked_at IS NOT NULL AND OLD.revoked_at IS NULL) EXECUTE FUNCTION susy.note_key();
+
+CREATE FUNCTION susy.note_endpoint() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO susy.operations (kind, action, subject, reason, details) VALUES (
+        'endpoint',
+        CASE WHEN TG_OP = 'INSERT' THEN 'add' WHEN NEW.disabled_at IS NULL THEN 'enable' ELSE 'disable' END,
+        NEW.name, NEW.disabled_reason,
+        jsonb_build_object(
+            'url', split_part(NEW.url, '?', 1), 'sources', NEW.sources, 'allow_private', NEW.allow_private
+        )
+    );
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER endpoints_note_new AFTER INSERT ON susy.endpoints FOR EACH ROW EXECUTE FUNCTION susy.note_endpoint();
+
+CREATE TRIGGER endpoints_note_disabled AFTER UPDATE OF disabled_at ON susy.endpoints
+FOR EACH ROW WHEN ((NEW.disabled_at IS NULL) <> (OLD.disabled_at IS NULL)) EXECUTE FUNCTION susy.note_endpoint();
+
+CREATE FUNCTION susy.note_endpoint_key() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO susy.operations (kind, action, subject, details)
+    SELECT 'endpoint', 'rotate', e.name, jsonb_build_object('signature', NEW.kind)
+    FROM susy.endpoints AS e
+    WHERE e.id = NEW.endpoint_id AND EXISTS (
+        SELECT FROM susy.endpoint_keys AS k WHERE k.endpoint_id = e.id AND k.id < NEW.id
+    );
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER endpoint_keys_note_rotated AFTER INSERT ON susy.endpoint_keys
+FOR EACH ROW EXECUTE FUNCTION susy.note_endpoint_key();
+
+CREATE FUNCTION susy.note_lane() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO susy.operations (kind, action, subject) VALUES (
+        'lane', CASE TG_OP WHEN 'INSERT' THEN 'pause' ELSE 'resume' END,
+        CASE TG_OP WHEN 'INSERT' THEN NEW.lane ELSE OLD.lane END
+    );
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER paused_lanes_note AFTER INSERT OR DELETE ON susy.paused_lanes
+FOR EACH ROW EXECUTE FUNCTION susy.note_lane();
