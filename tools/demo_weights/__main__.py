@@ -63,6 +63,17 @@ def samples(
 
 
 @app.command()
+def thresholds(
+    data: Annotated[Path, typer.Option(help="The data set, made by the command `data`.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/calibration-example.html"),
+) -> None:
+    """Write the example of a calibration's report."""
+    from tools.demo_weights.thresholds import write_example
+
+    write_example(data, out)
+
+
+@app.command()
 def weights(
     data: Annotated[Path, typer.Option(help="The data set, made by the command `data`.")],
     trained: Annotated[Path, typer.Option(help="The weights file of `susy train`.")],

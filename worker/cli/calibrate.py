@@ -1,42 +1,68 @@
-"""`susy calibrate`: a temperature for a weights file, and the thresholds that follow."""
+"""`susy calibrate`: thresholds for a policy by labels, and a temperature for a weights file."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.calibrate_images import Images, calibrate_images
 from worker.cli.evaluate import (
     AggregateOption,
     Alias,
     Authentic,
-    Data,
     RuleOption,
     SkipUnreadable,
     Synthetic,
-    decision_of,
     declarations_of,
-    limit_threads,
     print_table,
 )
-from worker.cli.output import notes, out, print_json, progress_bar
+from worker.cli.output import notes, print_json
 from worker.extras import needs
 from worker.files import require_replaceable
-from worker.memory import MemoryBudget
-from worker.settings import load_settings
+from worker.policy.policy import POLICY_NAME, Aggregation, Policy, Rule
+from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from worker.detector.weights import WeightsInfo
-    from worker.lab.evaluation.calibration import Fitted
+    from worker.lab.thresholds.calibrate import Labels
+    from worker.lab.thresholds.goals import Goals
 
 
 @needs("worker", "evaluate")
 def calibrate(
-    data: Data,
-    weights: Annotated[Path, typer.Option(help="The weights file to calibrate (.safetensors).")],
-    to: Annotated[Path, typer.Option(help="The calibrated weights file to write.")],
-    split: Annotated[str, typer.Option(help="The split to fit on: images that were not trained on.")] = "val",
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="Labelled images: a folder per class, a manifest, or a Parquet data set."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The weights file (.safetensors); by default as SUSY_WEIGHTS says.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Fit a temperature, and write the weights with it here.")] = None,
+    max_fpr: Annotated[
+        float | None, typer.Option(help="Largest share of authentic images called synthetic, such as 0.01.")
+    ] = None,
+    min_recall: Annotated[
+        float | None, typer.Option(help="Smallest share of synthetic images not called authentic, such as 0.9.")
+    ] = None,
+    precision: Annotated[
+        float | None, typer.Option(help="Smallest share of synthetic images among those called synthetic.")
+    ] = None,
+    prevalence: Annotated[
+        float | None, typer.Option(help="Share of synthetic images among all uploads, for --precision.")
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="The policy that gets the thresholds: FILE, NAME or NAME@VERSION; default: what decides here."
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the policy that is written; default: that of --policy.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the policy and the report.")] = Path("calibration"),
+    split: Annotated[str, typer.Option(help="The split to calibrate on: images that were not trained on.")] = "val",
     rule: RuleOption = None,
     aggregate: AggregateOption = None,
     authentic: Authentic = None,
@@ -45,91 +71,62 @@ def calibrate(
     skip_unreadable: SkipUnreadable = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
-    """Fit a temperature on validation images, write it into a weights file, and suggest score thresholds."""
-    from worker.lab.dataset.layouts import open_dataset
-    from worker.lab.evaluation.calibration import calibrate as run
-    from worker.lab.evaluation.calibration import require_weights_file, write_calibrated
-    from worker.lab.evaluation.items import Options
-    from worker.lab.evaluation.scorer import open_scorer
-    from worker.lab.evaluation.scoring import Treatment, tasks_of
+    """Choose a policy's thresholds by labelled images, and fit the temperature of weights.
 
-    require_weights_file(weights)
-    require_replaceable(to)
+    With --max-fpr, --min-recall or --precision, thresholds are chosen on one half of the labels and measured on the
+    other; a policy file and a report are written. With --to, a temperature is fitted and weights are written.
+    """
+    from worker.lab.evaluation.html import require_folder
+    from worker.lab.thresholds.goals import Goals
+
+    goals = Goals(max_fpr, min_recall, precision, prevalence)
+    wanted = goals != Goals()
+    if wanted or to is None:
+        goals.require_complete()
     settings = load_settings()
-    chosen_rule, chosen_aggregate = decision_of(settings, rule, aggregate)
-    options = Options(
-        Treatment(settings.grid, settings.max_pixels, memory=MemoryBudget(settings.memory_budget)),
-        split,
-        chosen_rule,
-        chosen_aggregate,
-        declarations_of(authentic, synthetic, alias),
-        skip_unreadable=skip_unreadable,
-    )
-    limit_threads(settings)
-    scorer = open_scorer(weights, settings.device, batch=settings.batch_size, precision=settings.precision)
-    with progress_bar() as bar:
-        fitted = run(open_dataset(data), scorer, options, tasks_of(bar))
-    info = write_calibrated(weights, to, fitted, data=data.name)
+    base = _base(policy, settings, rule, aggregate)
+    if name is not None and re.fullmatch(POLICY_NAME, name) is None:
+        raise typer.BadParameter("write lowercase letters, digits, '.', '_' and '-'", param_hint="--name")
+    if data is None:
+        raise typer.BadParameter("name labelled images", param_hint="DATA")
+    images = Images(data, weights, to, split, declarations_of(authentic, synthetic, alias), skip_unreadable)
+    if to is not None:
+        require_replaceable(to)
+    if wanted:
+        require_folder(folder)
+    fitted, labels = calibrate_images(images, base, settings, with_labels=wanted, quiet=json)
+    document = {**fitted, **(_write(labels, goals, base, name, folder, quiet=json) if labels else {})}
     if json:
-        print_json(_document(fitted, info, to))
+        print_json(document)
+
+
+def _base(reference: str | None, settings: Settings, rule: Rule | None, aggregate: Aggregation | None) -> Policy:
+    """The policy that gets the thresholds, with the rule and the aggregation of the command line."""
+    from worker.cli.policy import find_policy
+    from worker.policy.selection import PolicySet, load_pinned
+
+    if reference is None:
+        found = PolicySet(load_pinned(settings.policy_file, settings.policy_dir)).default
     else:
-        _print(fitted)
-    notes.print(f"calibrated weights: {to} (digest {info.sha256[:12]})")
+        found = find_policy(reference, settings)
+    return found.model_copy(update={"rule": rule or found.rule, "aggregate": aggregate or found.aggregate})
 
 
-def _print(fitted: Fitted) -> None:
-    from worker.lab.evaluation.tables import Table
+def _write(
+    labels: Labels, goals: Goals, base: Policy, name: str | None, folder: Path, *, quiet: bool
+) -> dict[str, Any]:
+    """Choose the thresholds, write the policy and the report; the figures, as `--json` prints them."""
+    from worker.lab.thresholds import tables
+    from worker.lab.thresholds.calibrate import calibrate as choose
+    from worker.lab.thresholds.report import write_report
 
-    out.print(f"temperature {fitted.temperature:.4f}")
-    calibration = tuple(
-        (
-            of.split,
-            f"{of.after.count:,}",
-            f"{of.before.expected_error:.4f} → {of.after.expected_error:.4f}",
-            f"{of.before.negative_log_likelihood:.4f} → {of.after.negative_log_likelihood:.4f}",
-            f"{of.too_small:,}",
-            f"{of.unreadable:,}",
-        )
-        for of in fitted.splits
-    )
-    print_table(
-        Table(
-            "Calibration, before → after",
-            (
-                "split",
-                "patches",
-                "expected calibration error",
-                "negative log-likelihood",
-                "images under 224 px",
-                "unreadable",
-            ),
-            calibration,
-            f"Fitted on {fitted.splits[0].split}; only images it was not fitted on show its effect.",
-        )
-    )
-
-    suggestions = tuple(
-        (
-            f"{of.rate:.1%}",
-            of.why if of.threshold is None else f"{of.threshold:.4f}",
-            "" if of.threshold is None else f"{of.false_positives:,} of {of.images:,}",
-            f"{of.images:,}",
-            f"{of.pictures:,}",
-        )
-        for of in fitted.suggestions
-    )
-    print_table(
-        Table(
-            f"Thresholds suggested by {fitted.splits[0].split}",
-            ("false positives at most", "synthetic from", "here", "authentic images", "pictures"),
-            suggestions,
-            "Scores of images at the new temperature. A suggestion, not a decision: thresholds are set in policy files "
-            "(synthetic_at), and are valid only for images like these.",
-        )
-    )
-
-
-def _document(fitted: Fitted, info: WeightsInfo, to: Path) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {**asdict(fitted), "weights": {"path": str(to), "name": info.name, "sha256": info.sha256}}
+    found = choose(labels, goals, base, name)
+    policy, page = write_report(folder, found)
+    if not quiet:
+        for each in tables.tables(found):
+            print_table(each)
+    for warning in labels.warnings:
+        notes.print(warning, style="yellow")
+    notes.print(f"policy: {policy} ({found.policy.version}); store it with `susy policy put`")
+    notes.print(f"report: {page}")
+    return {**tables.document(found), "files": {"policy": str(policy), "report": str(page)}}

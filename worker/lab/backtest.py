@@ -11,17 +11,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
-from scipy.stats import binomtest
-
 from schema.states import Decision
 from schema.verdict import Verdict
+from worker.lab.intervals import exact_interval
 from worker.localization import find_regions, heatmap
 from worker.policy.decide import decide, may_have_region
 from worker.policy.policy import Policy
 from worker.store import DecidedScan
-
-CONFIDENCE = 0.95
-"""Of the intervals, which are exact ones of Clopper and Pearson."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class Share:
-    """A share of reviewed checks, with the interval that holds the true share in 95 of 100 cases."""
+    """A share of reviewed checks, with its exact interval."""
 
     count: int
     of: int
@@ -52,8 +48,7 @@ class Share:
         """0..1 each; None of nothing."""
         if not self.of:
             return None
-        bounds = binomtest(self.count, self.of).proportion_ci(CONFIDENCE, method="exact")
-        return float(bounds.low), float(bounds.high)
+        return exact_interval(self.count, self.of)
 
 
 @dataclass

@@ -19,7 +19,8 @@ from worker.errors import ConfigurationError, ErrorCode
 from worker.validation import describe_invalid, read_toml
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-PolicyName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
+POLICY_NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"
+PolicyName = Annotated[str, Field(pattern=POLICY_NAME)]
 
 
 class Rule(StrEnum):

@@ -35,7 +35,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for number in range(3):
                 file = folder / label / split / f"{number}.png"
                 file.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(tinted(label, share=0.4 + 0.2 * number, corner=10 * number)).save(file)
+                Image.fromarray(
+                    tinted(label, share=0.4 + 0.2 * number, corner=10 * number + 5 * (split == "test"))
+                ).save(file)
     return folder
 
 
@@ -232,3 +234,40 @@ def test_stability_refuses_a_wrong_setup_before_anything_is_scored(
     result = susy("stability", *arguments)
     assert result.code == 2
     assert words in result.stderr
+
+
+def test_calibrate_writes_a_policy_that_can_be_stored_and_a_report(
+    susy: Susy, images: Path, weights: Path, tmp_path: Path
+) -> None:
+    command = ("calibrate", images, "--weights", weights, "--name", "tints", "--json")
+    refused = susy(*command, "--max-fpr", "0.01")
+    assert refused.code == 2
+    assert "needs at least 299 authentic contents and has 3; label 592 more" in refused.stderr
+    assert not refused.stdout
+    result = susy(*command, "--max-fpr", "0.7", "--min-recall", "0.5", "--to", tmp_path / "calibrated.safetensors")
+    assert result.code == 0, result.stderr
+    document = result.document
+    assert document["files"] == {"policy": "calibration/tints.toml", "report": "calibration/report.html"}
+    assert document["labels"]["choice"] == {"authentic": 3, "synthetic": 6, "stand_for": 9.0}
+    assert document["temperature"] > 0
+    assert susy("policy", "check", "calibration/tints.toml").stdout.strip().endswith(document["policy"]["version"])
+    assert "Rates, on contents that had no part in the choice" in susy(*command[:-1], "--max-fpr", "0.7").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "say what the thresholds are for"),
+        (["--max-fpr", "1.5"], "--max-fpr 1.5: it is a share above 0 and below 1"),
+        (["--max-fpr", "0.5", "--policy", "absent.toml"], "absent.toml cannot be read"),
+        (["--max-fpr", "0.5", "--out", "/dev/null/here"], "cannot be a folder for results"),
+        (["--max-fpr", "0.5", "--name", "Not A Name"], "--name"),
+    ],
+)
+def test_calibrate_refuses_what_it_cannot_do(
+    susy: Susy, arguments: list[str], words: str, images: Path, weights: Path
+) -> None:
+    result = susy("calibrate", images, "--weights", weights, *arguments)
+    assert result.code == 2
+    assert words in result.stderr
+    assert not result.stdout

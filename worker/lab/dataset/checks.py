@@ -91,6 +91,11 @@ def refuse_leakage(dataset: Dataset) -> None:
         raise InputDataError(ErrorCode.DATA_INVALID, leakage_message(dataset.path, leaks))
 
 
+def content_digests(entries: Sequence[Entry]) -> list[bytes]:
+    """SHA-256 of each image's bytes, in order. Raises `InputDataError` (`data_invalid`) for an unreadable one."""
+    return list(parallel_map(_digest, entries, "looking for duplicates"))
+
+
 def leakage_message(path: Path, leaks: Sequence[Leak]) -> str:
     """One line that names the first of `leaks` and counts the others."""
     more = f" (and {len(leaks) - 1} more)" if len(leaks) > 1 else ""

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.lab.intervals import exact_interval
+
 _CHUNK = 50  # resamples in memory at a time
 
 Matrices = NDArray[np.float64]
@@ -81,8 +83,8 @@ def estimate_share(value: float, resampled: NDArray[np.float64], pictures: int) 
     """
     if 0 < value < 1 or not len(resampled):
         return estimate(value, resampled)
-    limit = 1 - 0.025 ** (1 / pictures)
-    return Estimate(0.0, 0.0, limit) if value == 0 else Estimate(1.0, 1 - limit, 1.0)
+    low, high = exact_interval(0 if value == 0 else pictures, pictures)
+    return Estimate(value, low, high)
 
 
 def complement(share: Estimate) -> Estimate:

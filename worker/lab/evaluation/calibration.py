@@ -129,38 +129,59 @@ class Fitted:
     """From the authentic images of the split it was fitted on."""
 
 
-def calibrate(dataset: Dataset, scorer: Scorer, options: Options, start_task: StartTask = no_progress) -> Fitted:
-    """Fit the temperature of a weights file on `options.split`; `options.treatment.variants` are the originals.
+@dataclass(frozen=True)
+class ScoredSplits:
+    """The originals of the split to calibrate on, and of test, if there is one."""
 
-    Raises `SetupError`: `weights_invalid` for a TorchScript program, which cannot store a temperature; `data_invalid`
-    for a split without images or from which no temperature follows.
+    splits: dict[str, Scored]
+    """The split to calibrate on first."""
+    labels: dict[str, Label]
+    """The meaning of their labels."""
+
+
+def score_splits(
+    dataset: Dataset, scorer: Scorer, options: Options, start_task: StartTask = no_progress
+) -> ScoredSplits:
+    """Score `options.split` and test; `options.treatment.variants` are the originals.
+
+    Raises `SetupError` (`data_invalid`) for a split without images, or a label that is not a class of the weights.
     """
-    if not scorer.stores_temperature:
-        raise _not_a_weights_file(scorer.identity.name)
-    names = dict.fromkeys((options.split, TEST))
-    present = {name: entries for name in names if (entries := dataset.of(name))}
     require_splits(dataset, (options.split,))
-    all_entries = [entry for entries in present.values() for entry in entries]
-    labels = read_labels(all_entries, scorer.classes, options.declared)
+    present = {name: entries for name in dict.fromkeys((options.split, TEST)) if (entries := dataset.of(name))}
+    labels = read_labels([entry for entries in present.values() for entry in entries], scorer.classes, options.declared)
 
     def scored(name: str) -> Scored:
         advance = start_task(f"scoring {name}", len(present[name]))
         return score(present[name], scorer, options.treatment, skip_unreadable=options.skip_unreadable, advance=advance)
 
-    fitting = scored(options.split)
-    originals = fitting.variants[Variant.ORIGINAL]
-    temperature = fit_temperature(*classified_logits(originals, labels))
-    by_split = {name: fitting if name == options.split else scored(name) for name in present}
-    items = make_items(originals, labels, temperature=temperature, rule=options.rule, how=options.aggregate)
+    return ScoredSplits({name: scored(name) for name in present}, labels)
+
+
+def fit(data: ScoredSplits, scorer: Scorer, options: Options) -> Fitted:
+    """Fit the temperature of a weights file on `options.split`.
+
+    Raises `SetupError`: `weights_invalid` for a TorchScript program, which cannot store a temperature; `data_invalid`
+    for images from which no temperature follows.
+    """
+    if not scorer.stores_temperature:
+        raise _not_a_weights_file(scorer.identity.name)
+    originals = data.splits[options.split].variants[Variant.ORIGINAL]
+    temperature = fit_temperature(*classified_logits(originals, data.labels))
+    items = make_items(originals, data.labels, temperature=temperature, rule=options.rule, how=options.aggregate)
     return Fitted(
         temperature,
         tuple(
             found
-            for name, of in by_split.items()
-            if (found := _before_after(name, of, labels, scorer.temperature, temperature))
+            for name, of in data.splits.items()
+            if (found := _before_after(name, of, data.labels, scorer.temperature, temperature))
         ),
         tuple(suggest(items[Level.IMAGE], rate) for rate in SUGGESTED_RATES),
     )
+
+
+def calibrate(dataset: Dataset, scorer: Scorer, options: Options, start_task: StartTask = no_progress) -> Fitted:
+    """Score the images and fit the temperature; raises as `score_splits` and `fit` do."""
+    return fit(score_splits(dataset, scorer, options, start_task), scorer, options)
 
 
 def write_calibrated(source: Path, target: Path, fitted: Fitted, data: str) -> WeightsInfo:
