@@ -221,9 +221,18 @@ def test_a_worker_that_exits_is_restarted(project: Project) -> None:
     eventually(lambda: project.succeeds(READY), 60, lambda: "the worker is not ready again")
 
 
-def test_a_worker_that_is_still_starting_stops_at_once(project: Project) -> None:
-    project.run("docker compose restart --no-deps worker; sleep 1.5")
-    project.run("docker compose stop worker", seconds=20)
+def test_a_worker_that_is_still_starting_stops_by_itself(project: Project) -> None:
+    (worker,) = project.containers()["worker"]
+
+    def handles_sigterm() -> bool:
+        status = project.run("docker compose exec -T worker cat /proc/1/status").splitlines()
+        caught = next(int(line.split()[1], 16) for line in status if line.startswith("SigCgt:"))
+        return bool(caught & 1 << signal.SIGTERM - 1)
+
+    project.run("docker compose restart --no-deps worker")
+    eventually(handles_sigterm, 60, lambda: "the worker does not handle SIGTERM")
+    project.run("docker compose stop worker")
+    assert project.inspect(worker["ID"])["State"]["ExitCode"] != 128 + signal.SIGKILL, "only SIGKILL ended it"
     project.run(UP)
 
 
