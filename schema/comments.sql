@@ -56,6 +56,9 @@ COMMENT ON COLUMN susy.scans.created_at IS 'When it was stored.';
 COMMENT ON COLUMN susy.scans.updated_at IS 'When it got more tiles or a map.';
 COMMENT ON COLUMN susy.scans.signals IS 'What was measured of the file and the pixels beside the tiles, as an object; null in scans from before.';
 COMMENT ON COLUMN susy.scans.precision IS 'In which the network computed: float32, bfloat16 or float16.';
+COMMENT ON COLUMN susy.scans.map_x_edges IS 'Borders between the columns of the map''s cells, in pixels, ascending; null without a map, and for maps that were stored without numbers.';
+COMMENT ON COLUMN susy.scans.map_y_edges IS 'Borders between the rows of the map''s cells, in pixels.';
+COMMENT ON COLUMN susy.scans.map_scores IS 'For each row of cells, 10,000 times the probability that each is synthetic; null where nothing was scored.';
 
 COMMENT ON TABLE susy.policies IS 'One version of a named policy. Never changed.';
 COMMENT ON COLUMN susy.policies.name IS 'Name of the policy.';
@@ -98,7 +101,7 @@ COMMENT ON COLUMN susy.verdicts.generator IS 'The most probable generator, or un
 COMMENT ON COLUMN susy.verdicts.generator_confidence IS 'Share of the synthetic probability that its most probable generator holds, 0 to 1.';
 COMMENT ON COLUMN susy.verdicts.reasons IS 'The reasons for the decision, as words.';
 COMMENT ON COLUMN susy.verdicts.needs_review IS 'Whether the policy asks for a review.';
-COMMENT ON COLUMN susy.verdicts.regions IS 'Array of {x, y, width, height, score} in pixels.';
+COMMENT ON COLUMN susy.verdicts.regions IS 'Parts of the image that look synthetic, the strongest first: an array of objects with the columns of dashboard.regions.';
 COMMENT ON COLUMN susy.verdicts.created_at IS 'When it was recorded.';
 COMMENT ON COLUMN susy.verdicts.audit_rate IS 'Probability with which the content was drawn for an audit, above 0 and up to 1; null when it was not drawn.';
 COMMENT ON COLUMN susy.verdicts.superseded_at IS 'When another verdict replaced it; null unless superseded.';

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from schema.scan import Scan
+from schema.scan import MapGrid, Scan
 from schema.verdict import Verdict
 
 
@@ -18,7 +18,7 @@ class StoredScan:
     id: UUID
     scan: Scan
     has_map: bool
-    """Whether the ledger holds its map PNG."""
+    """Whether the ledger holds its map, as PNG and as numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,3 +54,5 @@ class Examination:
     source_version: SourceVersion = SourceVersion()
     audit_rate: float | None = None
     """The probability with which the content was drawn for an audit of the policy, (0, 1]; None when it was not."""
+    map_grid: MapGrid | None = None
+    """The numbers that `map_png` shows."""

@@ -92,3 +92,15 @@ class Scan:
     def synthetic(self) -> NDArray[np.float32]:
         """[T]: 1 − p(authentic) of each tile, 0..1; NaN where not scored."""
         return np.float32(1) - self.probabilities[:, 0].astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class MapGrid:
+    """A heat map as numbers, in cells: what the picture of the map shows."""
+
+    x_edges: NDArray[np.int32]
+    """[columns + 1]: the cells' borders in pixels, ascending."""
+    y_edges: NDArray[np.int32]
+    """[rows + 1]."""
+    scores: NDArray[np.float32]
+    """[rows, columns], 0..1; NaN where nothing was scored."""

@@ -30,6 +30,7 @@ from sqlalchemy import (
     MetaData,
     PrimaryKeyConstraint,
     Sequence,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -214,6 +215,11 @@ scans = Table(
     Column("precision", Text, nullable=False),
     # What was measured of the file and the pixels beside the tiles; null in scans from before they were.
     Column("signals", JSONB),
+    # The map's numbers: the borders of its cells in pixels, and per row and column 10,000 times the score, null where
+    # nothing was scored.
+    Column("map_x_edges", ARRAY(Integer)),
+    Column("map_y_edges", ARRAY(Integer)),
+    Column("map_scores", ARRAY(SmallInteger)),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("content_sha256", "weights_sha256", "tiling", "precision"),
     CheckConstraint("jsonb_typeof(signals) = 'object'", name="signals"),
@@ -224,6 +230,12 @@ scans = Table(
     CheckConstraint("width > 0 AND height > 0", name="size"),
     CheckConstraint("cardinality(classes) > 0", name="classes"),
     CheckConstraint("tiles_scored BETWEEN 0 AND tiles_total", name="tiles"),
+    CheckConstraint(
+        "map_scores IS NULL AND map_x_edges IS NULL AND map_y_edges IS NULL"
+        " OR coalesce(array_length(map_scores, 1) = cardinality(map_y_edges) - 1"
+        " AND array_length(map_scores, 2) = cardinality(map_x_edges) - 1, false)",
+        name="map",
+    ),
     # The length of the bytes matches the shape.
     CheckConstraint("octet_length(corners) = 8 * tiles_total", name="corners"),
     CheckConstraint("octet_length(contrast) = 4 * tiles_total", name="contrast"),

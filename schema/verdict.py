@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from schema.scan import Scan
 from schema.states import Decision, Reason
@@ -13,16 +13,38 @@ UNKNOWN_GENERATOR = "unknown_generator"
 """The generator of an image for which no class of the detector leads clearly: perhaps one it was not trained on."""
 
 
+Polygon = tuple[tuple[tuple[int, int], ...], ...]
+"""The coordinates of a polygon as in GeoJSON, in pixels: the exterior ring, then the holes; each ring is a list of
+points (x, y) and ends where it begins."""
+
+
 @dataclass(frozen=True)
 class Region:
-    """A rectangle of the image, in pixels, whose tiles look synthetic."""
+    """A part of the image whose tiles look synthetic: the rectangle around it, in pixels, and its outline.
+
+    Regions of verdicts from before outlines were stored have none of the fields that may be None.
+    """
 
     x: int
     y: int
     width: int
     height: int
     score: float
-    """Highest tile score inside, 0..1."""
+    """Highest score inside, 0..1: of the map's cells, each the mean over the tiles that cover it."""
+    mean_score: float | None = None
+    """Mean score, 0..1, of all its pixels."""
+    area: float | None = None
+    """Share of the image that lies inside the outline, 0..1."""
+    generator: str | None = None
+    """The most probable synthetic class of the region when it leads clearly, else `UNKNOWN_GENERATOR`."""
+    polygon: Polygon | None = None
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """The region of a JSON object, as verdicts store it."""
+        polygon = document.get("polygon")
+        outline = None if polygon is None else tuple(tuple((x, y) for x, y in ring) for ring in polygon)
+        return cls(**{**document, "polygon": outline})
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,15 @@ def test_events_of_the_ledger_have_every_field(store: Store) -> None:
     assert json.loads(encoded)["data"]["error"]["message"] == "é" * 499 + "…"
 
 
+def test_the_outlines_of_regions_are_not_sent(store: Store) -> None:
+    outlined = replace(VERDICT.regions[0], area=0.5, polygon=(((0, 0), (9, 0), (9, 9), (0, 0)),))
+    done(store, verdict=replace(VERDICT, regions=(outlined,)))
+    [stored] = store.events_after(0, limit=10)
+    [region] = json.loads(body(stored))["data"]["regions"]
+    assert region["area"] == 0.5
+    assert "polygon" not in region
+
+
 def test_a_record_of_another_check_never_enters_a_body(store: Store) -> None:
     first = claimed(store, external_id="first", attributes={"of": "first"})
     second = claimed(store, external_id="second", attributes={"of": "second"})

@@ -16,7 +16,8 @@ from tests.support.databases import Sql
 from tests.support.ledger import claimed, examination
 from tests.support.scans import scan_of
 from worker.lab.backtest import Share, backtest, decide_again
-from worker.localization import find_regions, heatmap
+from worker.localization.heatmap import heatmap
+from worker.localization.regions import find_regions
 from worker.policy.decide import decide, may_have_region
 from worker.policy.policy import Policy
 from worker.store import DecidedScan, Store

@@ -19,7 +19,8 @@ from schema.scan import MAX_TILES, ModelIdentity, SelectionGrid, Tiling
 from schema.states import Decision, Reason
 from schema.verdict import verdict_document
 from tests.support.scans import scan_of
-from worker.localization import heatmap, map_png
+from worker.localization.heatmap import heatmap
+from worker.localization.pictures import map_png
 from worker.pipeline.examine import Examiner, content_digest
 from worker.pipeline.measure import lay_tiles, map_tiles
 from worker.policy.policy import Policy
@@ -78,6 +79,8 @@ def test_a_new_image_is_measured_and_its_map_drawn(examiner: Examiner, scorer: R
     assert examination.scan_id is None
     assert examination.scan.content_sha256 == content_digest(content)
     assert examination.map_png == map_png(heatmap(examination.scan))
+    assert examination.map_grid is not None
+    np.testing.assert_array_equal(examination.map_grid.scores, heatmap(examination.scan).scores)
     assert examination.verdict.decision is Decision.AUTHENTIC
     assert examination.policy == policy("never").document
 
@@ -88,6 +91,8 @@ def test_a_map_shows_the_region_that_the_selected_tiles_miss(examiner: Examiner,
     assert examination.verdict.reasons == (Reason.SYNTHETIC_REGION,)
     [region] = examination.verdict.regions
     assert (region.x, region.y, region.width, region.height, region.score) == (6 * 224, 0, 224, 224, 1.0)
+    assert (region.mean_score, region.area) == (1.0, pytest.approx(1 / 7, abs=1e-6))
+    assert region.polygon == (((1344, 0), (1568, 0), (1568, 224), (1344, 224), (1344, 0)),)
 
 
 @pytest.mark.parametrize("has_map", [True, False])
@@ -103,6 +108,7 @@ def test_a_stored_scan_is_reused_without_decoding_or_scoring(
     assert again.scan_id == stored.id
     assert again.verdict == first.verdict
     assert again.map_png == (None if has_map else first.map_png)
+    assert (again.map_grid is None) == has_map
 
 
 def test_a_stored_scan_that_lacks_tiles_is_completed_and_written_again(examiner: Examiner, scorer: Redness) -> None:

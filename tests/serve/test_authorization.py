@@ -25,6 +25,7 @@ ROUTES: list[tuple[str, str, Any, Scope]] = [
     ("GET", f"/v1/checks/{SOME_ID}", None, Scope.READ),
     ("GET", "/v1/checks?source=avatars&external_id=1", None, Scope.READ),
     ("GET", f"/v1/checks/{SOME_ID}/map.png", None, Scope.READ),
+    ("GET", f"/v1/checks/{SOME_ID}/map.json", None, Scope.READ),
     ("GET", f"/v1/checks/{SOME_ID}/overlay.png", None, Scope.READ),
     ("GET", "/v1/events", None, Scope.READ),
 ]
@@ -62,7 +63,12 @@ def test_a_key_of_one_source_submits_and_reads_that_source_alone(service: Servic
     listed = client.post("/v1/checks", [CHECK, CHECK | {"source": "chat"}]).document
     assert [item["status"] for item in listed["items"]] == [403, 202]
     assert checks(run) == 2
-    for path in (f"/v1/checks/{other}", f"/v1/checks/{other}/map.png", "/v1/checks?source=avatars&external_id=9"):
+    for path in (
+        f"/v1/checks/{other}",
+        f"/v1/checks/{other}/map.png",
+        f"/v1/checks/{other}/map.json",
+        "/v1/checks?source=avatars&external_id=9",
+    ):
         assert client.get(path).code == "unknown_check", path
     assert client.post(f"/v1/checks/{other}/cancel").code == "unknown_check"
     assert client.get("/v1/events").document["events"] == []

@@ -29,10 +29,24 @@ def drawn(store: Store, images: Path) -> str:
 
 def test_the_map_is_the_stored_one_and_is_linked_from_the_check(client: Client, drawn: str) -> None:
     links = client.get(drawn).document["links"]
-    assert links == {"map": f"{drawn}/map.png", "overlay": f"{drawn}/overlay.png"}
+    assert links == {"map": f"{drawn}/map.png", "grid": f"{drawn}/map.json", "overlay": f"{drawn}/overlay.png"}
     answer = client.get(links["map"])
     assert (answer.status, answer.headers["content-type"], answer.body) == (200, "image/png", MAP)
     assert answer.headers["cache-control"].startswith("private")
+
+
+def test_the_map_as_numbers_has_the_mean_of_overlapping_tiles_per_cell(client: Client, drawn: str) -> None:
+    answer = client.get(f"{drawn}/map.json")
+    assert answer.status == 200
+    assert answer.headers["cache-control"].startswith("private")
+    assert answer.document == {
+        "width": 300,
+        "height": 260,
+        "x_edges": [0, 76, 224, 300],
+        "y_edges": [0, 36, 224, 260],
+        "scores": [[0.9, 0.5001, 0.1001], [0.85, 0.6001, 0.1001], [0.8, 0.8, None]],
+        "sampled": False,
+    }
 
 
 def test_the_overlay_is_drawn_on_the_image_that_was_checked_and_on_no_other(
@@ -50,13 +64,14 @@ def test_the_overlay_is_drawn_on_the_image_that_was_checked_and_on_no_other(
 
 def test_what_has_no_map_says_why(client: Client, store: Store) -> None:
     waiting = store.submit(submission()).check_id
-    for name in ("map", "overlay"):
-        refused = client.get(f"/v1/checks/{waiting}/{name}.png")
+    for name in ("map.png", "map.json", "overlay.png"):
+        refused = client.get(f"/v1/checks/{waiting}/{name}")
         assert (refused.status, refused.code) == (409, "not_finished")
     claim = claimed(store)
     store.record(claim, examination(scan_of((), content="c" * 64), map_png=None))
-    refused = client.get(f"/v1/checks/{claim.check_id}/map.png")
-    assert (refused.status, refused.code) == (404, "no_map")
+    for name in ("map.png", "map.json"):
+        refused = client.get(f"/v1/checks/{claim.check_id}/{name}")
+        assert (refused.status, refused.code) == (404, "no_map")
 
 
 def test_without_the_extra_the_overlay_is_a_problem_and_the_map_is_not(

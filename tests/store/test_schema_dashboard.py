@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 
 from schema.states import Decision
+from schema.verdict import Region
 from tests.support.checkout import DOCS
 from tests.support.databases import Sql
 from tests.support.ledger import (
@@ -20,8 +23,10 @@ from tests.support.ledger import (
     examination,
     submission,
 )
-from tests.support.scans import CONTENT, MODEL
+from tests.support.scans import CONTENT, MODEL, scan_of
 from worker.errors import ErrorCode
+from worker.localization.heatmap import grid_document, heatmap
+from worker.localization.regions import find_regions
 from worker.store import Store
 
 DOCUMENTATION = DOCS / "database.md"
@@ -29,6 +34,8 @@ VIEWS = (
     "checks",
     "review_queue",
     "maps",
+    "localization",
+    "regions",
     "quarantine",
     "backlog",
     "reviews",
@@ -199,6 +206,68 @@ def test_checks_and_maps_say_whether_the_map_is_sampled(store: Store, read: Any)
     shown = store.show(sampled.check_id).scan
     assert shown is not None
     assert shown.map_sampled
+
+
+def test_a_map_is_read_by_sql_alone_as_the_numbers_that_the_picture_shows(store: Store, read: Any) -> None:
+    random = np.random.default_rng(1)
+    scan = scan_of(
+        [None] * 5 + [float(score) for score in random.random(15)],
+        width=600,
+        height=500,
+        stride=112,
+    )
+    claim = claimed(store, external_id="upload-1")
+    regions = find_regions(heatmap(scan), at=0.6)
+    assert regions
+    store.record(claim, examination(scan, replace(VERDICT, regions=regions)))
+    [row] = read("SELECT * FROM dashboard.localization WHERE check_id = %s", claim.check_id)
+    assert (row["external_id"], row["width"], row["height"], row["stride"]) == ("upload-1", 600, 500, 112)
+    assert (row["map_png"], row["decision"], row["is_demo"]) == (MAP, "synthetic", False)
+    expected = grid_document(heatmap(scan))
+    assert row["grid"] == expected
+    assert any(None in scores for scores in expected["scores"])
+    assert row["regions"] == json.loads(json.dumps([asdict(region) for region in regions]))
+    assert (row["region_count"], row["region_area"]) == (len(regions), pytest.approx(sum(r.area for r in regions)))
+    shown = store.show(claim.check_id).verdict
+    assert shown is not None
+    assert shown.regions == regions
+    listed = read("SELECT * FROM dashboard.regions WHERE check_id = %s ORDER BY number", claim.check_id)
+    assert [row["number"] for row in listed] == list(range(1, len(regions) + 1))
+    for row, region in zip(listed, regions, strict=True):
+        assert Region.of({name: row[name] for name in row if name not in ("check_id", "number")}) == region
+
+
+def test_a_map_that_was_stored_without_its_numbers_gets_them_with_the_next_examination(
+    store: Store, read: Any, run: Sql
+) -> None:
+    first = done(store)
+    run("UPDATE susy.scans SET map_x_edges = NULL, map_y_edges = NULL, map_scores = NULL")
+    run("""UPDATE susy.verdicts SET regions = '[{"x": 0, "y": 0, "width": 224, "height": 224, "score": 0.9}]'""")
+    [row] = read("SELECT grid, map_png, region_area FROM dashboard.localization")
+    assert row == {"grid": None, "map_png": MAP, "region_area": None}
+    shown = store.show(first.check_id).verdict
+    assert shown is not None
+    assert shown.regions == (Region(0, 0, 224, 224, 0.9),)
+    [old] = read("SELECT * FROM dashboard.regions")
+    assert (old["mean_score"], old["area"], old["generator"], old["polygon"]) == (None, None, None, None)
+    stored = store.find_scan(CONTENT, MODEL, SCAN.tiling)
+    assert stored is not None
+    assert not stored.has_map
+    store.record(claimed(store), examination(stored.scan, scan_id=stored.id))
+    grids = [row["grid"] for row in read("SELECT grid FROM dashboard.localization")]
+    assert grids == [grid_document(heatmap(SCAN))] * 2
+
+
+def test_the_map_of_twelve_megapixels_takes_two_kilobytes_beside_its_picture(store: Store, run: Sql) -> None:
+    random = np.random.default_rng(1)
+    scan = scan_of(random.random(252).tolist(), width=4000, height=3000)
+    store.record(claimed(store), examination(scan))
+    [(size, cells)] = run(
+        "SELECT pg_column_size(map_scores) + pg_column_size(map_x_edges) + pg_column_size(map_y_edges),"
+        " cardinality(map_scores) FROM susy.scans"
+    )
+    assert cells >= 252
+    assert size <= 2048
 
 
 def test_the_quarantine_says_why(store: Store, read: Any) -> None:

@@ -13,6 +13,7 @@ from schema.scan import Scan
 from schema.states import Decision, Lane, Reason
 from schema.verdict import PolicyVersion, Region, Verdict
 from tests.support.scans import CONTENT, scan_of
+from worker.localization.heatmap import heatmap, map_grid
 from worker.store import Claim, Receipt, RecordOutcome, Store
 
 SCAN = scan_of((0.1, 0.35, 0.6, None), contrast=(0, 500, 10_000, 65_025))
@@ -45,7 +46,9 @@ def examination(
     scan: Scan | None = None, verdict: Verdict = VERDICT, map_png: bytes | None = MAP, scan_id: UUID | None = None
 ) -> Examination:
     """What an attempt records: of `SCAN`, when no scan is given."""
-    return Examination(scan or SCAN, scan_id, map_png, verdict, POLICY_DOCUMENT)
+    scan = scan or SCAN
+    grid = None if map_png is None else map_grid(heatmap(scan))
+    return Examination(scan, scan_id, map_png, verdict, POLICY_DOCUMENT, map_grid=grid)
 
 
 def submit_all(store: Store, submissions: Iterable[Submission]) -> list[Receipt]:

@@ -29,7 +29,9 @@ from worker.lab.evaluation.items import Declarations, Level, Options
 from worker.lab.evaluation.scorer import open_scorer
 from worker.lab.evaluation.scoring import StartTask, Treatment, no_progress
 from worker.lab.imaging import encode, resize, scaled_size
-from worker.localization import find_regions, heatmap, overlap, region_overlap
+from worker.localization.heatmap import heatmap
+from worker.localization.overlaps import overlap, region_overlap
+from worker.localization.regions import find_regions
 from worker.pipeline.examine import content_digest
 from worker.pipeline.measure import complete, measure
 from worker.policy.policy import default_policy

@@ -51,6 +51,10 @@ def event_document(event: Event, public_url: str | None = None) -> dict[str, Any
     stored: dict[str, Any] = dict(event.data)
     path = f"/v1/checks/{stored['check_id']}/map.png"
     stored["map_url"] = f"{(public_url or '').rstrip('/')}{path}" if stored["has_map"] else None
+    if stored["regions"]:  # outlines may be long; the check and the map have them
+        stored["regions"] = [
+            {name: value for name, value in region.items() if name != "polygon"} for region in stored["regions"]
+        ]
     if stored["error"] is not None:
         stored["error"] = {**stored["error"], "message": _shortened(stored["error"]["message"])}
     return {

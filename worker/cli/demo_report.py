@@ -12,7 +12,7 @@ import PIL.Image
 from worker.cli.demo_samples import SampleResult
 from worker.errors import SusyError
 from worker.intake.decode import decode
-from worker.localization import OVERLAY_LONGEST, overlay
+from worker.localization.pictures import OVERLAY_LONGEST, overlay
 from worker.settings import Settings
 from worker.sources.files import read
 from worker.store.documents import check_document

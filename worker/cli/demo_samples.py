@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from worker.demo import EXPECTED, SAMPLES
-from worker.localization import heatmap, overlap
+from worker.localization.heatmap import heatmap
+from worker.localization.overlaps import overlap
 from worker.policy.policy import default_policy
 from worker.store import CheckDetails
 

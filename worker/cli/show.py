@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 from rich.table import Table
 
-from worker.cli.output import coloured, out, print_json
+from worker.cli.output import coloured, out, print_json, shown_score
 from worker.errors import printable
 from worker.extras import require_extra
 from worker.files import write_atomically
@@ -45,5 +45,18 @@ def _table(document: dict[str, Any]) -> Table:
     for key, value in document.items():
         if value is None or value in ([], {}):
             continue
-        table.add_row(key, coloured(value) if key == "decision" else printable(str(value)))
+        if key == "decision":
+            table.add_row(key, coloured(value))
+        else:
+            table.add_row(key, "\n".join(map(_region, value)) if key == "regions" else printable(str(value)))
     return table
+
+
+def _region(region: dict[str, Any]) -> str:
+    facts = [
+        f"{region['width']} × {region['height']} at ({region['x']}, {region['y']})",
+        f"score {shown_score(region['score'])}",
+        None if region["area"] is None else f"{region['area']:.1%} of the image",
+        None if region["generator"] is None else printable(region["generator"]),
+    ]
+    return ", ".join(fact for fact in facts if fact is not None)

@@ -14,7 +14,8 @@ from datetime import date
 from schema.states import Decision
 from schema.verdict import Verdict
 from worker.lab.intervals import exact_interval
-from worker.localization import find_regions, heatmap
+from worker.localization.heatmap import heatmap
+from worker.localization.regions import find_regions
 from worker.policy.decide import decide, may_have_region
 from worker.policy.policy import Policy
 from worker.store import DecidedScan
@@ -130,5 +131,7 @@ def backtest(
 def decide_again(decided: DecidedScan, policy: Policy) -> Verdict:
     """The decision of `policy` about a stored scan. Regions are looked for only where they can decide."""
     scan = decided.scan
-    regions = find_regions(heatmap(scan), policy.region_at) if may_have_region(scan, policy) else ()
+    regions = (
+        find_regions(heatmap(scan), policy.region_at, policy.generator_share) if may_have_region(scan, policy) else ()
+    )
     return decide(scan, policy, regions)

@@ -13,7 +13,9 @@ from schema.examination import Examination, ShadowVerdict, StoredScan
 from schema.scan import MAX_TILES, ModelIdentity, Scan, Tiling
 from schema.verdict import Verdict
 from worker.intake.decode import Image, with_decoded
-from worker.localization import Heatmap, find_regions, heatmap, map_png
+from worker.localization.heatmap import Heatmap, heatmap, map_grid
+from worker.localization.pictures import map_png
+from worker.localization.regions import find_regions
 from worker.memory import MemoryBudget
 from worker.pipeline.measure import Scorer, complete, measure
 from worker.policy.decide import MAP_REASONS, decide, out_of_scope, wants_map
@@ -51,7 +53,7 @@ class Examiner:
     max_pixels: int
     """Larger images are refused before they are decoded (`too_many_pixels`)."""
     renders_maps: bool = True
-    """Whether examinations carry the map as PNG, which only the ledger needs."""
+    """Whether examinations carry the map, as PNG and as numbers, which only the ledger needs."""
     memory: MemoryBudget = field(default_factory=MemoryBudget.of_machine)
     """What all images in flight share."""
     max_tiles: int = MAX_TILES
@@ -92,11 +94,14 @@ class Examiner:
             scan = with_decoded(content, self.max_pixels, scan_of, self.memory, cancelled=cancelled, pause=pause)
             scan_id, has_map = None, False
         heat = _heatmap(scan, policy)
-        picture = map_png(heat) if heat is not None and self.renders_maps and not has_map else None
+        picture, grid = None, None
+        if heat is not None and self.renders_maps and not has_map:
+            picture, grid = map_png(heat), map_grid(heat)
         in_shadow = tuple(
             ShadowVerdict(_verdict(scan, _heatmap(scan, shadow), shadow), shadow.document) for shadow in shadows(digest)
         )
-        return Examination(scan, scan_id, picture, _verdict(scan, heat, policy), policy.document, in_shadow)
+        verdict = _verdict(scan, heat, policy)
+        return Examination(scan, scan_id, picture, verdict, policy.document, in_shadow, map_grid=grid)
 
     def decide_image(self, image: Image, policy: Policy) -> Verdict:
         """The verdict of `examine` on an image that is already decoded.
@@ -117,4 +122,5 @@ def _heatmap(scan: Scan, policy: Policy) -> Heatmap | None:
 
 
 def _verdict(scan: Scan, heat: Heatmap | None, policy: Policy) -> Verdict:
-    return decide(scan, policy, () if heat is None else find_regions(heat, policy.region_at))
+    regions = () if heat is None else find_regions(heat, policy.region_at, policy.generator_share)
+    return decide(scan, policy, regions)

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from schema.scan import Scan
 from schema.states import Decision, Reason
-from schema.verdict import UNKNOWN_GENERATOR, Region, Verdict
+from schema.verdict import Region, Verdict
+from worker.localization.generators import leading_generator
 from worker.policy.policy import Aggregation, Localize, Policy, Rule
 
 MAP_REASONS = (Reason.BELOW_AUTHENTIC_BELOW, Reason.SYNTHETIC_REGION)
@@ -21,7 +22,7 @@ def decide(scan: Scan, policy: Policy, regions: tuple[Region, ...]) -> Verdict:
     decision, reason = _decide(scan, policy, distribution, has_region=bool(regions))
     generator, confidence = None, None
     if distribution is not None and decision is not Decision.AUTHENTIC:
-        generator, confidence = _generator(distribution, scan.model.classes, policy.generator_share)
+        generator, confidence = leading_generator(distribution, scan.model.classes, policy.generator_share)
     return Verdict(
         decision=decision,
         score=None if distribution is None else _rounded(1 - distribution[0]),
@@ -109,18 +110,6 @@ def _decide(
     if has_region:
         return Decision.INCONCLUSIVE, Reason.SYNTHETIC_REGION
     return Decision.AUTHENTIC, Reason.BELOW_AUTHENTIC_BELOW
-
-
-def _generator(
-    distribution: NDArray[np.float64], classes: tuple[str, ...], share: float
-) -> tuple[str | None, float | None]:
-    """The most probable synthetic class, if it holds at least `share` of the synthetic probability, and its share."""
-    synthetic = distribution[1:]
-    leader = int(synthetic.argmax())
-    if synthetic[leader] == 0:
-        return None, None
-    held = synthetic[leader] / synthetic.sum()
-    return classes[1 + leader] if held >= share else UNKNOWN_GENERATOR, _rounded(held)
 
 
 def _rounded(probability: float) -> float:

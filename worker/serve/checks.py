@@ -148,7 +148,11 @@ def _document(check: CheckDetails) -> dict[str, Any]:
     document = check_document(check)
     if check.state is CheckState.DONE:
         path = f"/v1/checks/{check.check_id}"
-        document["links"] = {"map": f"{path}/map.png", "overlay": f"{path}/overlay.png"}
+        document["links"] = {
+            "map": f"{path}/map.png",
+            "grid": f"{path}/map.json",
+            "overlay": f"{path}/overlay.png",
+        }
     return document
 
 

@@ -84,13 +84,34 @@ class TilesDocument(BaseModel):
 
 
 class RegionDocument(BaseModel):
-    """A rectangle of the image, in pixels, that looks synthetic."""
+    """A part of the image that looks synthetic: the rectangle around it, in pixels, and its outline."""
 
     x: int
     y: int
     width: int
     height: int
-    score: float
+    score: float = Field(description="Highest score inside.", ge=0, le=1)
+    mean_score: float | None = Field(None, description="Mean score of its pixels.", ge=0, le=1)
+    area: float | None = Field(None, description="Share of the image inside the outline.", ge=0, le=1)
+    generator: str | None = None
+    polygon: list[list[tuple[int, int]]] | None = Field(
+        None,
+        description="The outline as the coordinates of a GeoJSON polygon, in pixels: the exterior ring, then the "
+        "holes, each ending where it begins. Null for verdicts from before outlines were stored.",
+    )
+
+
+class GridDocument(BaseModel):
+    """A map as numbers."""
+
+    width: int = Field(description="Width of the image in pixels, upright.")
+    height: int
+    x_edges: list[int] = Field(description="Borders between columns of cells in pixels, one more than columns.")
+    y_edges: list[int]
+    scores: list[list[float | None]] = Field(
+        description="For each row of cells the probability that each is synthetic, null where not scored."
+    )
+    sampled: bool = Field(description="Whether the map shows a coarser grid of tiles, each stretched over the others.")
 
 
 class PolicyDocument(BaseModel):
@@ -112,6 +133,7 @@ class LinksDocument(BaseModel):
     """Paths of a check's images."""
 
     map: str
+    grid: str
     overlay: str
 
 

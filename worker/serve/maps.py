@@ -1,4 +1,4 @@
-"""`/v1/checks/{id}/map.png` and `overlay.png`: where in the image the score comes from."""
+"""`/v1/checks/{id}/map.png`, `map.json` and `overlay.png`: where in the image the score comes from."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 
 from worker.errors import ErrorCode, PermanentError
 from worker.extras import require_extra
+from worker.localization.heatmap import grid_document, heatmap
 from worker.serve import examples
 from worker.serve.access import note
 from worker.serve.authorization import Reader
+from worker.serve.documents import GridDocument
 from worker.serve.problems import RefusedError
 from worker.serve.services import Services, services_of
 from worker.store import ApiKey, CheckDetails
@@ -21,27 +23,50 @@ router = APIRouter(prefix="/v1/checks", tags=["checks"])
 
 Shared = Annotated[Services, Depends(services_of)]
 
+_CACHED = {"Cache-Control": "private, max-age=86400, immutable"}
+"""A check that is done no longer changes. `private`: only who has the key may see it."""
 _PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "A PNG file."}}
-_PROBLEMS = examples.problems(
+_ABSENT = (
     (ErrorCode.UNKNOWN_CHECK, f"no check has the id {examples.CHECK_ID}"),
     (ErrorCode.NO_MAP, f"check {examples.CHECK_ID} has no map"),
     (ErrorCode.NOT_FINISHED, f"check {examples.CHECK_ID} is queued; it has no map yet"),
+)
+_PROBLEMS = examples.problems(
+    *_ABSENT,
     (ErrorCode.CONFLICT, "/images/4711.jpg is no longer the image that was checked; no map was drawn"),
     (ErrorCode.MISSING_EXTRA, "drawing on images needs PIL; run: pip install 'susy-worker[worker]'"),
 )
 _ALL = {**_PNG, **_PROBLEMS}
+_EXAMPLE = {
+    "width": 448,
+    "height": 300,
+    "x_edges": [0, 224, 448],
+    "y_edges": [0, 76, 224, 300],
+    "scores": [[0.02, 0.91], [0.03, 0.95], [0.04, None]],
+    "sampled": False,
+}
+_GRID: dict[int | str, dict[str, Any]] = {
+    200: {"model": GridDocument, "content": {"application/json": {"example": _EXAMPLE}}},
+    **examples.problems(*_ABSENT),
+}
 
 
 @router.get("/{check_id}/map.png", response_class=Response, responses=_ALL, summary="The map of a check")
 async def map_png(request: Request, check_id: UUID, key: Reader, services: Shared) -> Response:
     """Gray = 255 × the probability that the place is synthetic, transparent where nothing was scored; at most 512 px
     per side, in the image's proportions."""
-    found = await _done(request, check_id, key, services)
-    if found.map_png is None:
-        raise RefusedError(
-            ErrorCode.NO_MAP, f"check {check_id} has no map: the image is too small, or its policy asked for none"
-        )
+    found = await _with_map(request, check_id, key, services)
+    assert found.map_png is not None
     return _png(found.map_png)
+
+
+@router.get("/{check_id}/map.json", responses=_GRID, summary="The map of a check as numbers")
+async def map_json(request: Request, check_id: UUID, key: Reader, services: Shared) -> Response:
+    """The cells of the map: the borders between them in pixels of the upright image, and for each row of cells the
+    probabilities that they are synthetic, null where nothing was scored. Tiles that overlap are averaged per cell."""
+    found = await _with_map(request, check_id, key, services)
+    assert found.scan is not None  # there is a map
+    return JSONResponse(grid_document(heatmap(found.scan)), headers=_CACHED)
 
 
 @router.get("/{check_id}/overlay.png", response_class=Response, responses=_ALL, summary="The image under its map")
@@ -55,6 +80,15 @@ async def overlay_png(request: Request, check_id: UUID, key: Reader, services: S
     return _png(await services.draw(draw_overlay, found, services.settings, services.memory))
 
 
+async def _with_map(request: Request, check_id: UUID, key: ApiKey, services: Services) -> CheckDetails:
+    found = await _done(request, check_id, key, services)
+    if found.map_png is None:
+        raise RefusedError(
+            ErrorCode.NO_MAP, f"check {check_id} has no map: the image is too small, or its policy asked for none"
+        )
+    return found
+
+
 async def _done(request: Request, check_id: UUID, key: ApiKey, services: Services) -> CheckDetails:
     note(request, check_id=str(check_id))
     found = await services.call(services.store.show, check_id)
@@ -66,5 +100,4 @@ async def _done(request: Request, check_id: UUID, key: ApiKey, services: Service
 
 
 def _png(content: bytes) -> Response:
-    # A check that is done no longer changes. `private`: only who has the key may see it.
-    return Response(content, media_type="image/png", headers={"Cache-Control": "private, max-age=86400, immutable"})
+    return Response(content, media_type="image/png", headers=_CACHED)

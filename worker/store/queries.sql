@@ -259,8 +259,8 @@ ON CONFLICT (name, version) DO NOTHING;
 
 -- FIND_SCAN: the scan of a content by these weights in this precision under this tiling.
 SELECT
-    id, map_png IS NOT NULL AS has_map, content_sha256, weights_sha256, tiling, precision, model_name, classes, is_demo,
-    width, height, format, corners, contrast, selected, scored, probabilities, map_sampled
+    id, map_png IS NOT NULL AND map_scores IS NOT NULL AS has_map, content_sha256, weights_sha256, tiling, precision,
+    model_name, classes, is_demo, width, height, format, corners, contrast, selected, scored, probabilities, map_sampled
 FROM susy.scans
 WHERE content_sha256 = %(content_sha256)s AND weights_sha256 = %(weights_sha256)s AND tiling = %(tiling)s
     AND precision = %(precision)s;
@@ -269,17 +269,22 @@ WHERE content_sha256 = %(content_sha256)s AND weights_sha256 = %(weights_sha256)
 -- removed. Returns no row when the scan that was there before is kept.
 INSERT INTO susy.scans AS kept (
     id, content_sha256, weights_sha256, tiling, precision, model_name, classes, is_demo, width, height, format,
-    tiles_total, tiles_scored, corners, contrast, selected, scored, probabilities, map_png, map_sampled
+    tiles_total, tiles_scored, corners, contrast, selected, scored, probabilities, map_png, map_sampled,
+    map_x_edges, map_y_edges, map_scores
 ) VALUES (
     %(id)s, %(content_sha256)s, %(weights_sha256)s, %(tiling)s, %(precision)s, %(model_name)s, %(classes)s,
     %(is_demo)s, %(width)s, %(height)s, %(format)s, %(tiles_total)s, %(tiles_scored)s,
-    %(corners)s, %(contrast)s, %(selected)s, %(scored)s, %(probabilities)s, %(map_png)s, %(map_sampled)s
+    %(corners)s, %(contrast)s, %(selected)s, %(scored)s, %(probabilities)s, %(map_png)s, %(map_sampled)s,
+    %(map_x_edges)s, %(map_y_edges)s, %(map_scores)s
 )
 ON CONFLICT (content_sha256, weights_sha256, tiling, precision) DO UPDATE SET
     tiles_total = excluded.tiles_total, tiles_scored = excluded.tiles_scored,
     corners = excluded.corners, contrast = excluded.contrast, selected = excluded.selected,
     scored = excluded.scored, probabilities = excluded.probabilities,
-    map_png = coalesce(excluded.map_png, kept.map_png), map_sampled = excluded.map_sampled, updated_at = now()
+    map_png = coalesce(excluded.map_png, kept.map_png), map_sampled = excluded.map_sampled, updated_at = now(),
+    map_x_edges = coalesce(excluded.map_x_edges, kept.map_x_edges),
+    map_y_edges = coalesce(excluded.map_y_edges, kept.map_y_edges),
+    map_scores = coalesce(excluded.map_scores, kept.map_scores)
 WHERE excluded.tiles_scored > kept.tiles_scored
     OR (excluded.tiles_scored = kept.tiles_scored AND kept.map_png IS NULL AND excluded.map_png IS NOT NULL)
 RETURNING id;
@@ -289,8 +294,11 @@ SELECT id FROM susy.scans
 WHERE content_sha256 = %(content_sha256)s AND weights_sha256 = %(weights_sha256)s AND tiling = %(tiling)s
     AND precision = %(precision)s;
 
--- ADD_MAP: store a map with a scan that has none.
-UPDATE susy.scans SET map_png = %(map_png)s, updated_at = now() WHERE id = %(id)s AND map_png IS NULL;
+-- ADD_MAP: store a map with a scan that has none, or whose map was stored without its numbers.
+UPDATE susy.scans SET
+    map_png = %(map_png)s, map_x_edges = %(map_x_edges)s, map_y_edges = %(map_y_edges)s, map_scores = %(map_scores)s,
+    updated_at = now()
+WHERE id = %(id)s AND (map_png IS NULL OR map_scores IS NULL);
 
 -- ADD_VERDICT: store a verdict, unless this policy version has one for the check.
 INSERT INTO susy.verdicts (

@@ -20,6 +20,9 @@ from worker.store import queries
 from worker.store.connection import Connection
 from worker.store.database import scalars
 
+SCORE_STEPS = 10_000
+"""A stored score of 1, so that a score takes two bytes."""
+
 _INT32, _FLOAT32, _FLOAT16, _BOOL = "<i4", "<f4", "<f2", "?"
 
 
@@ -27,9 +30,9 @@ def keep_scan(connection: Connection, examination: Examination) -> UUID:
     """Write what the ledger lacks of the scan and its map; the id of the stored scan."""
     if examination.scan_id is not None:
         if examination.map_png is not None:
-            connection.execute(queries.ADD_MAP, {"id": examination.scan_id, "map_png": examination.map_png})
+            connection.execute(queries.ADD_MAP, {"id": examination.scan_id, **map_columns(examination)})
         return examination.scan_id
-    values = {"id": uuid7(), **scan_columns(examination.scan), "map_png": examination.map_png}
+    values = {"id": uuid7(), **scan_columns(examination.scan), **map_columns(examination)}
     written = scalars(connection, queries.KEEP_SCAN, values)
     scan_id: UUID = (written or scalars(connection, queries.KEPT_SCAN, values))[0]
     return scan_id
@@ -56,6 +59,25 @@ def scan_columns(scan: Scan) -> dict[str, Any]:
         "scored": scan.scored.astype(_BOOL).tobytes(),
         "probabilities": scan.probabilities.astype(_FLOAT16).tobytes(),
         "map_sampled": scan.map_sampled,
+    }
+
+
+def map_columns(examination: Examination) -> dict[str, Any]:
+    """The columns of `susy.scans` that hold the map: the picture, and its numbers in steps of 1 / 10,000."""
+    grid = examination.map_grid
+    if grid is None:
+        return {"map_png": examination.map_png, "map_x_edges": None, "map_y_edges": None, "map_scores": None}
+    scored = np.isfinite(grid.scores)
+    steps = np.round(np.where(scored, grid.scores, 0) * SCORE_STEPS).astype(np.int16)
+    rows = [
+        [step if known else None for step, known in zip(*row, strict=True)]
+        for row in zip(steps.tolist(), scored.tolist(), strict=True)
+    ]
+    return {
+        "map_png": examination.map_png,
+        "map_x_edges": grid.x_edges.tolist(),
+        "map_y_edges": grid.y_edges.tolist(),
+        "map_scores": rows,
     }
 
 

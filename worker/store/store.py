@@ -469,7 +469,7 @@ def _verdict(
     return scan_id, Verdict(
         decision=Decision(decision),
         reasons=tuple(Reason(reason) for reason in reasons),
-        regions=tuple(Region(**region) for region in regions),
+        regions=tuple(map(Region.of, regions)),
         policy=PolicyVersion(policy_name, policy_version),
         **columns,
     )
