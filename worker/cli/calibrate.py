@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.backlog_change import Since, moment
 from worker.cli.calibrate_images import Images, calibrate_images
 from worker.cli.evaluate import (
     AggregateOption,
@@ -35,6 +36,18 @@ def calibrate(
     data: Annotated[
         Path | None,
         typer.Argument(help="Labelled images: a folder per class, a manifest, or a Parquet data set."),
+    ] = None,
+    from_reviews: Annotated[
+        bool, typer.Option("--from-reviews", help="Labels are the reviews in the ledger, not images.")
+    ] = False,
+    since: Since = None,
+    source: Annotated[str | None, typer.Option(help="With --from-reviews: only checks of this source.")] = None,
+    all_reviews: Annotated[
+        bool, typer.Option("--all-reviews", help="With --from-reviews: also those that no audit has drawn; biased.")
+    ] = False,
+    scans_by: Annotated[
+        str | None,
+        typer.Option(help="With --from-reviews: the beginning of a weights' digest; default: of the latest scan."),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="The weights file (.safetensors); by default as SUSY_WEIGHTS says.")
@@ -71,7 +84,7 @@ def calibrate(
     skip_unreadable: SkipUnreadable = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
-    """Choose a policy's thresholds by labelled images, and fit the temperature of weights.
+    """Choose a policy's thresholds by labelled images or by reviews, and fit the temperature of weights.
 
     With --max-fpr, --min-recall or --precision, thresholds are chosen on one half of the labels and measured on the
     other; a policy file and a report are written. With --to, a temperature is fitted and weights are written.
@@ -84,29 +97,74 @@ def calibrate(
     if wanted or to is None:
         goals.require_complete()
     settings = load_settings()
-    base = _base(policy, settings, rule, aggregate)
     if name is not None and re.fullmatch(POLICY_NAME, name) is None:
         raise typer.BadParameter("write lowercase letters, digits, '.', '_' and '-'", param_hint="--name")
-    if data is None:
-        raise typer.BadParameter("name labelled images", param_hint="DATA")
-    images = Images(data, weights, to, split, declarations_of(authentic, synthetic, alias), skip_unreadable)
-    if to is not None:
-        require_replaceable(to)
-    if wanted:
+    _require_one_origin(
+        from_reviews, {"DATA": data, "--to": to, "--weights": weights}, (since, source, all_reviews or None, scans_by)
+    )
+    fitted: dict[str, Any] = {}
+    labels: Labels | None
+    if from_reviews:
+        base = _base(policy, settings, rule, aggregate, of_workers=True)
         require_folder(folder)
-    fitted, labels = calibrate_images(images, base, settings, with_labels=wanted, quiet=json)
+        labels = _from_reviews(base, settings, since, source, scans_by, biased=all_reviews)
+    else:
+        base = _base(policy, settings, rule, aggregate)
+        if data is None:
+            raise typer.BadParameter("name labelled images, or say --from-reviews", param_hint="DATA")
+        images = Images(data, weights, to, split, declarations_of(authentic, synthetic, alias), skip_unreadable)
+        if to is not None:
+            require_replaceable(to)
+        if wanted:
+            require_folder(folder)
+        fitted, labels = calibrate_images(images, base, settings, with_labels=wanted, quiet=json)
     document = {**fitted, **(_write(labels, goals, base, name, folder, quiet=json) if labels else {})}
     if json:
         print_json(document)
 
 
-def _base(reference: str | None, settings: Settings, rule: Rule | None, aggregate: Aggregation | None) -> Policy:
+def _require_one_origin(from_reviews: bool, of_images: dict[str, Any], of_reviews: tuple[Any, ...]) -> None:
+    if from_reviews and (given := [option for option, value in of_images.items() if value is not None]):
+        raise typer.BadParameter(
+            f"reviews are of stored scans; leave out {', '.join(given)}", param_hint="--from-reviews"
+        )
+    if not from_reviews and any(value is not None for value in of_reviews):
+        raise typer.BadParameter("--since, --source, --all-reviews and --scans-by select reviews; add --from-reviews")
+
+
+def _from_reviews(
+    base: Policy, settings: Settings, since: str | None, source: str | None, scans_by: str | None, *, biased: bool
+) -> Labels:
+    from worker.lab.thresholds.from_reviews import labels_of_reviews
+    from worker.store import Store
+
+    with Store(settings.require_database_url(), pool_size=1) as store:
+        begin = moment(since, store.now())
+        audited = store.reviewed.audited(since=begin, source=source)
+        batches = store.reviewed.scans(since=begin, source=source)
+        return labels_of_reviews(batches, base, audited, weights=scans_by, biased=biased)
+
+
+def _base(
+    reference: str | None,
+    settings: Settings,
+    rule: Rule | None,
+    aggregate: Aggregation | None,
+    *,
+    of_workers: bool = False,
+) -> Policy:
     """The policy that gets the thresholds, with the rule and the aggregation of the command line."""
     from worker.cli.policy import find_policy
     from worker.policy.selection import PolicySet, load_pinned
+    from worker.queue.policies import read_policies
+    from worker.store import Store
 
-    if reference is None:
-        found = PolicySet(load_pinned(settings.policy_file, settings.policy_dir)).default
+    pinned = load_pinned(settings.policy_file, settings.policy_dir)
+    if reference is None and of_workers:
+        with Store(settings.require_database_url(), pool_size=1) as store:
+            found = read_policies(store.policies, pinned).default
+    elif reference is None:
+        found = PolicySet(pinned).default
     else:
         found = find_policy(reference, settings)
     return found.model_copy(update={"rule": rule or found.rule, "aggregate": aggregate or found.aggregate})

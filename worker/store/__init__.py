@@ -2,8 +2,8 @@
 
 Reading order: `queries.sql` (every statement, in the order of a check's life), `store` (the operations), `recording`
 and `scans` (the transaction that ends a check), `events` (what is read of it, by `queries_callbacks.sql`), `policies`
-(what decides) and `applications` (deciding again), `keys` (of the HTTP service), `types` (what goes in and comes out),
-then `database`, `dsn`, `errors` (connections) and `migrate`.
+(what decides) and `applications` (deciding again), `reviewed` (what people decided), `keys` (of the HTTP service),
+`types` (what goes in and comes out), then `database`, `dsn`, `errors` (connections) and `migrate`.
 """
 
 from schema.messages import Receipt

@@ -28,6 +28,7 @@ from worker.store.hooks import HookTable
 from worker.store.keys import KeyTable
 from worker.store.policies import PolicyLedger
 from worker.store.recording import record
+from worker.store.reviewed import ReviewedChecks
 from worker.store.scans import stored_scan
 from worker.store.types import (
     BacklogStatus,
@@ -78,6 +79,7 @@ class Store:
         self.policies = PolicyLedger(self._database)
         """What decides."""
         self.applications = ApplicationTable(self._database)
+        self.reviewed = ReviewedChecks(self._database)
         """What was decided again."""
         self.hooks = HookTable(self._database)
         """What is remembered of object storage."""
