@@ -57,6 +57,20 @@ class ModelIdentity:
     precision: Precision = Precision.FLOAT32
 
 
+@dataclass(frozen=True)
+class Signals:
+    """What was measured of the file and its pixels beside the tiles: evidence about how far scores can be trusted."""
+
+    animated: bool
+    """Whether the file has more frames than the one that was examined."""
+    jpeg_quality: int | None = None
+    """Quality of the quantization table for luminance on libjpeg's scale, 1..100; None for other formats."""
+    resampling: float | None = None
+    """Strongest period of interpolation in the pixels, as a multiple of its surroundings; None for a small image."""
+    flatness: float | None = None
+    """Share of the pixels that equal their neighbours to the right and below, 0..1; None for a small image."""
+
+
 @dataclass(frozen=True, eq=False)
 class Scan:
     """One measurement of one content by one model in one precision under one tiling. T tiles, C classes."""
@@ -82,6 +96,8 @@ class Scan:
     """[T, C]: class probabilities; NaN where not scored."""
     map_sampled: bool = False
     """Whether the image has more tiles than the limit, and of its map's tiles a coarser grid was scored."""
+    signals: Signals | None = None
+    """None in scans from before they were measured."""
 
     @property
     def complete(self) -> bool:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.commands import Result, Susy
 from tests.support.databases import Sql
-from worker.policy.policy import default_policy
+from tests.support.ledger import SCAN, claimed, done, examination
+from worker.policy.decide import decide
+from worker.policy.policy import Policy, default_policy
 from worker.store import Store
 
 STRICT = 'name = "strict"\nsynthetic_at = 0.8\nauthentic_below = 0.2\n'
@@ -206,3 +209,36 @@ def test_a_rate_that_cannot_be_meant_changes_nothing(
     assert refused.code != 0
     assert problem in " ".join(refused.stderr.split())
     assert susy("policy", "history", "--json").documents == []
+
+
+def test_thresholds_for_a_generator_that_the_weights_do_not_know_do_not_decide(
+    susy: Susy, store: Store, run: Sql, tmp_path: Path, database_url: str
+) -> None:
+    text = 'name = "uploads"\nsynthetic_at = 0.9\nauthentic_below = 0.1\n[generators.{}]\nsynthetic_at = 0.95\n'
+    (tmp_path / "known.toml").write_text(text.format("alpha"))
+    (tmp_path / "unknown.toml").write_text(text.format("gamma"))
+    given = {"SUSY_DATABASE_URL": database_url}
+    stored = susy("policy", "put", "known.toml", "unknown.toml", "--json", **given).documents
+    known, unknown = (f"uploads@{each['version']}" for each in stored)
+    done(store)
+    for command in ("activate", "shadow"):
+        refused = susy("policy", command, unknown, "--reason", "try", **given)
+        assert refused.code == 2
+        assert "generators.gamma" in refused.stderr
+        assert "alpha, beta" in refused.stderr
+    assert susy("policy", "apply", unknown, **given).code == 2
+    assert run("SELECT count(*) FROM susy.policy_revisions") == [(0,)]
+    assert susy("policy", "activate", known, "--reason", "try", **given).code == 0
+
+
+def test_a_check_is_explained_in_sentences(susy: Susy, store: Store, database_url: str) -> None:
+    used = Policy(name="uploads", synthetic_at=0.9, authentic_below=0.1, minimum_contrast=0)
+    claim = claimed(store)
+    store.record(claim, replace(examination(SCAN, decide(SCAN, used, ())), policy=used.document))
+    given = {"SUSY_DATABASE_URL": database_url}
+    said = susy("explain", str(claim.check_id), **given).stdout.splitlines()
+    assert said[-1] == f"Hence {used.version} decides inconclusive, with the reason between_thresholds."
+    document = susy("explain", str(claim.check_id), "--json", **given).document
+    assert [rule["rule"] for rule in document["rules"] if rule["decides"]] == ["between_thresholds"]
+    assert susy("explain", str(claimed(store).check_id), **given).code == 1
+    assert susy("explain", "0" * 32, **given).code == 1

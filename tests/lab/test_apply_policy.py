@@ -12,13 +12,15 @@ import pytest
 
 from schema.scan import Scan
 from schema.states import CheckState, Decision, EventType
-from schema.verdict import PolicyVersion
+from schema.verdict import PolicyVersion, Verdict
 from tests.support.commands import Susy
 from tests.support.databases import Sql
 from tests.support.ledger import claimed, examination, submission
 from tests.support.scans import scan_of
 from worker.errors import ErrorCode, TransientError
 from worker.lab.apply_policy import Applied, apply_policy
+from worker.localization.heatmap import heatmap
+from worker.localization.regions import find_regions
 from worker.policy.decide import decide
 from worker.policy.policy import Policy
 from worker.store import CheckFilter, Replacement, Store
@@ -39,8 +41,13 @@ def recorded(store: Store, authentic: float, content: int, policy: Policy = OLD,
     """A check that `policy` has decided."""
     examined = scan(authentic, content)
     claim = claimed(store, **changes)
-    store.record(claim, replace(examination(examined, decide(examined, policy, ())), policy=policy.document))
+    store.record(claim, replace(examination(examined, examined_by(examined, policy)), policy=policy.document))
     return claim.check_id
+
+
+def examined_by(examined: Scan, policy: Policy) -> Verdict:
+    """The verdict of a worker."""
+    return decide(examined, policy, find_regions(heatmap(examined), policy.region_at, policy.generator_share))
 
 
 @pytest.fixture
@@ -90,6 +97,19 @@ def test_new_verdicts_count_and_old_ones_are_history(store: Store, past: list[UU
     assert verdict == decide(scan(0.4, 1), NEW, ())
     [row] = run("SELECT replaced, changed, applied_by, finished_at IS NOT NULL FROM dashboard.policy_applications")
     assert row == (4, 2, "ada", True)
+
+
+def test_a_new_verdict_has_the_regions_that_a_worker_would_find(store: Store, run: Sql) -> None:
+    for policy in (OLD, NEW):
+        store.policies.put(policy.version, policy.document)
+    examined = scan_of((0.01, 0.99, 0.99, 0.99))
+    claim = claimed(store)
+    store.record(claim, replace(examination(examined, decide(examined, OLD, ())), policy=OLD.document))
+    assert applied(store).replaced == 1
+    verdict = store.show(claim.check_id).verdict
+    assert verdict is not None
+    assert verdict.regions == find_regions(heatmap(examined), NEW.region_at, NEW.generator_share)
+    assert verdict.regions
 
 
 def test_the_earlier_version_can_be_applied_again_however_often(store: Store, past: list[UUID], run: Sql) -> None:

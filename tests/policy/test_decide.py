@@ -97,7 +97,7 @@ def test_an_undecided_image_without_any_synthetic_probability_has_no_generator()
     assert verdict.generator_confidence is None
 
 
-@given(DISTRIBUTIONS, st.sampled_from(Aggregation))
+@given(DISTRIBUTIONS, st.sampled_from([Aggregation.MEAN, Aggregation.MEDIAN, Aggregation.MAX]))
 def test_every_aggregation_is_a_distribution_that_does_not_depend_on_the_order(
     tiles: np.ndarray, how: Aggregation
 ) -> None:

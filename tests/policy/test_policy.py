@@ -10,7 +10,7 @@ import pytest
 
 from schema.states import Decision
 from worker.errors import ErrorCode, SetupError
-from worker.policy.policy import default_policy, load_policy
+from worker.policy.policy import Policy, default_policy, load_policy
 
 MINIMAL = 'name = "strict"\nsynthetic_at = 0.8\nauthentic_below = 0.2\n'
 
@@ -39,6 +39,15 @@ def test_the_default_policy_sends_everything_that_is_not_authentic_to_a_person()
         ("synthetc_at = 0.9", "synthetc_at"),
         ("authentic_below = 0.9", "authentic_below"),
         ('name = "No Spaces"', "name"),
+        ("top_fraction = 0", "top_fraction"),
+        ("trim_fraction = 0.5", "trim_fraction"),
+        ("region_minimum_area = 2", "region_minimum_area"),
+        ("generators = { sd3 = { synthetic_at = 0.1 } }", "sd3"),
+        ("generators = { sd3 = {} }", "generators.sd3"),
+        ("generators = { sd3 = { synthetic_at = 7 } }", "generators.sd3.synthetic_at"),
+        ("out_of_scope = { tiles_disagree = true }", "out_of_scope.tiles_disagree"),
+        ("out_of_scope = { tiles_disagree = 0 }", "out_of_scope.tiles_disagree"),
+        ("out_of_scope = { likely_resised = 3 }", "out_of_scope.likely_resised"),
     ],
 )
 def test_an_invalid_policy_is_refused_by_file_and_key(tmp_path: Path, line: str, key: str) -> None:
@@ -89,6 +98,15 @@ def test_what_is_not_a_regular_file_is_refused_without_waiting(kind: str, tmp_pa
             listener.bind(str(path))
     with pytest.raises(SetupError, match=f"it is a (named )?{kind}"):
         load_policy(path)
+
+
+def test_versions_that_were_made_before_keys_were_added_stay_the_same() -> None:
+    """Digests of the first release's documents."""
+    assert str(default_policy().version) == "default@e397dee2315f"
+    assert str(Policy(name="a", synthetic_at=0.9, authentic_below=0.1, review=frozenset()).version) == "a@6267f6db2180"
+    stated = Policy.model_validate({**default_policy().complete_document})
+    assert stated == default_policy()
+    assert stated.version == default_policy().version
 
 
 def test_the_version_follows_the_meaning_not_the_spelling(tmp_path: Path) -> None:

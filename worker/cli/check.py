@@ -113,6 +113,7 @@ def _examined(files: Sequence[Path | str], settings: Settings) -> Generator[dict
     """One document per file or URI, in order; several images are in flight so that batches fill."""
     from worker.detector.detector import Detector
     from worker.pipeline.examine import Examiner
+    from worker.policy.explain import explain
     from worker.policy.selection import PolicySet, load_pinned
     from worker.sources.sources import Sources, shown
 
@@ -133,7 +134,9 @@ def _examined(files: Sequence[Path | str], settings: Settings) -> Generator[dict
         except Exception as error:  # noqa: BLE001 (whatever one file does, the others are judged)
             failure = PermanentError(ErrorCode.UNEXPECTED, f"{type(error).__name__}: {error}")
             return {"path": path, "error": error_document(failure)}
-        return {"path": path, **verdict_document(examination.scan, examination.verdict)}
+        verdict = examination.verdict
+        why = explain(examination.scan, policy, verdict.regions)
+        return {"path": path, **verdict_document(examination.scan, verdict), "explain": why}
 
     with Sources(settings) as sources, Detector(settings) as detector:
         examiner = Examiner.of(settings, detector, renders_maps=False)

@@ -21,6 +21,7 @@ from worker.cli import (
     doctor,
     endpoint,
     evaluate,
+    explain,
     health,
     key,
     policy,
@@ -51,6 +52,7 @@ app.command("check")(check.check)
 app.command("submit")(submit.submit)
 app.command("sweep")(sweep.sweep)
 app.command("show")(show.show)
+app.command("explain")(explain.explain)
 app.command("review")(review.review)
 app.command("worker")(work.worker)
 app.command("reconciler")(work.reconciler)

@@ -42,7 +42,7 @@ def show(
         found = PolicySet(load_pinned(settings.policy_file, settings.policy_dir)).default
     else:
         found = _policies_of_workers(settings).default
-    print_json({**found.document, "version": found.version.version})
+    print_json({**found.complete_document, "version": found.version.version})
 
 
 @app.command()
@@ -99,14 +99,14 @@ def diff(one: Reference, other: Reference, json: Json = False) -> None:
     """The keys whose values differ between two policies; exit 1 if there are any, as `diff` does."""
     settings = load_settings()
     first, second = (find_policy(reference, settings) for reference in (one, other))
-    left, right = ({key: _compact(value) for key, value in policy.document.items()} for policy in (first, second))
-    differing = [key for key in dict.fromkeys([*left, *right]) if left.get(key) != right.get(key)]
+    one_says, other_says = first.complete_document, second.complete_document
+    differing = [key for key in one_says if one_says[key] != other_says[key]]
     if json:
-        print_json({key: [first.document.get(key), second.document.get(key)] for key in differing})
+        print_json({key: [one_says[key], other_says[key]] for key in differing})
     elif differing:
         shown = table("key", str(first.version), str(second.version))
         for key in differing:
-            shown.add_row(key, left.get(key, "–"), right.get(key, "–"))
+            shown.add_row(key, _compact(one_says[key]), _compact(other_says[key]))
         out.print(shown)
     if differing:
         raise typer.Exit(1)

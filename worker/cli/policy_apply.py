@@ -12,7 +12,7 @@ from schema.verdict import PolicyVersion
 from worker.cli.backlog_change import Since, Yes, moment
 from worker.cli.backtest import flips_document, flips_table
 from worker.cli.output import notes, out, print_json, progress_bar
-from worker.cli.policy_change import By, Version, author, parse, stored
+from worker.cli.policy_change import By, Version, author, parse, usable
 from worker.errors import TransientError
 from worker.extras import needs
 from worker.settings import load_settings
@@ -52,7 +52,7 @@ def apply(
     chosen, only = parse(version), _decided_by(decided_by)
     who = author(by)
     with Store(load_settings().require_database_url(), pool_size=2) as store:
-        policy = stored(store.policies, chosen)
+        policy = usable(store.policies, chosen)
         begin = moment(since, store.now())
         if not dry_run:
             _confirm(yes, policy)

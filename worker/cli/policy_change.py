@@ -41,7 +41,7 @@ def activate(version: Version, reason: Reason, by: By = None, expect: Expect = N
     chosen = parse(version)
 
     def change(ledger: PolicyLedger, current: PolicyConfiguration) -> PolicyConfiguration:
-        stored(ledger, chosen)
+        usable(ledger, chosen)
         return current.model_copy(update={"active": {**current.active, chosen.name: chosen.version}})
 
     configuration = change_policies(change, f"activate {chosen}", reason, by, expect, as_json=json)
@@ -103,7 +103,7 @@ def shadow(
             if others == current.shadows:
                 raise PermanentError(ErrorCode.UNKNOWN_POLICY, f"{chosen} does not run in shadow")
             return current.model_copy(update={"shadows": others})
-        stored(ledger, chosen)
+        usable(ledger, chosen)
         return current.model_copy(update={"shadows": (*others, _shadow(chosen, sample))})
 
     words = f"end the shadow of {chosen}" if stop else f"shadow {chosen}, sample {sample:g}"
@@ -164,14 +164,26 @@ def parse(reference: str) -> PolicyVersion:
 
 def stored(ledger: PolicyLedger, version: PolicyVersion) -> Policy:
     """A version from the ledger. Raises `PermanentError` (`unknown_policy`) and `ConfigurationError`."""
-    from worker.queue.policies import stored_policy
+    from worker.queue.policies import policy_of
 
-    document = ledger.documents([version]).get(version)
-    if document is None:
-        raise PermanentError(
-            ErrorCode.UNKNOWN_POLICY, f"the ledger has no policy {version}; store it with `susy policy put FILE`"
+    return policy_of(ledger, version)
+
+
+def usable(ledger: PolicyLedger, version: PolicyVersion) -> Policy:
+    """A version from the ledger that is to decide.
+
+    Raises as `stored` does, and `ConfigurationError` when it has thresholds for a generator that the detector does not
+    know which made the latest scan.
+    """
+    policy, classes = stored(ledger, version), ledger.latest_classes()
+    if classes is not None and (unknown := policy.unknown_generators(classes)):
+        raise ConfigurationError(
+            ErrorCode.POLICY_INVALID,
+            f"policy {version}: generators.{', generators.'.join(unknown)}: the weights of the latest scan know "
+            f"{', '.join(classes[1:])} and unknown_generator; correct the name, or check an image with newer weights "
+            "first",
         )
-    return stored_policy(version, document)
+    return policy
 
 
 def change_policies(

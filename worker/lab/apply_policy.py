@@ -68,7 +68,10 @@ def apply_policy(
         for batch in batches:
             open_checks = [decided for decided in batch if reviewed or decided.review is None]
             result.reviewed += len(batch) - len(open_checks)
-            decided = [(check, Replacement(check.verdict_id, decide_again(check, policy))) for check in open_checks]
+            decided = [
+                (check, Replacement(check.verdict_id, decide_again(check, policy, all_regions=True)))
+                for check in open_checks
+            ]
             _count(result, before, writing)
             writing = writer.submit(replace, {check.check_id: replacement for check, replacement in decided})
             before = decided

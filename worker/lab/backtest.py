@@ -16,7 +16,7 @@ from schema.verdict import Verdict
 from worker.lab.intervals import exact_interval
 from worker.localization.heatmap import heatmap
 from worker.localization.regions import find_regions
-from worker.policy.decide import decide, may_have_region
+from worker.policy.decide import decide, may_have_region, may_show_region
 from worker.policy.policy import Policy
 from worker.store import DecidedScan
 
@@ -128,10 +128,12 @@ def backtest(
     return result
 
 
-def decide_again(decided: DecidedScan, policy: Policy) -> Verdict:
-    """The decision of `policy` about a stored scan. Regions are looked for only where they can decide."""
+def decide_again(decided: DecidedScan, policy: Policy, *, all_regions: bool = False) -> Verdict:
+    """What `policy` decides about a stored scan.
+
+    Unless `all_regions` are wanted, they are looked for only where they can decide, so the verdict may have fewer.
+    """
     scan = decided.scan
-    regions = (
-        find_regions(heatmap(scan), policy.region_at, policy.generator_share) if may_have_region(scan, policy) else ()
-    )
+    is_wanted = may_show_region(scan, policy) if all_regions else may_have_region(scan, policy)
+    regions = find_regions(heatmap(scan), policy.region_at, policy.generator_share) if is_wanted else ()
     return decide(scan, policy, regions)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from schema.states import Decision
-from schema.verdict import PolicyVersion
+from schema.verdict import UNKNOWN_GENERATOR, PolicyVersion
 from worker.errors import ConfigurationError, ErrorCode
 from worker.validation import describe_invalid, read_toml
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+GeneratorName = Annotated[str, Field(min_length=1, max_length=100)]
 POLICY_NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 PolicyName = Annotated[str, Field(pattern=POLICY_NAME)]
 
@@ -43,6 +45,10 @@ class Aggregation(StrEnum):
     """The tile in the middle by 1 − p(authentic); of an even number, the mean of the middle two."""
     MAX = "max"
     """The most synthetic tile."""
+    TRIMMED_MEAN = "trimmed_mean"
+    """The mean without the policy's `trim_fraction` of the tiles at either end, by 1 − p(authentic)."""
+    TOP_FRACTION = "top_fraction"
+    """The mean of the policy's `top_fraction` of the tiles, the most synthetic ones, and of at least one."""
 
 
 class Localize(StrEnum):
@@ -52,6 +58,49 @@ class Localize(StrEnum):
     SUSPICIOUS = "suspicious"
     """When the selected tiles are not clearly authentic."""
     NEVER = "never"
+
+
+class GeneratorThresholds(BaseModel):
+    """Thresholds for the images that are attributed to one generator. One that is absent is the policy's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    synthetic_at: Probability | None = None
+    authentic_below: Probability | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.synthetic_at is None and self.authentic_below is None:
+            raise ValueError("set synthetic_at or authentic_below, or remove the generator")
+        return self
+
+
+class OutOfScope(BaseModel):
+    """Evidence that the detector's answer means little. Each is switched on by its threshold, and off without one.
+
+    An image with such evidence is `inconclusive`, with the key as reason. What was not measured, as in scans from
+    before it was, never decides.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    heavily_recompressed: Annotated[int, Field(ge=1, le=100)] | None = None
+    """A JPEG whose quantization table is that of a lower quality than this, on libjpeg's scale of 1 to 100."""
+    likely_resized: Annotated[float, Field(gt=0)] | None = None
+    """Interpolation left a period in the pixels whose peak is at least this many times its surroundings."""
+    likely_illustration: Annotated[float, Field(gt=0, le=1)] | None = None
+    """At least this share of the pixels equals all of its neighbours, as in drawings and screenshots."""
+    tiles_disagree: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The highest and the lowest score of the selected tiles differ by at least this."""
+    animated_first_frame_only: bool = False
+    """An animation, of which only the first frame is examined, is not called authentic. It may be synthetic."""
+
+    @field_validator("heavily_recompressed", "likely_resized", "likely_illustration", "tiles_disagree", mode="before")
+    @classmethod
+    def _false_is_off(cls, value: Any) -> Any:
+        if value is True:
+            raise ValueError("give its threshold, or false to switch it off")
+        return None if value is False else value
 
 
 class Policy(BaseModel):
@@ -73,7 +122,19 @@ class Policy(BaseModel):
     typical difference of three gray levels over five pixels."""
     localize: Localize = Localize.SUSPICIOUS
     region_at: Probability = 0.9
-    """Where the map reaches this, it shows a region, and the image is not called authentic."""
+    """Where the map reaches this, it shows a region."""
+    region_decides: bool = True
+    """Whether an image with a region is not called authentic, but `inconclusive` with `synthetic_region`."""
+    region_minimum_area: Probability = 0.0
+    """Share of the image that a region must cover in order to decide."""
+    trim_fraction: Annotated[float, Field(ge=0, lt=0.5)] = 0.2
+    """Of `trimmed_mean`: the share of the tiles that is left out at either end, rounded down; of five, one."""
+    top_fraction: Annotated[float, Field(gt=0, le=1)] = 0.4
+    """Of `top_fraction`: the share of the tiles that counts, rounded up; of five, two."""
+    generators: dict[GeneratorName, GeneratorThresholds] = {}
+    """Thresholds of their own for images by these generators, as verdicts name them, `unknown_generator` included."""
+    out_of_scope: OutOfScope = OutOfScope()
+    """Evidence by which images are out of the detector's scope, beside `minimum_tiles` and `minimum_contrast`."""
     generator_share: Probability = 0.5
     """A generator is named when it holds at least this share of the synthetic probability; below it,
     the generator is `unknown_generator`."""
@@ -84,18 +145,55 @@ class Policy(BaseModel):
     def _band_is_in_order(self) -> Self:
         if self.authentic_below > self.synthetic_at:
             raise ValueError("authentic_below must not be above synthetic_at")
+        for name, own in self.generators.items():
+            below = self.authentic_below if own.authentic_below is None else own.authentic_below
+            if below > (self.synthetic_at if own.synthetic_at is None else own.synthetic_at):
+                raise ValueError(f"generators: authentic_below of {name} must not be above its synthetic_at")
         return self
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The policy as JSON, every default written out: what a version stands for."""
+        """The policy as JSON: what a version stands for, and what is stored.
+
+        Every key of the first release is written out. Keys that were added later are left out at their defaults, so
+        that what a policy said before keeps its version.
+        """
+        complete = self.complete_document
+        added = {name: complete.pop(name) for name in _ADDED}
+        added["out_of_scope"] = {
+            name: value
+            for name, value in added["out_of_scope"].items()
+            if value != OutOfScope.model_fields[name].default
+        }
+        added["generators"] = {
+            name: {key: value for key, value in own.items() if value is not None}
+            for name, own in sorted(added["generators"].items())
+        }
+        defaults = {name: _plain(type(self).model_fields[name].default) for name in _ADDED}
+        return complete | {name: value for name, value in added.items() if value != defaults[name]}
+
+    @property
+    def complete_document(self) -> dict[str, Any]:
+        """The policy as JSON, every default written out."""
         return {**self.model_dump(mode="json"), "review": sorted(self.review)}
+
+    def unknown_generators(self, classes: Sequence[str]) -> list[str]:
+        """The generators with thresholds of their own that a detector with these classes never names."""
+        return [name for name in self.generators if name not in (*classes[1:], UNKNOWN_GENERATOR)]
 
     @cached_property
     def version(self) -> PolicyVersion:
         """Name and content digest: the same words always have the same version, everywhere."""
         canonical = json.dumps(self.document, sort_keys=True, separators=(",", ":"))
         return PolicyVersion(self.name, hashlib.sha256(canonical.encode()).hexdigest()[:12])
+
+
+_ADDED = ("region_decides", "region_minimum_area", "trim_fraction", "top_fraction", "generators", "out_of_scope")
+"""Keys of `Policy` that were added after versions had been made of others."""
+
+
+def _plain(default: Any) -> Any:
+    return {} if isinstance(default, OutOfScope) else default
 
 
 def load_policy(path: Path) -> Policy:

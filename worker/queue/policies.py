@@ -109,6 +109,16 @@ def stored_policy(version: PolicyVersion, document: Mapping[str, Any]) -> Policy
         raise _not_understood(f"policy {version.name}@{version.version}", error) from error
 
 
+def policy_of(ledger: PolicyLedger, version: PolicyVersion) -> Policy:
+    """A version from the ledger. Raises `PermanentError` (`unknown_policy`) and `ConfigurationError`."""
+    document = ledger.documents([version]).get(version)
+    if document is None:
+        raise PermanentError(
+            ErrorCode.UNKNOWN_POLICY, f"the ledger has no policy {version}; store it with `susy policy put FILE`"
+        )
+    return stored_policy(version, document)
+
+
 def _policy_set(ledger: PolicyLedger, pinned: PinnedPolicies, revision: PolicyRevision) -> PolicySet:
     configuration = parse_configuration(revision)
     documents = ledger.documents(configuration.referenced())

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from schema.messages import Submission
 from schema.states import CheckState, Lane
 from worker.errors import ErrorCode, PermanentError, SusyError
+from worker.policy.explain import explain
+from worker.queue.policies import policy_of
 from worker.serve import examples
 from worker.serve.access import note
 from worker.serve.authorization import Reader, Submitter, require_source
@@ -106,6 +108,10 @@ async def show(
         float,
         Query(ge=0, le=MAX_WAIT, description="Seconds to wait for the check to finish before it is shown as it is."),
     ] = 0.0,
+    explained: Annotated[
+        bool,
+        Query(alias="explain", description="Add `explain`: each rule of the policy, its number, and which decided."),
+    ] = False,
 ) -> Response:
     """State, decision, score, regions and model of a check; the verdict's members are there once it is `done`."""
     found = await _visible(request, check_id, key, services)
@@ -113,7 +119,11 @@ async def show(
         with services.in_flight.waiting():
             await services.waiters.wait(check_id, wait)
         found = await services.call(services.store.show, check_id, with_map=False)
-    return JSONResponse(_document(found))
+    document = _document(found)
+    if explained and found.scan is not None and found.verdict is not None:
+        policy = await services.call(policy_of, services.store.policies, found.verdict.policy)
+        document["explain"] = explain(found.scan, policy, found.verdict.regions)
+    return JSONResponse(document)
 
 
 @router.post("/{check_id}/cancel", summary="Cancel a check that waits", responses=examples.CANCEL)

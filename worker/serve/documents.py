@@ -129,6 +129,32 @@ class ModelDocument(BaseModel):
     precision: str
 
 
+class RuleDocument(BaseModel):
+    """What one rule of the policy found. The first that holds decides."""
+
+    rule: Reason
+    value: float | None = Field(description="The number that it looked at; null when it was not measured.")
+    comparison: Literal["below", "at_least", "is"]
+    threshold: float
+    generator: str | None = Field(description="The generator whose own thresholds apply.")
+    holds: bool | None = Field(description="Null when the number was not measured: such a rule decides nothing.")
+    decision: Decision = Field(description="What the rule decides if it holds.")
+    decides: bool
+
+
+class ExplainDocument(BaseModel):
+    """Why a policy decided as it did."""
+
+    policy: PolicyDocument
+    decision: Decision
+    decided_by: Reason
+    rule: str
+    aggregate: str
+    tile_scores: list[float] = Field(description="1 − p(authentic) of the selected tiles.")
+    score: float | None = Field(description="The number that the thresholds are compared with.")
+    rules: list[RuleDocument]
+
+
 class LinksDocument(BaseModel):
     """Paths of a check's images."""
 
@@ -176,6 +202,7 @@ class CheckDocument(BaseModel):
     policy: PolicyDocument | None = None
     model: ModelDocument | None = None
     links: LinksDocument | None = None
+    explain: ExplainDocument | None = Field(None, description="With `?explain=true`, once it is done.")
 
 
 class EventDocument(BaseModel):

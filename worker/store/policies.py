@@ -118,6 +118,11 @@ class PolicyLedger:
             # Checks that are not selected are passed over in larger steps.
             window = min(window * 2, LARGEST_WINDOW) if len(scans) < batch // 2 else batch
 
+    def latest_classes(self) -> tuple[str, ...] | None:
+        """The classes of the detector that made the latest scan, the authentic one first; None without a scan."""
+        found: list[list[str]] = self._database.scalars(queries.LATEST_CLASSES, {})
+        return tuple(found[0]) if found else None
+
     def history(self, limit: int) -> list[PolicyChange]:
         """The latest changes, the youngest first."""
         return self._database.rows(queries.POLICY_HISTORY, {"limit": limit}, PolicyChange)

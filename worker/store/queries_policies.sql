@@ -96,3 +96,6 @@ SELECT check_id FROM superseded;
 
 -- FINISH_APPLICATION: note that it reached the end.
 UPDATE susy.policy_applications SET finished_at = clock_timestamp() WHERE id = %(application_id)s;
+
+-- LATEST_CLASSES: the classes of the detector that made the latest scan. Ids of version 7 ascend with time.
+SELECT classes FROM susy.scans ORDER BY id DESC LIMIT 1;
