@@ -48,7 +48,9 @@ class Project:
         for name in ("docker-compose.yml", "Dockerfile", ".dockerignore", ".env.example", *sent):
             copy = shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy
             copy(CHECKOUT / name, folder / name)
-        own = re.compile(r"SUSY_|COMPOSE_|POSTGRES_|REDIS_|WORKER")  # the caller's must not reach the project
+        own = re.compile(
+            r"SUSY_|COMPOSE_|POSTGRES_|REDIS_|WORKER|MIGRATE_|RECONCILER_|SERVE_|DELIVER_"
+        )  # the caller's must not reach the project
         self.environment = {name: value for name, value in os.environ.items() if not own.match(name)}
         self.environment |= {"COMPOSE_PROJECT_NAME": self.name, "COMPOSE_ANSI": "never", "COMPOSE_PROGRESS": "quiet"}
 

@@ -27,7 +27,8 @@ TEXT = COMPOSE_FILE.read_text()
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OWN = [name for name, service in SERVICES.items() if "build" in service]
-ONE_SHOT = {"migrate", "weights"}
+ONE_SHOT = {"roles", "migrate", "operator", "weights"}
+LOGINS = {"migrate", "worker", "reconciler", "serve", "deliver"}
 OLD_NAMES = {variable(old) for field in Settings.model_fields.values() if (old := facts(field)["old_name"])}
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(:[?-])?([^}]*)\}")
 
@@ -63,7 +64,9 @@ def test_the_file_for_remote_sources_gives_a_way_out_and_nothing_else() -> None:
 
 def test_no_password_has_a_default_and_none_is_written_down() -> None:
     passwords = [match for match in VARIABLE.finditer(TEXT) if "PASSWORD" in match[1]]
-    assert {match[1] for match in passwords} == {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
+    assert {match[1] for match in passwords} == {
+        "POSTGRES_PASSWORD", "REDIS_PASSWORD", *(f"{login.upper()}_PASSWORD" for login in LOGINS)
+    }  # fmt: skip
     assert {match[2] for match in passwords} == {":?"}
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
@@ -199,12 +202,19 @@ def test_every_health_check_of_ours_is_a_command_that_exists() -> None:
             assert answer.exit_code == 0, answer.output
 
 
-@pytest.mark.timeout(30)
-def test_the_page_restores_every_role_that_migrations_create() -> None:
-    migrations = (CHECKOUT / "migrations/versions").glob("*.sql")
-    created = {role for file in migrations for role in re.findall(r"CREATE ROLE (\w+)", file.read_text())}
-    page = (CHECKOUT / "docs/deployment.md").read_text()
-    assert set(re.findall(r"createuser --no-login (\w+)", page)) == created
+def test_the_service_of_roles_makes_every_role_that_the_program_knows() -> None:
+    migrations = CHECKOUT / "migrations"
+    text = "".join(file.read_text() for file in [*migrations.glob("versions/*.sql"), migrations / "privileges.sql"])
+    known = set(re.findall(r"CREATE ROLE (susy_\w+)", text)) | set(re.findall(r"'(susy_\w+)'", text))
+    script = SERVICES["roles"]["command"][2]
+    assert known == set(re.findall(r"'(susy_\w+)'", script.split("\\gexec")[0]))
+
+
+@pytest.mark.parametrize("name", sorted(set(OWN) - {"weights"}))
+def test_a_service_logs_in_under_a_name_of_its_own_and_never_as_the_superuser(name: str) -> None:
+    user = SERVICES[name]["environment"]["SUSY_DATABASE_URL"].split("//")[1].split(":")[0]
+    assert user == {"worker-gpu": "worker", "operator": "migrate"}.get(name, name)
+    assert f":${{{user.upper()}_PASSWORD:?" in SERVICES[name]["environment"]["SUSY_DATABASE_URL"]
 
 
 def test_the_command_of_redis_starts_a_server_that_keeps_everything_and_asks_for_the_password(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from worker.demo import SAMPLES
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
 
-COPY_ENV, BUILD, _PULL, UP, DOCTOR, SUBMIT, SHOW = documented("Start")
+COPY_ENV, *FILL_IN, BUILD, _PULL, UP, DOCTOR, SUBMIT, SHOW = documented("Start")
 _PS, READY, ALIVE, RECONCILER_READY = documented("Health")
 CREATE_KEY, HTTP_READY = documented("HTTP")
 (SCALE_TO_3,) = documented("Scaling")
@@ -106,14 +106,13 @@ def photographs(project: Project) -> Photographs:
 
 def test_the_image_is_built(project: Project) -> None:
     project.run(COPY_ENV)
+    project.run("\n".join(FILL_IN))
     images, policies = project.folder / "images", project.folder / "policies"
     images.joinpath("2024").mkdir(parents=True)
     images.joinpath("2024/a.jpg").write_bytes((SAMPLES / "authentic-lake.jpg").read_bytes())
     policies.mkdir()
     policies.joinpath("thorough.toml").write_text(THOROUGH)
     project.write_env({
-        "POSTGRES_PASSWORD": os.urandom(16).hex(),
-        "REDIS_PASSWORD": os.urandom(16).hex(),
         "SUSY_IMAGES": "./images",
         "WORKER_IMAGE": project.image,
         "PYTHON_VERSION": python_of_the_engine(),
@@ -129,6 +128,16 @@ def test_everything_starts_and_is_healthy(project: Project) -> None:
     (migrate,) = project.containers()["migrate"]
     assert (migrate["State"], migrate["ExitCode"]) == ("exited", 0)
     print(project.run("docker compose ps --all"))
+
+
+def test_each_service_logs_in_under_a_name_of_its_own(project: Project) -> None:
+    logins = {
+        name for (name,) in project.query("SELECT DISTINCT usename FROM pg_stat_activity WHERE usename <> 'susy'")
+    }
+    assert logins <= {"worker", "reconciler", "serve", "deliver"}
+    assert logins
+    print(project.run("docker compose exec -T worker susy key list", fails=True))
+    print(project.run("docker compose run --rm -T operator key list"))
 
 
 def test_the_doctor_finds_nothing_and_an_image_gets_its_verdict(project: Project) -> None:

@@ -173,14 +173,12 @@ def _hooks(settings: Settings) -> str:
     from worker.policy.selection import load_pinned
     from worker.queue.policies import read_policies
     from worker.store import Store
-    from worker.store.callbacks import CallbackStore
 
     hooks = load_hooks(settings.hooks_file)
     with Store(settings.require_database_url(), pool_size=1) as store:
         pinned = load_pinned(settings.policy_file, settings.policy_dir)
         policies = {policy.name for policy in read_policies(store.policies, pinned)}
-    with CallbackStore(settings.require_database_url()) as callbacks:
-        endpoints = {endpoint.name for endpoint in callbacks.endpoints()}
+        endpoints = store.endpoint_names()
     for mapping in hooks.mapping:
         for what, name, known in (("policy", mapping.policy, policies), ("endpoint", mapping.endpoint, endpoints)):
             if name is not None and name not in known:

@@ -35,11 +35,15 @@ _one_at_a_time = threading.Lock()
 
 
 def upgrade(database_url: str, revision: str = "head") -> None:
-    """Apply every migration up to `revision`. Processes that start together wait for the first one."""
+    """Apply every migration up to `revision`, and what roles may do. Processes that start together wait for the first
+    one."""
     with _locked(database_url) as connection:
         if _schema_is_missing(connection):
             connection.exec_driver_sql(f"CREATE SCHEMA {SCHEMA}")
         alembic.command.upgrade(_config(connection), revision)
+        if _revision(connection) == head():
+            privileges = Path(migrations.__file__ or "").with_name("privileges.sql").read_text(encoding="utf-8")
+            connection.exec_driver_sql(privileges, execution_options={"no_parameters": True})
 
 
 def downgrade(database_url: str, revision: str) -> None:

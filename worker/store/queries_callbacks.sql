@@ -158,6 +158,9 @@ FROM susy.endpoints AS e
 WHERE %(name)s::text IS NULL OR e.name = %(name)s
 ORDER BY e.name;
 
+-- ENDPOINT_NAMES: the names alone, for processes that may not read where callbacks are sent.
+SELECT name FROM susy.endpoints;
+
 -- DISABLE_ENDPOINT: send nothing to it until it is enabled; what is handed to it waits.
 UPDATE susy.endpoints SET disabled_at = clock_timestamp(), disabled_reason = %(reason)s
 WHERE id = %(endpoint_id)s AND disabled_at IS NULL;

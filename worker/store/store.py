@@ -324,6 +324,10 @@ class Store:
         """
         return events_after(self._database, after, limit=limit, sources=sources)
 
+    def endpoint_names(self) -> set[str]:
+        """The names of the endpoints that submissions may name."""
+        return set(self._database.scalars(queries.ENDPOINT_NAMES, {}))
+
     # --- Operating the backlog
 
     def status(self, *, exact_up_to: int | None = EXACT_UP_TO) -> BacklogStatus:
