@@ -131,7 +131,9 @@ def test_bfloat16_keeps_the_first_convolution_and_the_end_in_float32() -> None:
     assert_within_tolerance(answer(network, tiles), exact)
     assert choose_precision("auto", CPU, info.precision_differences) is Precision.FLOAT32
     assert network.stem.weight.dtype == torch.float32, "the signal is lost when the first convolution is rounded"
-    assert {part.weight.dtype for part in network.staircase["f11"].children()} == {torch.bfloat16}
+    stages = [part.weight.dtype for part in network.stages.modules() if hasattr(part, "weight")]
+    assert set(stages) == {torch.bfloat16}
+    assert {matrix.dtype for matrix in network.staircase.buffers()} == {torch.float32}
     assert network.fc1.weight.dtype == torch.float32
 
 

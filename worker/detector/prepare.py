@@ -2,12 +2,13 @@
 
 Every batch normalization is folded into the convolution before it: in evaluation mode both are linear. Weights are laid
 out channels last, the layout that tiles cut from an image already have, and the fastest for convolutions on both kinds
-of device. On a CPU, oneDNN adds the shortcut and applies the activation within the convolution, so that each
-intermediate result is written once. With float32, probabilities stay within 1e-5 of the original network's.
+of device. The staircase, which is linear too, is one matrix (`staircase.py`). On a CPU, oneDNN adds the shortcut and
+applies the activation within the convolution, so that each intermediate result is written once; in float32, most 3×3
+convolutions have fewer multiplications (`winograd.py`). Probabilities then stay within 1e-5 of the original network's.
 
 In a reduced precision the first convolution stays in float32, because what SuSy reads is faint high-frequency noise
-that half precision rounds away: all in bfloat16, a probability of a real tile changes by up to 0.06. So do the sum of
-the staircase's levels and the MLP, whose cost is small. How much is left depends on the weights (`bench/precision.py`):
+that half precision rounds away: all in bfloat16, a probability of a real tile changes by up to 0.06. So do the
+staircase and the MLP, whose cost is small. How much is left depends on the weights (`bench/precision.py`):
 it is measured when they are imported, and `auto` reduces the precision only where it is within `LARGEST_DIFFERENCE`.
 """
 
@@ -15,7 +16,8 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -23,8 +25,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from schema.scan import Precision
+from schema.scan import TILE, Precision
+from worker.detector import winograd
 from worker.detector.model import BasicBlock, SuSy
+from worker.detector.staircase import StaircaseMean
 from worker.errors import ConfigurationError, ErrorCode
 
 LARGEST_DIFFERENCE, LARGEST_MEAN_DIFFERENCE = 5e-3, 1e-3
@@ -33,7 +37,8 @@ LARGEST_DIFFERENCE, LARGEST_MEAN_DIFFERENCE = 5e-3, 1e-3
 _FAST_BFLOAT16 = {"amx_bf16", "avx512_bf16"}
 """Processor flags with which bfloat16 is faster than float32: about 4 times with AMX, 1.7 times with AVX-512."""
 
-_STAIRCASE = ("f11", "f12", "f22", "f13", "f23", "f33", "f14", "f24", "f34", "f44")
+WINOGRAD_CHANNELS = 64
+"""Input channels from which convolutions in float32 on a CPU are computed by Winograd's form."""
 
 
 def choose_precision(name: str, device: torch.device, measured: Mapping[str, float]) -> Precision:
@@ -107,7 +112,7 @@ def prepare(model: SuSy, device: torch.device, precision: Precision = Precision.
 
 
 class PreparedSuSy(nn.Module):
-    """`SuSy` for inference. Float32 tiles [N, 3, H, W] in 0..1 → class probabilities float32 [N, C], in any precision.
+    """`SuSy` for inference, in any precision. Float32 tiles [N, 3, 224, 224] in 0..1 → probabilities float32 [N, C].
 
     Safe to call from several threads at once.
     """
@@ -118,17 +123,14 @@ class PreparedSuSy(nn.Module):
         assert isinstance(folded, SuSy)
         self.temperature = folded.temperature
         self.dtype: torch.dtype = getattr(torch, precision)
-        make = _OneDnnConvolution if device.type == "cpu" and _fuses(self.dtype) else _Convolution
-        self.stem = (_OneDnnConvolution if device.type == "cpu" and _fuses(torch.float32) else _Convolution)(
-            folded.conv1, torch.float32, relu=True
-        )
+        make = _maker(device, self.dtype)
+        self._stem_batch = 1 if device.type == "cpu" else sys.maxsize
+        self.stem = _maker(device, torch.float32)(folded.conv1, torch.float32, relu=True)
         self.stages = nn.ModuleList(
             nn.Sequential(*(_Block(block, make, self.dtype) for block in stage))
             for stage in (folded.layer1, folded.layer2, folded.layer3, folded.layer4)
         )
-        self.staircase = nn.ModuleDict(
-            {name: _Bottleneck(getattr(folded, name), make, self.dtype) for name in _STAIRCASE}
-        )
+        self.staircase = StaircaseMean(folded, TILE // 4)
         self.fc1, self.fc2, self.fc3 = folded.fc1, folded.fc2, folded.fc3
         self.eval()
 
@@ -142,19 +144,16 @@ class PreparedSuSy(nn.Module):
         return self.fc3(x)  # type: ignore[no-any-return]
 
     def features(self, tiles: Tensor) -> Tensor:
-        """The pooled sum of the staircase's levels and the last stage, float32 [N, 512]; see `SuSy.features`."""
-        x0 = functional.max_pool2d(self.stem(tiles), 3, 2, padding=1).to(self.dtype)
+        """The mean of the staircase's levels and the last stage, summed, float32 [N, 512]; see `SuSy.features`."""
+        # One after the other: the stem's output is the largest of all, and still in the cache when it is pooled.
+        parts = [functional.max_pool2d(self.stem(part), 3, 2, padding=1) for part in tiles.split(self._stem_batch)]
+        x0 = torch.cat(parts).to(self.dtype)
         x1 = self.stages[0](x0)
         x2 = self.stages[1](x1)
         x3 = self.stages[2](x2)
         x4 = self.stages[3](x3)
-        f = self.staircase
-        summed: Tensor = f["f14"](f["f13"](f["f12"](f["f11"](x0, x1), x2), x3)).float()
-        summed += f["f24"](f["f23"](f["f22"](x1, x2), x3)).float()
-        summed += f["f34"](f["f33"](x2, x3)).float()
-        summed += f["f44"](x3).float()
-        summed += x4.float()
-        return summed.mean(dim=(2, 3))
+        answer: Tensor = self.staircase(x0, x1, x2, x3) + x4.float().mean(dim=(2, 3))
+        return answer
 
 
 class _Convolution(nn.Module):
@@ -191,10 +190,48 @@ class _OneDnnConvolution(_Convolution):
         return operator.binary(x, added, *common, "add", 1.0, after, [], "")  # type: ignore[no-any-return]
 
 
+class _WinogradConvolution(nn.Module):
+    """The same with fewer multiplications, for what `_is_for_winograd`."""
+
+    def __init__(self, source: nn.Conv2d, *, relu: bool) -> None:
+        super().__init__()
+        self.relu = relu
+        self.register_buffer("weight", winograd.transform_weight(source.weight.detach()))
+        self.register_buffer("bias", source.bias.detach() if source.bias is not None else torch.zeros(1))
+        self.weight: Tensor
+        self.bias: Tensor
+
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        return winograd.convolve(x, self.weight, self.bias, added, relu=self.relu)
+
+
+_Maker = Callable[..., nn.Module]
+"""Makes the convolution for inference of a convolution, a data type and `relu`."""
+
+
+def _maker(device: torch.device, dtype: torch.dtype) -> _Maker:
+    if device.type != "cpu":
+        return _Convolution
+    direct = _OneDnnConvolution if _fuses(dtype) else _Convolution
+
+    def make(source: nn.Module, dtype: torch.dtype, *, relu: bool = False) -> nn.Module:
+        if dtype == torch.float32 and isinstance(source, nn.Conv2d) and _is_for_winograd(source):
+            return _WinogradConvolution(source, relu=relu)
+        return direct(source, dtype, relu=relu)
+
+    return make
+
+
+def _is_for_winograd(source: nn.Conv2d) -> bool:
+    """With few channels, transforming costs more than it saves."""
+    geometry = (source.kernel_size, source.stride, source.padding)
+    return geometry == ((3, 3), (1, 1), (1, 1)) and source.in_channels >= WINOGRAD_CHANNELS
+
+
 class _Block(nn.Module):
     """The residual block, see `BasicBlock`."""
 
-    def __init__(self, block: nn.Module, make: type[_Convolution], dtype: torch.dtype) -> None:
+    def __init__(self, block: nn.Module, make: _Maker, dtype: torch.dtype) -> None:
         super().__init__()
         assert isinstance(block, BasicBlock)
         self.conv1 = make(block.conv1, dtype, relu=True)
@@ -205,18 +242,6 @@ class _Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
         return self.conv2(self.conv1(x), shortcut)  # type: ignore[no-any-return]
-
-
-class _Bottleneck(nn.Module):
-    """One step of the staircase, to whose result something may be added."""
-
-    def __init__(self, bottleneck: nn.Module, make: type[_Convolution], dtype: torch.dtype) -> None:
-        super().__init__()
-        assert isinstance(bottleneck, nn.Sequential)
-        self.first, self.second, self.third = (make(layer, dtype) for layer in bottleneck)
-
-    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
-        return self.third(self.second(self.first(x)), added)  # type: ignore[no-any-return]
 
 
 @functools.cache
