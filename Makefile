@@ -15,7 +15,8 @@ demo-hooks: $(VENV)/.dev
 	$(BIN)/python -m tools.demo_hooks
 
 # Each process has servers of its own; the tests of a file stay together, and the files that take longest come early.
-# PYTEST_ARGS='-n 0' runs one process.
+# PYTEST_ARGS='-n 0' runs one process. Bytecode is kept: rewriting the assertions takes each process seconds.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --usage 12 $(PYTEST_ARGS)
 

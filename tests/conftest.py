@@ -10,6 +10,7 @@ pytest process.
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
@@ -36,3 +37,9 @@ pytest_plugins = [
 def pytest_xdist_auto_num_workers() -> int:
     """One more process than processors, because some tests wait; each has servers of its own, which need memory."""
     return min(len(os.sched_getaffinity(0)) + 1, 4)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what stays until the end: modules and tests are most of all objects."""
+    gc.collect()
+    gc.freeze()

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tusclient.client import TusClient
 
 from tests.hooks.payloads import message
+from tests.support.lazily import ImportedWhenUsed
 from tests.support.seaweedfs import TOKEN, Receiver, SeaweedFS
 from tests.support.waiting import eventually
 from worker.hooks.events import Event, Ignored, Skipped, Upload
 from worker.hooks.objects import Location
 from worker.hooks.senders import seaweedfs as sender
 from worker.hooks.sweep import S3Bucket
+
+tusclient = ImportedWhenUsed("tusclient.client")
 
 Read = Callable[[int], list[Event]]
 
@@ -137,7 +139,7 @@ def test_an_upload_by_tus_is_identified_by_its_time_because_its_etag_says_nothin
 ) -> None:
     path = tmp_path / "tus.png"
     path.write_bytes(b"p" * 3000)
-    client = TusClient(f"{seaweedfs.filer}/.tus/buckets/{bucket}/tus.png")
+    client = tusclient.TusClient(f"{seaweedfs.filer}/.tus/buckets/{bucket}/tus.png")
     with path.open("rb") as file:
         client.uploader(file_stream=file, chunk_size=1000, metadata={"filename": "tus.png"}).upload()
     [upload] = uploads(read(1))

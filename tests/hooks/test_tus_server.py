@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tusclient.client import TusClient
 
 from schema.access import Scope
 from tests.support.checkout import CHECKOUT
 from tests.support.databases import Sql
 from tests.support.http_service import running_service
+from tests.support.lazily import ImportedWhenUsed
 from tests.support.node import install_packages
 from tests.support.seaweedfs import SeaweedFS
 from tests.support.servers import free_port
@@ -24,6 +24,8 @@ from worker.hooks.objects import Location
 from worker.hooks.sweep import S3Bucket, sweep
 from worker.settings import Settings
 from worker.store import Store
+
+tusclient = ImportedWhenUsed("tusclient.client")
 
 EXAMPLE = CHECKOUT / "examples" / "tus_node"
 
@@ -73,7 +75,9 @@ def test_an_upload_by_tus_in_pieces_becomes_one_check_that_a_sweep_knows(
     path = tmp_path / "image.png"
     path.write_bytes(content)
     with path.open("rb") as file:
-        uploader = TusClient(tus_url).uploader(file_stream=file, chunk_size=2_000_000, metadata={"user": "u1"})
+        uploader = tusclient.TusClient(tus_url).uploader(
+            file_stream=file, chunk_size=2_000_000, metadata={"user": "u1"}
+        )
         uploader.upload()
     key = str(uploader.url).rpartition("/")[2]
     assert seaweedfs.client().get_object(Bucket=bucket, Key=key)["Body"].read() == content

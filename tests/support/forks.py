@@ -12,6 +12,7 @@ When its input ends, it kills its children and ends.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -191,6 +192,8 @@ def main() -> None:
 def _preload(modules: Iterable[str]) -> None:
     for module in modules:
         importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # so that the forks' collectors neither visit nor copy what they share
 
 
 def _fork(request: dict[str, Any]) -> int:

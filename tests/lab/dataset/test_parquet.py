@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.lazily import ImportedWhenUsed
 from worker.errors import SetupError
 from worker.lab.dataset.layouts import open_dataset
 from worker.lab.dataset.patches import Geometry, cut_patches
 
 from .conftest import MakeFolder, Photographs
 
-datasets = pytest.importorskip("datasets")
-parquet = pytest.importorskip("pyarrow.parquet")
+datasets = ImportedWhenUsed("datasets")
+parquet = ImportedWhenUsed("pyarrow.parquet")
 
 CLASSES = ["coco", "dalle-3-images", "diffusiondb"]
 

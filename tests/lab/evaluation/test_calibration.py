@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import log_loss
 
+from tests.support.lazily import ImportedWhenUsed
 from worker.errors import ErrorCode, SetupError
 from worker.lab.evaluation.calibration import calibration, fit_temperature
 from worker.lab.evaluation.scorer import softmax
+
+sklearn_metrics = ImportedWhenUsed("sklearn.metrics")
 
 
 def drawn(count: int, overconfidence: float, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -32,7 +34,7 @@ def test_the_likelihood_is_scikit_learns_log_loss() -> None:
     for temperature in (0.7, 1.0, 3.0):
         probabilities = softmax(logits, temperature).astype(np.float64)
         probabilities /= probabilities.sum(axis=1, keepdims=True)
-        expected = log_loss(labels, probabilities, labels=[0, 1, 2])
+        expected = sklearn_metrics.log_loss(labels, probabilities, labels=[0, 1, 2])
         assert calibration(logits, labels, temperature).negative_log_likelihood == pytest.approx(expected, rel=1e-4)
 
 

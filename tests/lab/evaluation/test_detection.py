@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, confusion_matrix, roc_auc_score
 
 from tests.lab.evaluation.rows import made_rows, random_rows, scored_rows
+from tests.support.lazily import ImportedWhenUsed
 from worker.lab.evaluation.bootstrap import Bootstrap, Estimate
 from worker.lab.evaluation.detection import (
     areas,
@@ -14,6 +14,8 @@ from worker.lab.evaluation.detection import (
     recalls_by_dataset,
     suggest,
 )
+
+sklearn_metrics = ImportedWhenUsed("sklearn.metrics")
 
 NO_BOOTSTRAP = Bootstrap(0)
 
@@ -51,7 +53,7 @@ def test_a_score_equal_to_the_threshold_is_synthetic() -> None:
 def test_the_bootstraps_form_of_each_figure_is_scikit_learns(seed: int) -> None:
     rows = random_rows(50, seed)
     called = rows.scores >= 0.6
-    matrix = confusion_matrix(rows.synthetic, called).astype(float)[None]
+    matrix = sklearn_metrics.confusion_matrix(rows.synthetic, called).astype(float)[None]
     for name, figure in detection_figures().items():
         assert figure.of_matrices(matrix)[0] == pytest.approx(figure.of_predictions(rows.synthetic, called)), name
 
@@ -63,11 +65,11 @@ def test_the_resampled_roc_area_is_scikit_learns_of_the_drawn_pictures() -> None
     found = areas(rows, bootstrap)["roc_auc"]
     count = int(rows.pictures.max()) + 1
     expected = [
-        roc_auc_score(rows.synthetic, rows.scores, sample_weight=times[rows.pictures])
+        sklearn_metrics.roc_auc_score(rows.synthetic, rows.scores, sample_weight=times[rows.pictures])
         for draw in bootstrap.draws(count)
         for times in draw
     ]
-    assert found.value == pytest.approx(roc_auc_score(rows.synthetic, rows.scores))
+    assert found.value == pytest.approx(sklearn_metrics.roc_auc_score(rows.synthetic, rows.scores))
     assert [found.low, found.high] == pytest.approx(np.percentile(expected, [2.5, 97.5]).tolist())
 
 
@@ -163,9 +165,9 @@ def test_no_threshold_is_more_accurate(cases: list[tuple[float, bool]]) -> None:
         assert found is None
         return
     assert found is not None
-    accuracy = accuracy_score(synthetic, scores >= found)
+    accuracy = sklearn_metrics.accuracy_score(synthetic, scores >= found)
     for threshold in (*np.unique(scores), 1.1):
-        assert accuracy >= accuracy_score(synthetic, scores >= threshold) - 1e-12
+        assert accuracy >= sklearn_metrics.accuracy_score(synthetic, scores >= threshold) - 1e-12
 
 
 def test_a_suggestion_is_the_lowest_threshold_that_keeps_the_rate() -> None:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from sklearn.metrics import confusion_matrix, f1_score, precision_score, recall_score
 
 from tests.lab.evaluation.rows import CLASSES, made_rows, random_rows
+from tests.support.lazily import ImportedWhenUsed
 from worker.lab.evaluation.bootstrap import (
     Bootstrap,
     Estimate,
@@ -13,6 +13,8 @@ from worker.lab.evaluation.bootstrap import (
     recalls,
 )
 from worker.lab.evaluation.recognition import confusion, recognition
+
+sklearn_metrics = ImportedWhenUsed("sklearn.metrics")
 
 A, G, B = np.eye(3).tolist()
 
@@ -45,11 +47,11 @@ def test_predicting_a_class_that_is_not_in_the_data_is_an_error() -> None:
 def test_the_bootstraps_form_of_each_figure_is_scikit_learns(seed: int) -> None:
     rows = random_rows(40, seed)
     labels, predicted = rows.index, rows.predicted
-    matrix = confusion_matrix(labels, predicted, labels=[0, 1, 2]).astype(float)
-    assert recalls(matrix) == pytest.approx(recall_score(labels, predicted, average=None))
-    assert precisions(matrix) == pytest.approx(precision_score(labels, predicted, average=None))
-    assert f1s(matrix) == pytest.approx(f1_score(labels, predicted, average=None))
-    assert macro_f1s(matrix) == pytest.approx(f1_score(labels, predicted, average="macro"))
+    matrix = sklearn_metrics.confusion_matrix(labels, predicted, labels=[0, 1, 2]).astype(float)
+    assert recalls(matrix) == pytest.approx(sklearn_metrics.recall_score(labels, predicted, average=None))
+    assert precisions(matrix) == pytest.approx(sklearn_metrics.precision_score(labels, predicted, average=None))
+    assert f1s(matrix) == pytest.approx(sklearn_metrics.f1_score(labels, predicted, average=None))
+    assert macro_f1s(matrix) == pytest.approx(sklearn_metrics.f1_score(labels, predicted, average="macro"))
     assert accuracies(matrix) == pytest.approx((labels == predicted).mean())
 
 

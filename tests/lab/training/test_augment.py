@@ -3,13 +3,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy.stats import ks_2samp
 from skimage.data import astronaut
 
+from tests.support.lazily import ImportedWhenUsed
 from worker.lab.training import augment
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # or it asks the network for a newer version when it is imported
-albumentations = pytest.importorskip("albumentations")
+albumentations = ImportedWhenUsed("albumentations")
+stats = ImportedWhenUsed("scipy.stats")
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +66,9 @@ def test_holes_are_distributed_as_albumentations_are() -> None:
         lambda holes: holes[:, 2] - holes[:, 0],
         lambda holes: holes[:, 3] - holes[:, 1],
     ]
-    assert ks_2samp([len(holes) for holes in ours], [len(holes) for holes in theirs]).pvalue > 0.01
+    assert stats.ks_2samp([len(holes) for holes in ours], [len(holes) for holes in theirs]).pvalue > 0.01
     for measure in measures:
-        assert ks_2samp(measure(np.concatenate(ours)), measure(np.concatenate(theirs))).pvalue > 0.01
+        assert stats.ks_2samp(measure(np.concatenate(ours)), measure(np.concatenate(theirs))).pvalue > 0.01
     sides = np.concatenate(ours)
     assert (sides[:, 2] - sides[:, 0]).min() == 64
     assert (sides[:, 2] - sides[:, 0]).max() == 100
