@@ -4,6 +4,7 @@ import pickle
 import stat
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 
 from tests.support.forks import ForkedProcess
 from tests.support.released import Released, load_script, save_released, save_script
+from worker.detector import release
 from worker.detector.model import SuSy
-from worker.detector.parity import LARGEST_DIFFERENCE, LARGEST_LOGIT_DIFFERENCE, verify_golden
+from worker.detector.parity import LARGEST_DIFFERENCE, LARGEST_LOGIT_DIFFERENCE, compare, verify_golden
 from worker.detector.release import RELEASE, import_release, own_tensors
 from worker.detector.torchscript import IMPORT_LIMITS, Limits
 from worker.detector.weights import count_parameters, load_weights
@@ -27,6 +29,12 @@ UNUSED_CLASSIFIER = 512 * 1000 + 1000
 def _no_process_remains(forked_programs: list[ForkedProcess]) -> Iterator[None]:
     yield
     assert [process for process in forked_programs if process.poll() is None] == []
+
+
+@pytest.fixture
+def fewer_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask for each tile at most twice, where a test is about something else; test_parity.py tests the comparison."""
+    monkeypatch.setattr(release, "compare", partial(compare, batches=(2, 14, 2)))
 
 
 def refusal(source: Path, tmp_path: Path, sha256: str | None = None, limits: Limits = IMPORT_LIMITS) -> str:
@@ -189,6 +197,7 @@ class OneTileOnly(Released):
         return self.softmax(self.mlp(self.feature_extractor(x.view(1, 3, 224, 224))))
 
 
+@pytest.mark.usefixtures("fewer_batches")
 def test_a_program_of_the_right_hash_that_answers_otherwise_is_refused_with_the_difference(
     susy: SuSy, tmp_path: Path
 ) -> None:
@@ -212,6 +221,7 @@ class DropsOut(Released):
         return self.softmax(self.mlp(nn.functional.dropout(self.feature_extractor(x), 0.5, training=True)))
 
 
+@pytest.mark.usefixtures("fewer_batches")
 def test_a_program_with_dropout_left_on_is_refused(susy: SuSy, tmp_path: Path) -> None:
     source = save_script(tmp_path / "drops.pt", DropsOut(susy))
     assert "answers the same tile differently" in refusal(source, tmp_path)

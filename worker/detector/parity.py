@@ -30,7 +30,7 @@ SMALLEST_VARIATION = 0.01
 """By how much, at least, each logit must vary between the tiles, ten times what may differ: an answer that hardly
 depends on the tile says nothing of the network before it."""
 
-_BATCHES = (1, 2, 3, 5, 16, 33)
+BATCHES = (1, 2, 3, 5, 16, 33)
 """A program may treat a single tile, or a batch of many, in its own way; all the tiles are in at least two batches."""
 _MAX_PATCH_BYTES = 10_000_000
 
@@ -61,10 +61,11 @@ def parity_tiles() -> Tensor:
     return torch.from_numpy(np.round(tiles * 255).astype(np.uint8)).permute(0, 3, 1, 2).contiguous()
 
 
-def compare(original: Callable[[Tensor], Tensor], model: SuSy, *, of: Path) -> Parity:
+def compare(original: Callable[[Tensor], Tensor], model: SuSy, *, of: Path, batches: Sequence[int] = BATCHES) -> Parity:
     """The largest differences between the answers of `original` and of `model` to the parity tiles.
 
-    `original` maps tiles uint8 [N, 3, 224, 224] to probabilities float32 [N, C]. Raises `ConfigurationError`
+    `original` maps tiles uint8 [N, 3, 224, 224] to probabilities float32 [N, C], and is asked for `batches` of these
+    sizes, which must cover the tiles. Raises `ConfigurationError`
     (`weights_invalid`) when it does not answer with probabilities, answers the same tile differently in another batch,
     differs from `model` by more than is allowed, or answers in such a way that a difference would not be seen.
     """
@@ -72,7 +73,7 @@ def compare(original: Callable[[Tensor], Tensor], model: SuSy, *, of: Path) -> P
     with torch.inference_mode():
         logits = model.logits(tiles.float().div_(255)).double() / model.temperature
     expected = torch.softmax(logits, dim=1)
-    answers = _consistent_answers(original, tiles, logits.shape[1], of)
+    answers = _consistent_answers(original, tiles, batches, logits.shape[1], of)
 
     probability = float((answers - expected).abs().max())
     difference = _logarithms(answers) - _logarithms(expected)
@@ -101,11 +102,13 @@ def precision_differences(model: SuSy) -> dict[str, float]:
     return found
 
 
-def _consistent_answers(original: Callable[[Tensor], Tensor], tiles: Tensor, classes: int, of: Path) -> Tensor:
+def _consistent_answers(
+    original: Callable[[Tensor], Tensor], tiles: Tensor, batches: Sequence[int], classes: int, of: Path
+) -> Tensor:
     """The first answer to each tile, float64 [T, C], after checking that the others agree with it."""
     first = torch.full((len(tiles), classes), torch.nan, dtype=torch.float64)
     start = 0
-    for size in _BATCHES:
+    for size in batches:
         chosen = torch.arange(start, start + size) % len(tiles)
         start += size
         answer = original(tiles[chosen])
