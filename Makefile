@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: demo demo-hooks test compose-test chaos chaos-long chaos-mutations demo-weights lint clean
+.PHONY: demo demo-hooks test compose-test examples-test chaos chaos-long chaos-mutations demo-weights lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/susy demo
@@ -30,6 +30,10 @@ chaos-long: $(VENV)/.dev
 # The compose file on the Docker engine that `docker info` finds, by the commands of docs/deployment.md.
 compose-test: $(VENV)/.dev
 	$(BIN)/python -m pytest -m compose tests/deployment --exitfirst --verbose --capture=no --tb=short --durations=0 $(PYTEST_ARGS)
+
+# The examples for Node, whose packages npm fetches from its registry. `make test` needs no network.
+examples-test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m registry tests/examples $(PYTEST_ARGS)
 
 # Each guard switched off in turn: the suite must notice.
 chaos-mutations: $(VENV)/.dev

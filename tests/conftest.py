@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import os
+from pathlib import Path
 
 import pytest
 
@@ -33,10 +34,45 @@ pytest_plugins = [
 ]
 
 
+GIGABYTES_PER_PROCESS = 2
+"""Of memory: a test process with PyTorch, its servers, and the workers that it starts."""
+LONGEST = (
+    "acceptance/test_frozen_servers.py",
+    "acceptance/test_worker.py",
+    "acceptance/test_redis_failover.py",
+    "acceptance/test_readme.py",
+    "lab/training/test_loop.py",
+    "detector/test_release.py",
+    "detector/test_release_pull.py",
+    "lab/training/test_distributed.py",
+    "acceptance/test_redis_urls.py",
+    "acceptance/test_docs.py",
+    "callbacks/test_deliver.py",
+    "lab/evaluation/test_commands.py",
+    "tools/demo_weights/test_build.py",
+    "detector/test_weights.py",
+    "detector/test_prepare.py",
+    "detector/test_torchscript.py",
+    "serve/test_gate.py",
+    "serve/test_server.py",
+    "test_settings.py",
+)
+"""Files that take longest, which are begun first, so that no process works alone on one in the end: the files at the
+top of `--durations` and `--usage`."""
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more process than processors, because some tests wait; each has servers of its own, which need memory."""
-    return min(len(os.sched_getaffinity(0)) + 1, 4)
+    """Two more processes than processors, because tests wait for servers and clocks; at most six, within the memory."""
+    gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return max(1, min(len(os.sched_getaffinity(0)) + 2, 6, int(gigabytes / GIGABYTES_PER_PROCESS)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files."""
+    ranks = {Path(__file__).parent / file: rank for rank, file in enumerate(LONGEST)}
+    assert all(path.exists() for path in ranks), "a file of LONGEST was moved"
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 def pytest_collection_finish() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from schema.states import CheckState
 from tests.support.commands import Result, Susy
@@ -40,14 +41,22 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'susy.
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
     server = Postgres()
+    server.configure(fsync="off", full_page_writes="off")
     yield server
     server.close()
 
 
-@pytest.fixture
-def database_url(postgres: Postgres) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def template_database(postgres: Postgres) -> Iterator[str]:
+    """Name of a migrated database of this server."""
     with new_database(postgres.url) as url:
         upgrade(url)
+        yield str(conninfo_to_dict(url)["dbname"])
+
+
+@pytest.fixture
+def database_url(postgres: Postgres, template_database: str) -> Iterator[str]:
+    with new_database(postgres.url, template=template_database) as url:
         yield url
 
 

@@ -98,7 +98,7 @@ def test_a_worker_outlives_a_primary_that_is_a_replica_for_a_while(
     done_within()
     with primary.client() as old:
         old.replicaof("127.0.0.1", standby.port)  # UNBLOCKED for whoever waits, READONLY for whoever comes
-        time.sleep(8)
+        time.sleep(4)
         assert worker.poll() is None, processes.output()
         old.replicaof("NO", "ONE")
     assert done_within() < WITHOUT_RESTART
@@ -118,7 +118,7 @@ def test_a_worker_outlives_rights_that_are_taken_and_given_back(
         connection.execute_command("AUTH", "operator", "")
         connection.execute_command("ACL SETUSER default", *rule.split())
         proxy.reset()
-        time.sleep(6)
+        time.sleep(3)
         assert worker.poll() is None, processes.output()
         connection.execute_command("ACL SETUSER default on nopass ~* &* +@all")
     assert done_within() < WITHOUT_RESTART

@@ -173,6 +173,7 @@ def test_django(start: Callable[..., Example], store: Store, database_url: str) 
     uploads_are_published_when_their_callbacks_say_so(example, store, database_url)
 
 
+@pytest.mark.registry
 def test_express(start: Callable[..., Example], store: Store, database_url: str, node_modules: Path) -> None:
     example = start("node", node_modules / "server.js", raw=True)
     uploads_are_published_when_their_callbacks_say_so(example, store, database_url)

@@ -94,7 +94,8 @@ def with_database(server_url: str, name: str) -> str:
 
 def _create(server_url: str, name: str, template: str) -> bool:
     try:
-        _administrate(server_url, "CREATE DATABASE {} TEMPLATE {}", name, template)
+        # Half the server's time of a copy that is also written to its log.
+        _administrate(server_url, "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy", name, template)
     except psycopg.errors.ObjectInUse:
         return False
     return True

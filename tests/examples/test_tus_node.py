@@ -27,6 +27,8 @@ from worker.store import Store
 
 tusclient = ImportedWhenUsed("tusclient.client")
 
+pytestmark = pytest.mark.registry
+
 EXAMPLE = CHECKOUT / "examples" / "tus_node"
 
 
