@@ -119,7 +119,7 @@ BEGIN
             ('susy_deliver', 'deliveries', 'SELECT, INSERT, UPDATE, DELETE'),
             ('susy_deliver', 'endpoints', 'SELECT, UPDATE'),
             ('susy_deliver', 'endpoint_keys', 'SELECT')
-            -- Only the owner: policy_applications.
+            -- Only the owner: policy_applications, cases.
         ) AS granted (role, name, privileges)
         JOIN pg_roles ON rolname = granted.role
     LOOP

@@ -232,6 +232,18 @@ COMMENT ON COLUMN susy.operations.subject IS 'To what: a name, or a number of ch
 COMMENT ON COLUMN susy.operations.reason IS 'Why, where it was said.';
 COMMENT ON COLUMN susy.operations.details IS 'More about it, as an object without secrets.';
 
+COMMENT ON TABLE susy.cases IS 'The regression set: contents about which a person said the opposite of a policy, and others that were added.';
+COMMENT ON COLUMN susy.cases.content_sha256 IS 'SHA-256 of the encoded image, 64 hexadecimal digits.';
+COMMENT ON COLUMN susy.cases.check_id IS 'The check whose verdict was overridden last; it may be pruned.';
+COMMENT ON COLUMN susy.cases.source IS 'The source of that check.';
+COMMENT ON COLUMN susy.cases.external_id IS 'The platform''s own id of the upload.';
+COMMENT ON COLUMN susy.cases.uri IS 'Location of the image at submission.';
+COMMENT ON COLUMN susy.cases.policy_name IS 'Name of the policy whose verdict was overridden.';
+COMMENT ON COLUMN susy.cases.expected IS 'What the person said: authentic or synthetic. While the check is there, the review of it that counts comes before this.';
+COMMENT ON COLUMN susy.cases.overridden IS 'The decision of the policy then.';
+COMMENT ON COLUMN susy.cases.added_by IS 'The reviewer, or who added it.';
+COMMENT ON COLUMN susy.cases.added_at IS 'When it became a case, or was overridden again.';
+
 COMMENT ON FUNCTION susy.refuse_change() IS 'Trigger: refuses to change or delete rows of tables that are only added to.';
 COMMENT ON FUNCTION susy.mark_reviewed() IS 'Trigger: notes on a check''s verdicts that it was reviewed.';
 COMMENT ON FUNCTION susy.add_check_event() IS 'Trigger: writes the event of a check''s end.';
@@ -242,30 +254,5 @@ COMMENT ON FUNCTION susy.note_key() IS 'Trigger: notes in the audit log that an 
 COMMENT ON FUNCTION susy.note_endpoint() IS 'Trigger: notes in the audit log that an endpoint was added, disabled or enabled.';
 COMMENT ON FUNCTION susy.note_endpoint_key() IS 'Trigger: notes in the audit log that the key of an endpoint was rotated.';
 COMMENT ON FUNCTION susy.note_lane() IS 'Trigger: notes in the audit log that a lane was paused or resumed.';
+COMMENT ON FUNCTION susy.add_case() IS 'Trigger: makes a case of a check whose verdict a review contradicts.';
 COMMENT ON SEQUENCE susy.event_positions IS 'Positions of events; none is given twice.';
-
-COMMENT ON FUNCTION susy.score_bin IS 'The bin, 0 to 21, of a score in histograms, finer towards 0 and 1; -1 without a score.';
-COMMENT ON FUNCTION susy.chi_squared_tail IS 'The probability that a chi-squared variable with so many degrees of freedom is at least x, to seven digits.';
-COMMENT ON COLUMN susy.decision_counts.policy_version IS 'Version of the policy that decided.';
-COMMENT ON COLUMN susy.decision_counts.weights_sha256 IS 'Digest of the weights that measured.';
-COMMENT ON COLUMN susy.decision_counts.precision IS 'In which the network computed: float32, bfloat16 or float16.';
-COMMENT ON COLUMN susy.decision_counts.tiling IS 'Grid and stride of the tiles, such as coverage-224.';
-COMMENT ON COLUMN susy.decision_counts.score_bin IS 'Bin of the score, 0 to 21, by susy.score_bin; -1 without a score.';
-COMMENT ON COLUMN susy.decision_changes.policy_version IS 'Version of the policy that decided.';
-COMMENT ON COLUMN susy.decision_changes.weights_sha256 IS 'Digest of the weights that measured.';
-COMMENT ON COLUMN susy.decision_changes.precision IS 'In which the network computed: float32, bfloat16 or float16.';
-COMMENT ON COLUMN susy.decision_changes.tiling IS 'Grid and stride of the tiles, such as coverage-224.';
-COMMENT ON COLUMN susy.decision_changes.score_bin IS 'Bin of the score, 0 to 21, by susy.score_bin; -1 without a score.';
-
-COMMENT ON VIEW susy.decision_categories IS 'How many checks of a day have which score, decision and generator: one row per measure and category, of the sums and of what is not in them yet.';
-COMMENT ON COLUMN susy.decision_categories.day IS 'Day in UTC on which the checks were accepted.';
-COMMENT ON COLUMN susy.decision_categories.source IS 'The surface or service that submitted them.';
-COMMENT ON COLUMN susy.decision_categories.weights_sha256 IS 'Digest of the weights that measured.';
-COMMENT ON COLUMN susy.decision_categories.precision IS 'In which the network computed: float32, bfloat16 or float16.';
-COMMENT ON COLUMN susy.decision_categories.tiling IS 'Grid and stride of the tiles, such as coverage-224.';
-COMMENT ON COLUMN susy.decision_categories.measure IS 'score, decision or generator.';
-COMMENT ON COLUMN susy.decision_categories.policy IS 'Name of the policy that decided; null for scores.';
-COMMENT ON COLUMN susy.decision_categories.policy_version IS 'Its version; null for scores.';
-COMMENT ON COLUMN susy.decision_categories.aggregate IS 'For scores: how the policies make one score of the scores of tiles; null otherwise.';
-COMMENT ON COLUMN susy.decision_categories.category IS 'The bin of the score, the decision, or the generator (empty without one).';
-COMMENT ON COLUMN susy.decision_categories.checks IS 'Number of checks.';

@@ -190,6 +190,8 @@ class ErrorCode(StrEnum):
     """A setting is missing or contradicts another."""
     POLICY_INVALID = "policy_invalid"
     """The policy file has an unknown key or a value out of range."""
+    CASES_REGRESS = "cases_regress"
+    """The policy would be wrong about images that people decided about, where the present one is not."""
     MANIFEST_INVALID = "manifest_invalid"
     """The manifest to import is missing, or has no header that names the images."""
     WEIGHTS_INVALID = "weights_invalid"

@@ -32,10 +32,13 @@ def backtest(
 ) -> None:
     """Decide the scans in the ledger again, without writing: what would change, and the reviews per day.
 
-    Where people reviewed, precision, recall and false-positive rate of both are compared, with their intervals.
+    Where people reviewed, precision, recall and false-positive rate of both are compared, with their intervals. Cases,
+    in which people overrode a policy, are shown one by one where they are fixed or regress.
     """
+    from worker.cli.cases import cases_document, print_cases
     from worker.cli.policy import find_policy
     from worker.lab.backtest import backtest as run
+    from worker.lab.cases import compare_policies
     from worker.store import Store
 
     settings = load_settings()
@@ -44,10 +47,12 @@ def backtest(
         task = bar.add_task(f"deciding by {chosen.version}", total=None)
         batches = store.policies.decided_scans(since=moment(since, store.now()), source=source)
         result = run(chosen, batches, lambda count: bar.advance(task, count))
+        cases = compare_policies(store.cases.read(source=source), chosen)
     if json:
-        print_json(_document(result))
+        print_json({**_document(result), "cases": cases_document(cases)})
     else:
         _print(result)
+        print_cases(cases)
 
 
 def _print(result: Backtest) -> None:

@@ -13,13 +13,13 @@ from worker.cli import (
     backlog,
     calibrate,
     callbacks,
+    cases,
     check,
     consume,
     data,
     db,
     demo,
     doctor,
-    drift,
     endpoint,
     evaluate,
     explain,
@@ -65,7 +65,6 @@ app.command("train")(train.train)
 app.command("stability")(stability.stability)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
-app.command("drift")(drift.drift)
 app.command("doctor")(doctor.doctor)
 app.command("health")(health.health)
 app.add_typer(backlog.app, name="backlog")
@@ -75,6 +74,7 @@ app.add_typer(consume.app, name="consume")
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.add_typer(policy.app, name="policy")
+app.add_typer(cases.app, name="cases")
 app.add_typer(db.app, name="db")
 app.add_typer(key.app, name="key")
 

@@ -36,15 +36,37 @@ Expect = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
-def activate(version: Version, reason: Reason, by: By = None, expect: Expect = None, json: Json = False) -> None:
-    """Let a version decide from now on, in place of the one of its name that did. Workers follow within 10 seconds."""
-    chosen = parse(version)
+def activate(
+    version: Version,
+    reason: Reason,
+    max_regressions: Annotated[
+        int, typer.Option(help="Cases that may become wrong; `susy cases check` names them.", min=0)
+    ] = 0,
+    force: Annotated[bool, typer.Option("--force", help="However many regress; the history says so.")] = False,
+    by: By = None,
+    expect: Expect = None,
+    json: Json = False,
+) -> None:
+    """Let a version decide from now on, in place of the one of its name that did. Workers follow within 10 seconds.
+
+    Refused if it would be wrong about an image that people decided about, where the present policy is not.
+    """
+    from worker.cli.cases import count_regressions
+
+    chosen, regressed = parse(version), 0
 
     def change(ledger: PolicyLedger, current: PolicyConfiguration) -> PolicyConfiguration:
-        usable(ledger, chosen)
+        nonlocal regressed
+        policy, active = usable(ledger, chosen), current.active.get(chosen.name)
+        if active != chosen.version:
+            before = None if active is None else stored(ledger, PolicyVersion(chosen.name, active))
+            regressed = count_regressions(ledger.cases, policy, before, max_regressions, force=force)
         return current.model_copy(update={"active": {**current.active, chosen.name: chosen.version}})
 
-    configuration = change_policies(change, f"activate {chosen}", reason, by, expect, as_json=json)
+    def words() -> str:
+        return f"activate {chosen}" + (f", although {regressed} of its cases regress" if regressed else "")
+
+    configuration = change_policies(change, words, reason, by, expect, as_json=json)
     if chosen.name not in {configuration.default, *(route.policy for route in configuration.routes)}:
         notes.print(
             f"No route leads to {chosen.name}: it decides only about checks that name it. See `susy policy route`.",
@@ -188,14 +210,17 @@ def usable(ledger: PolicyLedger, version: PolicyVersion) -> Policy:
 
 def change_policies(
     change: Callable[[PolicyLedger, PolicyConfiguration], PolicyConfiguration],
-    words: str,
+    words: str | Callable[[], str],
     reason: str,
     by: str | None,
     expect: int | None,
     *,
     as_json: bool,
 ) -> PolicyConfiguration:
-    """Derive the next revision from the present one, and let it apply; the configuration that applies then."""
+    """Derive the next revision from the present one, and let it apply; the configuration that applies then.
+
+    `words` describe the change, if a function, once it is derived.
+    """
     who = author(by)
     why = _stated("--reason", reason)
     with Store(load_settings().require_database_url(), pool_size=1) as store:
@@ -208,12 +233,12 @@ def change_policies(
         if changed == current:
             notes.print(f"Nothing changes: revision {revision} says so already.")
             return current
-        document = changed.document
-        store.policies.change(revision + 1, document, change=words, changed_by=who, reason=why)
+        document, text = changed.document, words if isinstance(words, str) else words()
+        store.policies.change(revision + 1, document, change=text, changed_by=who, reason=why)
     if as_json:
-        print_json({"revision": revision + 1, "change": words, "by": who, "reason": why, "configuration": document})
+        print_json({"revision": revision + 1, "change": text, "by": who, "reason": why, "configuration": document})
     else:
-        out.print(f"revision {revision + 1}: {words}")
+        out.print(f"revision {revision + 1}: {text}")
     return changed
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
+from schema.scan import Scan
 from schema.states import Decision
 from schema.verdict import Verdict
 from worker.lab.intervals import exact_interval
@@ -129,11 +130,15 @@ def backtest(
 
 
 def decide_again(decided: DecidedScan, policy: Policy, *, all_regions: bool = False) -> Verdict:
+    """What `policy` decides about the scan of a check."""
+    return decide_scan(decided.scan, policy, all_regions=all_regions)
+
+
+def decide_scan(scan: Scan, policy: Policy, *, all_regions: bool = False) -> Verdict:
     """What `policy` decides about a stored scan.
 
     Unless `all_regions` are wanted, they are looked for only where they can decide, so the verdict may have fewer.
     """
-    scan = decided.scan
     is_wanted = may_show_region(scan, policy) if all_regions else may_have_region(scan, policy)
     regions = find_regions(heatmap(scan), policy.region_at, policy.generator_share) if is_wanted else ()
     return decide(scan, policy, regions)

@@ -13,6 +13,7 @@ from schema.states import Decision
 from schema.verdict import PolicyVersion
 from worker.errors import ErrorCode, PermanentError
 from worker.store import queries
+from worker.store.cases import CaseTable
 from worker.store.database import PATIENT, Database
 from worker.store.scans import stored_scan
 from worker.store.types import DecidedScan, PolicyChange, PolicyRevision, StoredPolicy
@@ -26,6 +27,7 @@ class PolicyLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.cases = CaseTable(database)
 
     def put(self, version: PolicyVersion, document: Mapping[str, Any]) -> bool:
         """Store a version; False when it was stored before. It decides nothing until it is activated."""
