@@ -79,6 +79,8 @@ BEGIN
             ('susy_worker', 'policies', 'SELECT, INSERT'),
             ('susy_worker', 'policy_revisions', 'SELECT'),
             ('susy_worker', 'reviews', 'SELECT'),
+            ('susy_worker', 'undone_reviews', 'SELECT'),
+            ('susy_worker', 'review_undos', 'SELECT'),
             ('susy_worker', 'rejected_messages', 'SELECT, INSERT'),
             ('susy_worker', 'events', 'SELECT, INSERT, UPDATE'),
             ('susy_worker', 'event_positions', 'USAGE'),
@@ -94,6 +96,8 @@ BEGIN
             ('susy_serve', 'scans', 'SELECT'),
             ('susy_serve', 'verdicts', 'SELECT'),
             ('susy_serve', 'reviews', 'SELECT'),
+            ('susy_serve', 'undone_reviews', 'SELECT'),
+            ('susy_serve', 'review_undos', 'SELECT'),
             ('susy_serve', 'policies', 'SELECT'),
             ('susy_serve', 'policy_revisions', 'SELECT'),
             ('susy_serve', 'rejected_messages', 'SELECT'),
@@ -111,6 +115,8 @@ BEGIN
             ('susy_deliver', 'scans', 'SELECT'),
             ('susy_deliver', 'verdicts', 'SELECT'),
             ('susy_deliver', 'reviews', 'SELECT'),
+            ('susy_deliver', 'undone_reviews', 'SELECT'),
+            ('susy_deliver', 'review_undos', 'SELECT'),
             ('susy_deliver', 'paused_lanes', 'SELECT'),
             ('susy_deliver', 'policies', 'SELECT'),
             ('susy_deliver', 'policy_revisions', 'SELECT'),
@@ -119,7 +125,8 @@ BEGIN
             ('susy_deliver', 'deliveries', 'SELECT, INSERT, UPDATE, DELETE'),
             ('susy_deliver', 'endpoints', 'SELECT, UPDATE'),
             ('susy_deliver', 'endpoint_keys', 'SELECT')
-            -- Only the owner: policy_applications, cases.
+            -- Only the owner, and functions with its rights: policy_applications, cases, review_batches,
+            -- review_items, open_claims, review_claims, golden_changes, golden_answers.
         ) AS granted (role, name, privileges)
         JOIN pg_roles ON rolname = granted.role
     LOOP

@@ -106,7 +106,7 @@ COMMENT ON COLUMN susy.verdicts.created_at IS 'When it was recorded.';
 COMMENT ON COLUMN susy.verdicts.audit_rate IS 'Probability with which the content was drawn for an audit, above 0 and up to 1; null when it was not drawn.';
 COMMENT ON COLUMN susy.verdicts.superseded_at IS 'When another verdict replaced it; null unless superseded.';
 COMMENT ON COLUMN susy.verdicts.application_id IS 'The application of a policy that recorded it; null for a verdict of a worker.';
-COMMENT ON COLUMN susy.verdicts.reviewed_at IS 'When its check was first reviewed; null before.';
+COMMENT ON COLUMN susy.verdicts.reviewed_at IS 'When its check was reviewed; null while no review of it counts.';
 
 COMMENT ON TABLE susy.reviews IS 'What a person decided about a check. Never changed.';
 COMMENT ON COLUMN susy.reviews.id IS 'The review.';
@@ -245,7 +245,6 @@ COMMENT ON COLUMN susy.cases.added_by IS 'The reviewer, or who added it.';
 COMMENT ON COLUMN susy.cases.added_at IS 'When it became a case, or was overridden again.';
 
 COMMENT ON FUNCTION susy.refuse_change() IS 'Trigger: refuses to change or delete rows of tables that are only added to.';
-COMMENT ON FUNCTION susy.mark_reviewed() IS 'Trigger: notes on a check''s verdicts that it was reviewed.';
 COMMENT ON FUNCTION susy.add_check_event() IS 'Trigger: writes the event of a check''s end.';
 COMMENT ON FUNCTION susy.add_review_event() IS 'Trigger: writes the event of a review.';
 COMMENT ON FUNCTION susy.count_new_decisions() IS 'Trigger: counts new live verdicts per day.';
@@ -256,3 +255,116 @@ COMMENT ON FUNCTION susy.note_endpoint_key() IS 'Trigger: notes in the audit log
 COMMENT ON FUNCTION susy.note_lane() IS 'Trigger: notes in the audit log that a lane was paused or resumed.';
 COMMENT ON FUNCTION susy.add_case() IS 'Trigger: makes a case of a check whose verdict a review contradicts.';
 COMMENT ON SEQUENCE susy.event_positions IS 'Positions of events; none is given twice.';
+
+COMMENT ON COLUMN susy.reviews.batch_id IS 'The bulk review that it is a part of; null for the review of one check.';
+
+COMMENT ON TABLE susy.review_batches IS 'One decision about many checks, chosen by a filter. Never changed.';
+COMMENT ON COLUMN susy.review_batches.id IS 'The bulk review.';
+COMMENT ON COLUMN susy.review_batches.reviewer IS 'Who decided.';
+COMMENT ON COLUMN susy.review_batches.decision IS 'authentic, synthetic or inconclusive.';
+COMMENT ON COLUMN susy.review_batches.note IS 'The reviewer''s note.';
+COMMENT ON COLUMN susy.review_batches.filters IS 'What chose the checks, as an object.';
+COMMENT ON COLUMN susy.review_batches.reviews IS 'How many checks were reviewed.';
+COMMENT ON COLUMN susy.review_batches.created_at IS 'When.';
+
+COMMENT ON TABLE susy.review_undos IS 'The undoing of a review or of a bulk review. Never changed.';
+COMMENT ON COLUMN susy.review_undos.id IS 'The undo.';
+COMMENT ON COLUMN susy.review_undos.target_id IS 'The review or the bulk review.';
+COMMENT ON COLUMN susy.review_undos.undone_by IS 'Who undid it.';
+COMMENT ON COLUMN susy.review_undos.reason IS 'Why.';
+COMMENT ON COLUMN susy.review_undos.reviews IS 'How many reviews it undid.';
+COMMENT ON COLUMN susy.review_undos.created_at IS 'When.';
+
+COMMENT ON TABLE susy.undone_reviews IS 'A review that does not count any more. Never changed.';
+COMMENT ON COLUMN susy.undone_reviews.review_id IS 'The review.';
+COMMENT ON COLUMN susy.undone_reviews.check_id IS 'Its check.';
+COMMENT ON COLUMN susy.undone_reviews.undo_id IS 'The undo.';
+
+COMMENT ON TABLE susy.review_items IS 'The review queue: a check that waits for a person. Kept by triggers; what it copies is that of its check and live verdict.';
+COMMENT ON COLUMN susy.review_items.check_id IS 'The check.';
+COMMENT ON COLUMN susy.review_items.kind IS 'first, second (of another person) or third (where two disagree).';
+COMMENT ON COLUMN susy.review_items.source IS 'The surface or service that submitted it.';
+COMMENT ON COLUMN susy.review_items.lane IS 'live or backfill.';
+COMMENT ON COLUMN susy.review_items.policy IS 'Name of the policy that decided; null without a verdict.';
+COMMENT ON COLUMN susy.review_items.decision IS 'What it decided; null without a verdict.';
+COMMENT ON COLUMN susy.review_items.generator IS 'The generator that it named.';
+COMMENT ON COLUMN susy.review_items.score IS 'Probability that the image is synthetic, 0 to 1; null when no tile could be scored.';
+COMMENT ON COLUMN susy.review_items.needs_review IS 'Whether the policy asks for a review.';
+COMMENT ON COLUMN susy.review_items.content_sha256 IS 'SHA-256 of the image; null when it was not read.';
+COMMENT ON COLUMN susy.review_items.score_band IS '0 for scores of 0.95 and above, to 10 for those below 0.05 and none; ascends in the order.';
+COMMENT ON COLUMN susy.review_items.reach_rank IS 'Minus the attribute reach, if that is a positive number, else 0; ascends in the order.';
+COMMENT ON COLUMN susy.review_items.waiting_since IS 'Since when it waits; ascends in the order.';
+
+COMMENT ON TABLE susy.open_claims IS 'Who looks at which check at this moment.';
+COMMENT ON COLUMN susy.open_claims.claim_id IS 'The claim.';
+COMMENT ON COLUMN susy.open_claims.check_id IS 'The check.';
+COMMENT ON COLUMN susy.open_claims.moderator IS 'Who holds it.';
+COMMENT ON COLUMN susy.open_claims.kind IS 'first, second, third or golden.';
+COMMENT ON COLUMN susy.open_claims.content_sha256 IS 'SHA-256 of the image, which nobody else is given meanwhile; null when it was not read.';
+COMMENT ON COLUMN susy.open_claims.claimed_until IS 'When it expires unless it is extended.';
+
+COMMENT ON TABLE susy.review_claims IS 'What happened to claims. Never changed.';
+COMMENT ON COLUMN susy.review_claims.id IS 'Increases.';
+COMMENT ON COLUMN susy.review_claims.claim_id IS 'The claim.';
+COMMENT ON COLUMN susy.review_claims.check_id IS 'The check.';
+COMMENT ON COLUMN susy.review_claims.moderator IS 'Who was given it.';
+COMMENT ON COLUMN susy.review_claims.kind IS 'first, second, third or golden.';
+COMMENT ON COLUMN susy.review_claims.action IS 'claimed, extended, decided, skipped, released, expired or withdrawn.';
+COMMENT ON COLUMN susy.review_claims.claimed_until IS 'When it ends then; of claimed and extended.';
+COMMENT ON COLUMN susy.review_claims.reason IS 'Why it was skipped.';
+COMMENT ON COLUMN susy.review_claims.review_id IS 'The review, or the answer to a golden item; of decided.';
+COMMENT ON COLUMN susy.review_claims.created_at IS 'When.';
+
+COMMENT ON TABLE susy.golden_changes IS 'A check became a golden item, or is none any more; the latest change of a check applies. Never changed.';
+COMMENT ON COLUMN susy.golden_changes.id IS 'Increases.';
+COMMENT ON COLUMN susy.golden_changes.check_id IS 'The check.';
+COMMENT ON COLUMN susy.golden_changes.decision IS 'What it is known to be; null when it is no golden item any more.';
+COMMENT ON COLUMN susy.golden_changes.changed_by IS 'Who said so.';
+COMMENT ON COLUMN susy.golden_changes.reason IS 'Why.';
+COMMENT ON COLUMN susy.golden_changes.created_at IS 'When.';
+
+COMMENT ON TABLE susy.golden_answers IS 'What a moderator answered to a golden item; decides nothing. Never changed.';
+COMMENT ON COLUMN susy.golden_answers.id IS 'The answer; to its moderator, the id of a review.';
+COMMENT ON COLUMN susy.golden_answers.check_id IS 'The check.';
+COMMENT ON COLUMN susy.golden_answers.moderator IS 'Who answered.';
+COMMENT ON COLUMN susy.golden_answers.decision IS 'authentic, synthetic or inconclusive; null in a row that undoes an answer.';
+COMMENT ON COLUMN susy.golden_answers.expected IS 'What the check was known to be; null when it was no golden item any more.';
+COMMENT ON COLUMN susy.golden_answers.note IS 'The moderator''s note, or why the answer was undone.';
+COMMENT ON COLUMN susy.golden_answers.undoes IS 'The answer that this row undoes.';
+COMMENT ON COLUMN susy.golden_answers.created_at IS 'When.';
+
+COMMENT ON VIEW susy.counted_reviews IS 'Of each reviewed check the review that counts: the latest that was not undone.';
+COMMENT ON COLUMN susy.counted_reviews.id IS 'The review.';
+COMMENT ON COLUMN susy.counted_reviews.check_id IS 'The check.';
+COMMENT ON COLUMN susy.counted_reviews.reviewer IS 'Who decided.';
+COMMENT ON COLUMN susy.counted_reviews.decision IS 'authentic, synthetic or inconclusive.';
+COMMENT ON COLUMN susy.counted_reviews.note IS 'The reviewer''s note.';
+COMMENT ON COLUMN susy.counted_reviews.created_at IS 'When.';
+COMMENT ON COLUMN susy.counted_reviews.content_sha256 IS 'SHA-256 of the image; null when it was not read.';
+COMMENT ON COLUMN susy.counted_reviews.batch_id IS 'The bulk review that it is a part of.';
+
+COMMENT ON VIEW susy.golden_items IS 'The checks whose answer is known.';
+COMMENT ON COLUMN susy.golden_items.check_id IS 'The check.';
+COMMENT ON COLUMN susy.golden_items.decision IS 'What it is known to be.';
+
+COMMENT ON VIEW susy.double_reviews IS 'Checks that two people decided about, the second without seeing the first one''s decision.';
+COMMENT ON COLUMN susy.double_reviews.check_id IS 'The check.';
+COMMENT ON COLUMN susy.double_reviews.first_reviewer IS 'Who decided first.';
+COMMENT ON COLUMN susy.double_reviews.first_decision IS 'What that person decided.';
+COMMENT ON COLUMN susy.double_reviews.second_reviewer IS 'Who decided second.';
+COMMENT ON COLUMN susy.double_reviews.second_decision IS 'What that person decided.';
+COMMENT ON COLUMN susy.double_reviews.created_at IS 'When the second person decided.';
+
+COMMENT ON FUNCTION susy.draws(text, double precision) IS 'Whether a word belongs to a share of all words: always the same answer.';
+COMMENT ON FUNCTION susy.review_rate(text) IS 'The rate of second reviews or of golden items that applies.';
+COMMENT ON FUNCTION susy.reach_of(jsonb) IS 'The attribute reach as a number, 0 to 1e12.';
+COMMENT ON FUNCTION susy.refresh_review_items(uuid[]) IS 'Makes the review queue say what these checks need.';
+COMMENT ON FUNCTION susy.refresh_after_verdicts() IS 'Trigger: brings the review queue up to date with verdicts.';
+COMMENT ON FUNCTION susy.refresh_after_reviews() IS 'Trigger: brings the review queue up to date with reviews, undos and golden items.';
+COMMENT ON FUNCTION susy.add_undo_event() IS 'Trigger: writes the event of a review that was undone.';
+COMMENT ON FUNCTION susy.undo_reviews(uuid, text, text) IS 'Undoes a review, or what is left of a bulk review, by its id.';
+COMMENT ON FUNCTION susy.expire_claims() IS 'Ends claims whose time is over.';
+COMMENT ON FUNCTION susy.held_claim(uuid, text) IS 'A claim that its holder still has, locked; raises when it has ended.';
+COMMENT ON FUNCTION susy.record_decision(uuid, text, text, text, uuid) IS 'Stores what a person decided, and ends that person''s claim.';
+COMMENT ON FUNCTION susy.claim_conditions(jsonb) IS 'The filters of a claim as SQL conditions of fixed words; raises for one that does not exist.';
+COMMENT ON FUNCTION susy.reviewer_agreement(timestamp with time zone, text) IS 'How far reviewers agree, in double reviews since a time, of a source; null for all.';

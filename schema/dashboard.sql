@@ -35,20 +35,14 @@ SELECT
     c.attributes,
     c.error_code,
     c.error_message,
-    (
-        SELECT r.decision FROM susy.reviews AS r
-        WHERE r.check_id = c.id ORDER BY r.created_at DESC, r.id DESC LIMIT 1
-    ) AS review_decision,
+    (SELECT r.decision FROM susy.counted_reviews AS r WHERE r.check_id = c.id) AS review_decision,
     v.generator_confidence,
     s.map_sampled,
     s.precision,
     c.expires_at,
-    coalesce((
-        SELECT r.decision FROM susy.reviews AS r
-        WHERE r.check_id = c.id ORDER BY r.created_at DESC, r.id DESC LIMIT 1
-    ), v.decision) AS final_decision,
+    coalesce((SELECT r.decision FROM susy.counted_reviews AS r WHERE r.check_id = c.id), v.decision) AS final_decision,
     (
-        SELECT r.decision FROM susy.reviews AS r
+        SELECT r.decision FROM susy.counted_reviews AS r
         WHERE r.content_sha256 = c.content_sha256 AND r.check_id <> c.id
         ORDER BY r.created_at DESC, r.id DESC LIMIT 1
     ) AS reviewed_before,
@@ -129,28 +123,33 @@ SELECT
     c.attributes,
     v.generator_confidence,
     (
-        SELECT r.decision FROM susy.reviews AS r
+        SELECT r.decision FROM susy.counted_reviews AS r
         WHERE r.content_sha256 = c.content_sha256 AND r.check_id <> c.id
         ORDER BY r.created_at DESC, r.id DESC LIMIT 1
     ) AS reviewed_before,
     v.needs_review,
-    v.audit_rate
-FROM susy.verdicts AS v
-JOIN susy.checks AS c ON c.id = v.check_id
-WHERE v.mode = 'live'
-    AND (v.needs_review OR v.audit_rate IS NOT NULL)
-    AND v.reviewed_at IS NULL
-    AND NOT EXISTS (SELECT FROM susy.reviews AS r WHERE r.check_id = v.check_id)
-ORDER BY v.created_at;
+    v.audit_rate,
+    i.score_band,
+    i.reach_rank,
+    i.waiting_since,
+    o.moderator AS claimed_by,
+    o.claimed_until
+FROM susy.review_items AS i
+JOIN susy.verdicts AS v ON v.check_id = i.check_id AND v.mode = 'live'
+JOIN susy.checks AS c ON c.id = i.check_id
+LEFT JOIN susy.open_claims AS o
+    ON o.check_id = i.check_id AND o.kind <> 'golden' AND o.claimed_until > now()
+WHERE i.kind = 'first'
+ORDER BY i.score_band, i.reach_rank, i.waiting_since, i.check_id;
 
-COMMENT ON VIEW dashboard.review_queue IS 'Checks that need a review, or were drawn for an audit, and have no review; the oldest verdict first.';
+COMMENT ON VIEW dashboard.review_queue IS 'Checks that need a review, or were drawn for an audit, and have none, in the order in which they are given to moderators: by score, reach and age.';
 COMMENT ON COLUMN dashboard.review_queue.id IS 'The check.';
 COMMENT ON COLUMN dashboard.review_queue.source IS 'The surface or service that submitted it.';
 COMMENT ON COLUMN dashboard.review_queue.external_id IS 'The platform''s own id of the upload.';
 COMMENT ON COLUMN dashboard.review_queue.uri IS 'The location of the image at submission.';
 COMMENT ON COLUMN dashboard.review_queue.lane IS 'live or backfill.';
 COMMENT ON COLUMN dashboard.review_queue.created_at IS 'When the check was accepted.';
-COMMENT ON COLUMN dashboard.review_queue.decided_at IS 'When the verdict was recorded; the order of the queue.';
+COMMENT ON COLUMN dashboard.review_queue.decided_at IS 'When the verdict was recorded.';
 COMMENT ON COLUMN dashboard.review_queue.decision IS 'authentic, synthetic or inconclusive.';
 COMMENT ON COLUMN dashboard.review_queue.score IS 'Probability that the image is synthetic, 0 to 1; null when no tile could be scored.';
 COMMENT ON COLUMN dashboard.review_queue.generator IS 'The most probable generator when one leads clearly, otherwise unknown_generator; null when authentic or not scored.';
@@ -163,6 +162,11 @@ COMMENT ON COLUMN dashboard.review_queue.generator_confidence IS 'Share of the s
 COMMENT ON COLUMN dashboard.review_queue.reviewed_before IS 'The decision of the latest review of another check of the same content; null without one.';
 COMMENT ON COLUMN dashboard.review_queue.needs_review IS 'Whether the policy asks for a review; false when the check is here for an audit alone.';
 COMMENT ON COLUMN dashboard.review_queue.audit_rate IS 'The probability with which the content was drawn for an audit, above 0 and up to 1; null when it was not drawn.';
+COMMENT ON COLUMN dashboard.review_queue.score_band IS 'First key of the order, ascending: 0 for scores of 0.95 and above, 10 for those below 0.05 and for images that could not be scored.';
+COMMENT ON COLUMN dashboard.review_queue.reach_rank IS 'Second key of the order, ascending: minus the attribute reach, if that is a positive number, else 0.';
+COMMENT ON COLUMN dashboard.review_queue.waiting_since IS 'Third key of the order, ascending: since when the check waits for a review.';
+COMMENT ON COLUMN dashboard.review_queue.claimed_by IS 'Who looks at it at this moment; null when nobody does.';
+COMMENT ON COLUMN dashboard.review_queue.claimed_until IS 'When that claim ends, unless it is extended; null without one.';
 
 CREATE VIEW dashboard.maps AS
 SELECT v.check_id, s.width, s.height, s.map_png, s.map_sampled
@@ -340,7 +344,19 @@ COMMENT ON COLUMN dashboard.backlog.paused_at IS 'When the lane was paused; null
 COMMENT ON COLUMN dashboard.backlog.expired IS 'Checks that have expired: no worker began them before their deadline.';
 
 CREATE VIEW dashboard.reviews AS
-SELECT check_id, reviewer, decision, note, created_at FROM susy.reviews;
+SELECT
+    r.check_id,
+    r.reviewer,
+    r.decision,
+    r.note,
+    r.created_at,
+    r.id,
+    r.batch_id,
+    (
+        SELECT n.created_at FROM susy.undone_reviews AS u JOIN susy.review_undos AS n ON n.id = u.undo_id
+        WHERE u.review_id = r.id
+    ) AS undone_at
+FROM susy.reviews AS r;
 
 COMMENT ON VIEW dashboard.reviews IS 'Decisions by people; rows are only added.';
 COMMENT ON COLUMN dashboard.reviews.check_id IS 'The check.';
@@ -348,37 +364,335 @@ COMMENT ON COLUMN dashboard.reviews.reviewer IS 'Who decided.';
 COMMENT ON COLUMN dashboard.reviews.decision IS 'authentic, synthetic or inconclusive.';
 COMMENT ON COLUMN dashboard.reviews.note IS 'The reviewer''s note.';
 COMMENT ON COLUMN dashboard.reviews.created_at IS 'When it was added.';
+COMMENT ON COLUMN dashboard.reviews.id IS 'The review, for `susy reviews undo`.';
+COMMENT ON COLUMN dashboard.reviews.batch_id IS 'The bulk review that it is a part of; null for the review of one check.';
+COMMENT ON COLUMN dashboard.reviews.undone_at IS 'Since when it does not count any more; null while it does.';
+
+CREATE VIEW dashboard.double_reviews AS
+SELECT d.check_id, c.source, d.first_reviewer, d.first_decision, d.second_reviewer, d.second_decision, d.created_at
+FROM susy.double_reviews AS d
+JOIN susy.checks AS c ON c.id = d.check_id;
+
+COMMENT ON VIEW dashboard.double_reviews IS 'Checks that two people decided about, the second without seeing the first one''s decision.';
+COMMENT ON COLUMN dashboard.double_reviews.check_id IS 'The check.';
+COMMENT ON COLUMN dashboard.double_reviews.source IS 'The surface or service that submitted it.';
+COMMENT ON COLUMN dashboard.double_reviews.first_reviewer IS 'Who decided first.';
+COMMENT ON COLUMN dashboard.double_reviews.first_decision IS 'What that person decided: authentic, synthetic or inconclusive.';
+COMMENT ON COLUMN dashboard.double_reviews.second_reviewer IS 'Who decided second.';
+COMMENT ON COLUMN dashboard.double_reviews.second_decision IS 'What that person decided: authentic, synthetic or inconclusive.';
+COMMENT ON COLUMN dashboard.double_reviews.created_at IS 'When the second person decided.';
+
+CREATE VIEW dashboard.reviewer_agreement AS
+SELECT reviewer, other_reviewer, reviewers, checks, agreement, cohens_kappa, krippendorffs_alpha
+FROM susy.reviewer_agreement(NULL, NULL);
+
+COMMENT ON VIEW dashboard.reviewer_agreement IS 'How far people agree about the checks that two of them decided about: one row per pair, and one without names for all of them.';
+COMMENT ON COLUMN dashboard.reviewer_agreement.reviewer IS 'One person; null in the row of all.';
+COMMENT ON COLUMN dashboard.reviewer_agreement.other_reviewer IS 'The other person; null in the row of all.';
+COMMENT ON COLUMN dashboard.reviewer_agreement.reviewers IS 'How many people the row is about.';
+COMMENT ON COLUMN dashboard.reviewer_agreement.checks IS 'How many checks two of them decided about.';
+COMMENT ON COLUMN dashboard.reviewer_agreement.agreement IS 'Share of these checks about which they decided the same, 0 to 1.';
+COMMENT ON COLUMN dashboard.reviewer_agreement.cohens_kappa IS 'Agreement beyond chance of the pair, at most 1; null in the row of all, and when both always decided the same one way.';
+COMMENT ON COLUMN dashboard.reviewer_agreement.krippendorffs_alpha IS 'Agreement beyond chance of all, at most 1; null in the rows of pairs, and when everybody always decided the same one way.';
+
+-- The interval is Wilson's: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+-- Journal of the American Statistical Association 22 (1927).
+CREATE VIEW dashboard.reviewer_accuracy AS
+SELECT
+    moderator AS reviewer,
+    answers,
+    correct,
+    inconclusive,
+    correct::double precision / answers AS accuracy,
+    (share + z2 / 2 - sqrt(z2 * (share * (1 - share) + z2 / 4))) / (1 + z2) AS accuracy_low,
+    (share + z2 / 2 + sqrt(z2 * (share * (1 - share) + z2 / 4))) / (1 + z2) AS accuracy_high
+FROM (
+    SELECT
+        g.moderator,
+        count(*) AS answers,
+        count(*) FILTER (WHERE g.decision = g.expected) AS correct,
+        count(*) FILTER (WHERE g.decision = 'inconclusive' AND g.expected <> 'inconclusive') AS inconclusive,
+        avg((g.decision = g.expected)::int)::double precision AS share,
+        3.841458820694124::double precision / count(*) AS z2
+    FROM susy.golden_answers AS g
+    WHERE g.expected IS NOT NULL
+        AND g.decision IS NOT NULL
+        AND NOT EXISTS (SELECT FROM susy.golden_answers AS u WHERE u.undoes = g.id)
+    GROUP BY g.moderator
+) AS counted;
+
+COMMENT ON VIEW dashboard.reviewer_accuracy IS 'How often people were right about golden items: checks whose answer is known, hidden among the others.';
+COMMENT ON COLUMN dashboard.reviewer_accuracy.reviewer IS 'The person.';
+COMMENT ON COLUMN dashboard.reviewer_accuracy.answers IS 'How many golden items that person decided about.';
+COMMENT ON COLUMN dashboard.reviewer_accuracy.correct IS 'How many of these decisions were the known ones.';
+COMMENT ON COLUMN dashboard.reviewer_accuracy.inconclusive IS 'How many were inconclusive where the known one is not; they count as not correct.';
+COMMENT ON COLUMN dashboard.reviewer_accuracy.accuracy IS 'Share of the correct ones, 0 to 1.';
+COMMENT ON COLUMN dashboard.reviewer_accuracy.accuracy_low IS 'Lower end of its 95 % interval.';
+COMMENT ON COLUMN dashboard.reviewer_accuracy.accuracy_high IS 'Upper end of its 95 % interval.';
+
+CREATE VIEW dashboard.review_claims AS
+SELECT
+    c.claim_id,
+    c.check_id,
+    c.moderator,
+    c.kind,
+    c.created_at AS claimed_at,
+    e.created_at AS ended_at,
+    e.action AS outcome,
+    extract(epoch FROM e.created_at - c.created_at)::double precision AS seconds,
+    e.reason,
+    (
+        SELECT count(*) FROM susy.review_claims AS x WHERE x.claim_id = c.claim_id AND x.action = 'extended'
+    ) AS extensions
+FROM susy.review_claims AS c
+LEFT JOIN susy.review_claims AS e ON e.claim_id = c.claim_id AND e.action NOT IN ('claimed', 'extended')
+WHERE c.action = 'claimed';
+
+COMMENT ON VIEW dashboard.review_claims IS 'Every check that was given to a moderator, and what became of it; rows are only added. Of decided ones, seconds is the time to decision.';
+COMMENT ON COLUMN dashboard.review_claims.claim_id IS 'The claim.';
+COMMENT ON COLUMN dashboard.review_claims.check_id IS 'The check.';
+COMMENT ON COLUMN dashboard.review_claims.moderator IS 'Who it was given to.';
+COMMENT ON COLUMN dashboard.review_claims.kind IS 'first, second or third review, or golden for an item whose answer is known. Moderators are not told.';
+COMMENT ON COLUMN dashboard.review_claims.claimed_at IS 'When it was given.';
+COMMENT ON COLUMN dashboard.review_claims.ended_at IS 'When the claim ended; null while it is held.';
+COMMENT ON COLUMN dashboard.review_claims.outcome IS 'decided, skipped, released, expired or withdrawn (somebody else decided without a claim); null while it is held.';
+COMMENT ON COLUMN dashboard.review_claims.seconds IS 'Seconds for which it was held; null while it is.';
+COMMENT ON COLUMN dashboard.review_claims.reason IS 'Why it was skipped.';
+COMMENT ON COLUMN dashboard.review_claims.extensions IS 'How often it was extended.';
+
+-- What moderators' tools call. No function tells what anybody else decided about a check.
 
 CREATE FUNCTION dashboard.record_review(check_id uuid, decision text, reviewer text, note text DEFAULT NULL)
-RETURNS uuid LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    found susy.checks;
-    review_id uuid := gen_random_uuid();
-BEGIN
-    IF decision IS NULL OR decision NOT IN ('authentic', 'synthetic', 'inconclusive') THEN
-        RAISE EXCEPTION 'a decision is authentic, synthetic or inconclusive' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF trim(coalesce(reviewer, '')) = '' THEN
-        RAISE EXCEPTION 'a review names its reviewer' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    -- The lock keeps the check from being queued again between this look and the review.
-    SELECT c.* INTO found FROM susy.checks AS c WHERE c.id = record_review.check_id FOR NO KEY UPDATE;
-    IF found.id IS NULL THEN
-        RAISE EXCEPTION 'no check has the id %', record_review.check_id USING ERRCODE = 'SY001';
-    END IF;
-    IF found.state IN ('queued', 'running') THEN
-        RAISE EXCEPTION 'check % is %; review it when it has ended', found.id, found.state USING ERRCODE = 'SY002';
-    END IF;
-    INSERT INTO susy.reviews (id, check_id, reviewer, decision, note, content_sha256)
-    VALUES (
-        review_id, found.id, record_review.reviewer, record_review.decision, record_review.note, found.content_sha256
+RETURNS uuid LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT susy.record_decision($1, $2, $3, $4, NULL);
+$$;
+
+CREATE FUNCTION dashboard.decide_claim(claim_id uuid, moderator text, decision text, note text DEFAULT NULL)
+RETURNS uuid LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT susy.record_decision(
+        (SELECT c.check_id FROM susy.review_claims AS c WHERE c.claim_id = $1 AND c.action = 'claimed'), $3, $2, $4, $1
     );
-    RETURN review_id;
+$$;
+
+CREATE FUNCTION dashboard.undo_review(review_id uuid, reviewer text, reason text)
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    who text := btrim(coalesce(reviewer, ''));
+    answer susy.golden_answers;
+BEGIN
+    IF who = '' OR btrim(coalesce(reason, '')) = '' THEN
+        RAISE EXCEPTION 'an undo says by whom and why' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT g.* INTO answer FROM susy.golden_answers AS g
+    WHERE g.id = undo_review.review_id AND g.moderator = who AND g.decision IS NOT NULL;
+    IF answer.id IS NOT NULL THEN
+        INSERT INTO susy.golden_answers (id, check_id, moderator, note, undoes)
+        VALUES (gen_random_uuid(), answer.check_id, who, undo_review.reason, answer.id)
+        ON CONFLICT (undoes) DO NOTHING;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'review % was undone before', undo_review.review_id USING ERRCODE = 'SY004';
+        END IF;
+    ELSIF EXISTS (
+        SELECT FROM susy.reviews AS r WHERE r.id = undo_review.review_id AND r.reviewer = who AND r.batch_id IS NULL
+    ) THEN
+        PERFORM susy.undo_reviews(undo_review.review_id, who, undo_review.reason);
+    ELSE
+        RAISE EXCEPTION '% gave no review with the id %', who, undo_review.review_id USING ERRCODE = 'SY003';
+    END IF;
 END
 $$;
 
-REVOKE ALL ON FUNCTION dashboard.record_review FROM PUBLIC;
-COMMENT ON FUNCTION dashboard.record_review IS 'Store what a person decided about a check that has ended. Reviews are only added; the latest overrides the verdict.';
+CREATE FUNCTION dashboard.claim_next_review(
+    moderator text, filters jsonb DEFAULT '{}', seconds integer DEFAULT 600
+)
+RETURNS TABLE (
+    claim_id uuid, claimed_until timestamp with time zone, check_id uuid, source text, external_id text, uri text,
+    lane text, attributes jsonb, why text, decision text, score double precision, generator text,
+    generator_confidence double precision, reasons text[], regions jsonb, width integer, height integer,
+    reviewed_before text
+) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    who text := btrim(coalesce(claim_next_review.moderator, ''));
+    conditions text := susy.claim_conditions(claim_next_review.filters);
+    try_golden boolean := random() < susy.review_rate('golden_rate');
+    tried uuid[] := '{}';
+    item record;
+    golden record;
+    token uuid;
+    ends timestamp with time zone;
+BEGIN
+    IF who = '' THEN
+        RAISE EXCEPTION 'a claim names its moderator' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF claim_next_review.seconds IS NULL OR claim_next_review.seconds NOT BETWEEN 1 AND 86400 THEN
+        RAISE EXCEPTION 'a claim is for 1 to 86400 seconds' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM susy.expire_claims();
+    IF (SELECT count(*) FROM susy.open_claims AS o WHERE o.moderator = who) >= 50 THEN
+        RAISE EXCEPTION '% holds 50 claims; decide, skip or release some', who USING ERRCODE = 'SY006';
+    END IF;
+    LOOP
+        EXECUTE $query$
+            SELECT i.check_id, i.kind, i.content_sha256 FROM susy.review_items AS i
+            WHERE i.check_id <> ALL ($3)
+                AND NOT EXISTS (
+                    SELECT FROM susy.open_claims AS o WHERE o.check_id = i.check_id AND o.kind <> 'golden'
+                )
+                AND NOT EXISTS (
+                    SELECT FROM susy.open_claims AS o WHERE o.content_sha256 = i.content_sha256 AND o.kind <> 'golden'
+                )
+                AND NOT EXISTS (
+                    SELECT FROM susy.review_claims AS s
+                    WHERE s.check_id = i.check_id AND s.moderator = $1 AND s.action = 'skipped'
+                )
+                AND (i.kind = 'first' OR NOT EXISTS (
+                    SELECT FROM susy.reviews AS r WHERE r.check_id = i.check_id AND r.reviewer = $1
+                ))
+                AND (i.kind = 'first' OR NOT EXISTS (
+                    SELECT FROM susy.reviews AS r WHERE r.content_sha256 = i.content_sha256 AND r.reviewer = $1
+                ))
+        $query$ || conditions || $query$
+            ORDER BY i.score_band, i.reach_rank, i.waiting_since, i.check_id LIMIT 1 FOR UPDATE OF i SKIP LOCKED
+        $query$ INTO item USING who, claim_next_review.filters, tried;
+        IF item.check_id IS NULL THEN
+            RETURN;
+        END IF;
+        IF try_golden THEN
+            try_golden := false;
+            EXECUTE $query$
+                SELECT i.check_id, 'golden' AS kind, i.content_sha256
+                FROM (
+                    SELECT
+                        c.id AS check_id, c.source, c.lane, c.content_sha256, c.created_at AS waiting_since, v.decision,
+                        v.policy_name AS policy, v.generator, v.score, coalesce(v.needs_review, false) AS needs_review
+                    FROM susy.golden_items AS g
+                    JOIN susy.checks AS c ON c.id = g.check_id
+                    LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
+                ) AS i
+                WHERE NOT EXISTS (
+                        SELECT FROM susy.golden_answers AS a
+                        WHERE a.check_id = i.check_id AND a.moderator = $1 AND a.decision IS NOT NULL
+                            AND NOT EXISTS (SELECT FROM susy.golden_answers AS u WHERE u.undoes = a.id)
+                    )
+                    AND NOT EXISTS (SELECT FROM susy.reviews AS r WHERE r.check_id = i.check_id AND r.reviewer = $1)
+                    AND NOT EXISTS (
+                        SELECT FROM susy.open_claims AS o WHERE o.check_id = i.check_id AND o.moderator = $1
+                    )
+                    AND NOT EXISTS (
+                        SELECT FROM susy.review_claims AS s
+                        WHERE s.check_id = i.check_id AND s.moderator = $1 AND s.action = 'skipped'
+                    )
+            $query$ || conditions || ' ORDER BY random() LIMIT 1' INTO golden USING who, claim_next_review.filters;
+            IF golden.check_id IS NOT NULL THEN
+                item := golden;
+            END IF;
+        END IF;
+        -- Another session may have taken the check, or the same content, since this statement's snapshot.
+        INSERT INTO susy.open_claims AS o (claim_id, check_id, moderator, kind, content_sha256, claimed_until)
+        SELECT
+            gen_random_uuid(), c.id, who, item.kind, item.content_sha256,
+            clock_timestamp() + make_interval(secs => claim_next_review.seconds)
+        FROM susy.checks AS c
+        WHERE c.id = item.check_id AND c.state NOT IN ('queued', 'running')
+            AND (item.kind = 'golden' OR EXISTS (
+                SELECT FROM susy.review_items AS i WHERE i.check_id = c.id AND i.kind = item.kind
+            ))
+        ON CONFLICT DO NOTHING
+        RETURNING o.claim_id, o.claimed_until INTO token, ends;
+        EXIT WHEN token IS NOT NULL;
+        tried := tried || item.check_id;
+    END LOOP;
+    INSERT INTO susy.review_claims (claim_id, check_id, moderator, kind, action, claimed_until, created_at)
+    VALUES (token, item.check_id, who, item.kind, 'claimed', ends, clock_timestamp());
+    RETURN QUERY
+    SELECT
+        token, ends, c.id, c.source, c.external_id, c.uri, c.lane, c.attributes,
+        CASE WHEN v.needs_review THEN 'policy' ELSE 'audit' END,
+        v.decision, v.score, v.generator, v.generator_confidence, v.reasons, v.regions, s.width, s.height,
+        -- Not where a second person may be asked about this content, and must not know what was said before.
+        CASE WHEN item.kind = 'first'
+            AND NOT susy.draws('second:' || coalesce(c.content_sha256, c.id::text), susy.review_rate('second_rate'))
+        THEN (
+            SELECT r.decision FROM susy.counted_reviews AS r
+            WHERE r.content_sha256 = c.content_sha256 AND r.check_id <> c.id
+            ORDER BY r.created_at DESC, r.id DESC LIMIT 1
+        ) END
+    FROM susy.checks AS c
+    LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
+    LEFT JOIN susy.scans AS s ON s.id = v.scan_id
+    WHERE c.id = item.check_id;
+END
+$$;
+
+CREATE FUNCTION dashboard.extend_claim(claim_id uuid, moderator text, seconds integer DEFAULT 600)
+RETURNS timestamp with time zone LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    held susy.open_claims;
+    ends timestamp with time zone;
+BEGIN
+    IF extend_claim.seconds IS NULL OR extend_claim.seconds NOT BETWEEN 1 AND 86400 THEN
+        RAISE EXCEPTION 'a claim is for 1 to 86400 seconds' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    held := susy.held_claim(extend_claim.claim_id, extend_claim.moderator);
+    ends := clock_timestamp() + make_interval(secs => extend_claim.seconds);
+    UPDATE susy.open_claims AS o SET claimed_until = ends WHERE o.claim_id = held.claim_id;
+    INSERT INTO susy.review_claims (claim_id, check_id, moderator, kind, action, claimed_until, created_at)
+    VALUES (held.claim_id, held.check_id, held.moderator, held.kind, 'extended', ends, clock_timestamp());
+    RETURN ends;
+END
+$$;
+
+CREATE FUNCTION dashboard.skip_claim(claim_id uuid, moderator text, reason text)
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    held susy.open_claims;
+BEGIN
+    IF btrim(coalesce(reason, '')) = '' THEN
+        RAISE EXCEPTION 'skipping a check says why' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    held := susy.held_claim(skip_claim.claim_id, skip_claim.moderator);
+    DELETE FROM susy.open_claims AS o WHERE o.claim_id = held.claim_id;
+    INSERT INTO susy.review_claims (claim_id, check_id, moderator, kind, action, reason, created_at)
+    VALUES (held.claim_id, held.check_id, held.moderator, held.kind, 'skipped', btrim(skip_claim.reason), clock_timestamp());
+END
+$$;
+
+CREATE FUNCTION dashboard.release_claim(claim_id uuid, moderator text)
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    held susy.open_claims := susy.held_claim(release_claim.claim_id, release_claim.moderator);
+BEGIN
+    DELETE FROM susy.open_claims AS o WHERE o.claim_id = held.claim_id;
+    INSERT INTO susy.review_claims (claim_id, check_id, moderator, kind, action, created_at)
+    VALUES (held.claim_id, held.check_id, held.moderator, held.kind, 'released', clock_timestamp());
+END
+$$;
+
+CREATE FUNCTION dashboard.claimed_map(claim_id uuid, moderator text)
+RETURNS bytea LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    held susy.open_claims := susy.held_claim(claimed_map.claim_id, claimed_map.moderator);
+BEGIN
+    RETURN (
+        SELECT s.map_png FROM susy.verdicts AS v JOIN susy.scans AS s ON s.id = v.scan_id
+        WHERE v.check_id = held.check_id AND v.mode = 'live'
+    );
+END
+$$;
+
+REVOKE ALL ON FUNCTION
+    dashboard.record_review, dashboard.decide_claim, dashboard.undo_review, dashboard.claim_next_review,
+    dashboard.extend_claim, dashboard.skip_claim, dashboard.release_claim, dashboard.claimed_map
+FROM PUBLIC;
+COMMENT ON FUNCTION dashboard.record_review IS 'Store what a person decided about a check that has ended, and end that person''s claim on it. Reviews are only added; the latest overrides the verdict. The id of the review.';
+COMMENT ON FUNCTION dashboard.decide_claim IS 'Decide about a check that one has claimed; the id of the review. Refused when the claim has ended and the check was given to others.';
+COMMENT ON FUNCTION dashboard.undo_review IS 'Let a review of one''s own not count any more; an earlier one counts again.';
+COMMENT ON FUNCTION dashboard.claim_next_review IS 'Give a moderator the next check to review, for a time in seconds; no row when none waits. Nobody else gets it, nor the same image, before the claim ends.';
+COMMENT ON FUNCTION dashboard.extend_claim IS 'Keep a claim for a time in seconds from now; when it ends then.';
+COMMENT ON FUNCTION dashboard.skip_claim IS 'Give a check back without a decision, and say why; it is given to others.';
+COMMENT ON FUNCTION dashboard.release_claim IS 'Give a check back without a decision.';
+COMMENT ON FUNCTION dashboard.claimed_map IS 'The localization map of a check that one has claimed, as the bytes of a PNG file; null without one.';
 
 CREATE VIEW dashboard.rejected_messages AS
 SELECT id, received_at, task, code, message, body FROM susy.rejected_messages;
@@ -719,7 +1033,23 @@ SELECT
     jsonb_build_object('revision', revision) AS details
 FROM susy.policy_revisions
 UNION ALL
-SELECT created_at, 'review', reviewer, decision, check_id::text, note, '{}'::jsonb FROM susy.reviews
+SELECT created_at, 'review', reviewer, decision, check_id::text, note, jsonb_build_object('id', id)
+FROM susy.reviews WHERE batch_id IS NULL
+UNION ALL
+SELECT
+    created_at, 'review', reviewer, 'bulk ' || decision, reviews || ' checks', note,
+    jsonb_build_object('id', id, 'filters', filters)
+FROM susy.review_batches
+UNION ALL
+SELECT
+    created_at, 'review', undone_by, 'undo', 'review ' || target_id, reason,
+    jsonb_build_object('id', id, 'reviews', reviews)
+FROM susy.review_undos
+UNION ALL
+SELECT
+    created_at, 'golden', changed_by, coalesce('add as ' || decision, 'remove'), check_id::text, reason,
+    jsonb_build_object('id', id)
+FROM susy.golden_changes
 UNION ALL
 SELECT
     started_at, 'policy', applied_by, 'apply ' || policy_name || '@' || policy_version, 'application ' || id, reason,
@@ -728,11 +1058,11 @@ FROM susy.policy_applications
 UNION ALL
 SELECT at, kind, actor, action, subject, reason, details FROM susy.operations;
 
-COMMENT ON VIEW dashboard.audit_log IS 'What people changed: policies, reviews, API keys, endpoints, paused lanes, checks that operators queued again or cancelled, and what was pruned. Rows are only added.';
+COMMENT ON VIEW dashboard.audit_log IS 'What people changed: policies, reviews and what was undone of them, golden items, API keys, endpoints, paused lanes, checks that operators queued again or cancelled, and what was pruned. Rows are only added.';
 COMMENT ON COLUMN dashboard.audit_log.at IS 'When.';
-COMMENT ON COLUMN dashboard.audit_log.kind IS 'policy, review, key, endpoint, lane, checks or prune.';
+COMMENT ON COLUMN dashboard.audit_log.kind IS 'policy, review, golden, key, endpoint, lane, checks or prune.';
 COMMENT ON COLUMN dashboard.audit_log.actor IS 'Who: for policies and reviews the name that was given, otherwise the database''s login, which is all that it knows.';
-COMMENT ON COLUMN dashboard.audit_log.action IS 'What was done: the change or the application of a policy, the decision of the review, or create, revoke, add, disable, enable, rotate, pause, resume, retry, cancel, prune.';
-COMMENT ON COLUMN dashboard.audit_log.subject IS 'To what: a revision, an application of a policy, a check, the name of a key, an endpoint or a lane, or the number of checks.';
-COMMENT ON COLUMN dashboard.audit_log.reason IS 'Why, where it was said: the reason of a policy change, the note of a review, why an endpoint was disabled.';
+COMMENT ON COLUMN dashboard.audit_log.action IS 'What was done: the change or the application of a policy, the decision of the review (of many checks with bulk before it), undo, add as or remove for golden items, or create, revoke, add, disable, enable, rotate, pause, resume, retry, cancel, prune.';
+COMMENT ON COLUMN dashboard.audit_log.subject IS 'To what: a revision, an application of a policy, a check, a review that was undone, the name of a key, an endpoint or a lane, or the number of checks.';
+COMMENT ON COLUMN dashboard.audit_log.reason IS 'Why, where it was said: the reason of a policy change, the note of a review, why a review was undone, why an endpoint was disabled.';
 COMMENT ON COLUMN dashboard.audit_log.details IS 'More about it, as an object. Secrets are never part of it.';

@@ -87,6 +87,24 @@ class Reason(StrEnum):
     """Scored by the demonstration weights, on which no decision about an upload may be based."""
 
 
+class ClaimAction(StrEnum):
+    """What happens to a moderator's claim on a check. All but the first two end it."""
+
+    CLAIMED = "claimed"
+    EXTENDED = "extended"
+    """Its holder needs more time."""
+    DECIDED = "decided"
+    """Its holder has reviewed the check."""
+    SKIPPED = "skipped"
+    """Its holder does not want to decide, and said why; it is given to others."""
+    RELEASED = "released"
+    """Its holder gave it back."""
+    EXPIRED = "expired"
+    """Its time was over."""
+    WITHDRAWN = "withdrawn"
+    """The check needs no review any more, because somebody else decided without a claim."""
+
+
 class EventType(StrEnum):
     """What an event of a check tells its platform. `image.check.…` ends in the state that the check ended in."""
 
@@ -99,6 +117,8 @@ class EventType(StrEnum):
     CHECK_EXPIRED = "image.check.expired"
     REVIEW_CREATED = "image.review.created"
     """A person has decided about the check."""
+    REVIEW_UNDONE = "image.review.undone"
+    """A review does not count any more."""
 
 
 class DeliveryState(StrEnum):

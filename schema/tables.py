@@ -42,7 +42,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from schema.access import Scope
 from schema.scan import Precision
-from schema.states import CheckState, Decision, DeliveryState, KeyKind, Lane, VerdictMode
+from schema.states import CheckState, ClaimAction, Decision, DeliveryState, KeyKind, Lane, VerdictMode
 
 SCHEMA = "susy"
 """The Postgres schema of the tables."""
@@ -316,7 +316,7 @@ verdicts = Table(
     Column("needs_review", Boolean, nullable=False),
     Column("regions", JSONB, nullable=False),
     _since_now("created_at"),
-    # Set by a trigger on `reviews`, to keep the review queue's index small; `reviews` is authoritative.
+    # Set by triggers while a review of the check counts; `reviews` is authoritative.
     _moment("reviewed_at"),
     # The probability with which the content was drawn for an audit; null when it was not drawn.
     Column("audit_rate", REAL),
@@ -340,11 +340,6 @@ verdicts = Table(
 )
 
 Index("uq_verdicts_live", verdicts.c.check_id, unique=True, postgresql_where=text("mode = 'live'"))
-Index(
-    "ix_verdicts_to_review",
-    verdicts.c.created_at,
-    postgresql_where=text("mode = 'live' AND (needs_review OR audit_rate IS NOT NULL) AND reviewed_at IS NULL"),
-)
 Index(None, verdicts.c.scan_id)
 # Finds the verdicts of shadows, by time.
 Index(
@@ -354,6 +349,26 @@ Index(
     verdicts.c.created_at,
     postgresql_where=text("mode = 'shadow'"),
 )
+
+# One decision about many checks, chosen by a filter.
+review_batches = Table(
+    "review_batches",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("reviewer", Text, nullable=False),
+    Column("decision", Text, nullable=False),
+    Column("note", Text),
+    Column("filters", JSONB, nullable=False),
+    Column("reviews", Integer, nullable=False),
+    _since_now("created_at"),
+    PrimaryKeyConstraint("id"),
+    _one_of("decision", Decision),
+    CheckConstraint("reviewer <> ''", name="reviewer"),
+    CheckConstraint("reviews > 0", name="reviews"),
+    CheckConstraint("jsonb_typeof(filters) = 'object'", name="filters"),
+)
+
+Index(None, review_batches.c.created_at)
 
 reviews = Table(
     "reviews",
@@ -370,9 +385,13 @@ reviews = Table(
     Column("content_sha256", Text),
     CheckConstraint("reviewer <> ''", name="reviewer"),
     _sha256("content_sha256"),
+    # Null for the review of one check.
+    Column("batch_id", Uuid, ForeignKey(review_batches.c.id)),
 )
 
 Index(None, reviews.c.check_id)
+Index(None, reviews.c.created_at)
+Index(None, reviews.c.batch_id, postgresql_where=text("batch_id IS NOT NULL"))
 Index(
     "ix_reviews_content_sha256",
     reviews.c.content_sha256,
@@ -402,8 +421,172 @@ cases = Table(
     CheckConstraint("added_by <> ''", name="added_by"),
 )
 
-# The audit log shows the newest.
-Index(None, reviews.c.created_at)
+# The undoing of a review, or of what was left of a bulk review.
+review_undos = Table(
+    "review_undos",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("target_id", Uuid, nullable=False),
+    Column("undone_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("reviews", Integer, nullable=False),
+    _since_now("created_at"),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("undone_by <> '' AND reason <> ''", name="explained"),
+    CheckConstraint("reviews > 0", name="reviews"),
+)
+
+Index(None, review_undos.c.created_at)
+
+undone_reviews = Table(
+    "undone_reviews",
+    metadata,
+    Column("review_id", Uuid, ForeignKey(reviews.c.id), nullable=False),
+    Column("check_id", Uuid, ForeignKey(checks.c.id), nullable=False),
+    Column("undo_id", Uuid, ForeignKey(review_undos.c.id), nullable=False),
+    PrimaryKeyConstraint("review_id"),
+)
+
+Index(None, undone_reviews.c.check_id)
+Index(None, undone_reviews.c.undo_id)
+
+# The review queue: one row per check that waits for a person, kept by the triggers of `reviews.sql`. It copies what its
+# order and its filters need of the check and its live verdict, so that claiming reads one index of one table.
+review_items = Table(
+    "review_items",
+    metadata,
+    Column("check_id", Uuid, ForeignKey(checks.c.id, ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("policy", Text),
+    Column("decision", Text),
+    Column("generator", Text),
+    Column("score", Double),
+    Column("needs_review", Boolean, nullable=False),
+    Column("content_sha256", Text),
+    # The order, ascending: 0 for scores of 0.95 and above, to 10; minus the reach; the time.
+    Column("score_band", SmallInteger, nullable=False),
+    Column("reach_rank", Double, nullable=False),
+    _moment("waiting_since", nullable=False),
+    PrimaryKeyConstraint("check_id"),
+    CheckConstraint("kind IN ('first', 'second', 'third')", name="kind"),
+)
+
+_PRIORITY = (
+    review_items.c.score_band,
+    review_items.c.reach_rank,
+    review_items.c.waiting_since,
+    review_items.c.check_id,
+)
+Index("ix_review_items_priority", *_PRIORITY)
+Index("ix_review_items_source", review_items.c.source, *_PRIORITY)
+
+# Who looks at which check at this moment.
+open_claims = Table(
+    "open_claims",
+    metadata,
+    Column("claim_id", Uuid, nullable=False),
+    Column("check_id", Uuid, ForeignKey(checks.c.id, ondelete="CASCADE"), nullable=False),
+    Column("moderator", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("content_sha256", Text),
+    _moment("claimed_until", nullable=False),
+    PrimaryKeyConstraint("claim_id"),
+    CheckConstraint("kind IN ('first', 'second', 'third', 'golden')", name="kind"),
+    UniqueConstraint("check_id", "moderator"),
+)
+
+# Nobody gets an image that somebody else is looking at; several people may answer a golden item.
+Index("uq_open_claims_check", open_claims.c.check_id, unique=True, postgresql_where=text("kind <> 'golden'"))
+Index("uq_open_claims_content", open_claims.c.content_sha256, unique=True, postgresql_where=text("kind <> 'golden'"))
+Index(None, open_claims.c.claimed_until)
+Index(None, open_claims.c.moderator)
+
+# What happened to claims; rows are only added.
+review_claims = Table(
+    "review_claims",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("claim_id", Uuid, nullable=False),
+    Column("check_id", Uuid, ForeignKey(checks.c.id), nullable=False),
+    Column("moderator", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    _moment("claimed_until"),
+    Column("reason", Text),
+    # A review, or an answer to a golden item.
+    Column("review_id", Uuid),
+    _since_now("created_at"),
+    PrimaryKeyConstraint("id"),
+    _one_of("action", ClaimAction),
+    CheckConstraint("kind IN ('first', 'second', 'third', 'golden')", name="kind"),
+    CheckConstraint("(action IN ('claimed', 'extended')) = (claimed_until IS NOT NULL)", name="claimed_has_end"),
+    CheckConstraint("(action = 'decided') = (review_id IS NOT NULL)", name="decided_has_review"),
+    CheckConstraint("action <> 'skipped' OR reason <> ''", name="skipped_has_reason"),
+)
+
+Index("uq_review_claims_claimed", review_claims.c.claim_id, unique=True, postgresql_where=text("action = 'claimed'"))
+Index(
+    "uq_review_claims_ended",
+    review_claims.c.claim_id,
+    unique=True,
+    postgresql_where=text("action NOT IN ('claimed', 'extended')"),
+)
+Index(None, review_claims.c.claim_id)
+Index(None, review_claims.c.check_id)
+Index("ix_review_claims_claimed", review_claims.c.created_at, postgresql_where=text("action = 'claimed'"))
+Index(
+    "ix_review_claims_second",
+    review_claims.c.created_at,
+    postgresql_where=text("action = 'decided' AND kind = 'second'"),
+)
+Index(
+    "ix_review_claims_skipped",
+    review_claims.c.check_id,
+    review_claims.c.moderator,
+    postgresql_where=text("action = 'skipped'"),
+)
+
+# Checks whose right answer is known, hidden among the claims; the latest change of a check applies.
+golden_changes = Table(
+    "golden_changes",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("check_id", Uuid, ForeignKey(checks.c.id), nullable=False),
+    # Null: not a golden item any more.
+    Column("decision", Text),
+    Column("changed_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _since_now("created_at"),
+    PrimaryKeyConstraint("id"),
+    _one_of("decision", Decision),
+    CheckConstraint("changed_by <> '' AND reason <> ''", name="explained"),
+)
+
+Index(None, golden_changes.c.check_id, golden_changes.c.id)
+
+# What moderators answered to golden items. Apart from the reviews, because these answers decide nothing.
+golden_answers = Table(
+    "golden_answers",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("check_id", Uuid, ForeignKey(checks.c.id), nullable=False),
+    Column("moderator", Text, nullable=False),
+    Column("decision", Text),
+    Column("expected", Text),
+    Column("note", Text),
+    # The answer that its moderator takes back by this row.
+    Column("undoes", Uuid, ForeignKey("susy.golden_answers.id")),
+    _since_now("created_at"),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("undoes"),
+    _one_of("decision", Decision),
+    _one_of("expected", Decision),
+    CheckConstraint("(decision IS NULL) = (undoes IS NOT NULL)", name="answer_or_undo"),
+)
+
+Index(None, golden_answers.c.check_id, golden_answers.c.moderator)
 
 rejected_messages = Table(
     "rejected_messages",
@@ -668,19 +851,19 @@ _TRIGGERS = (
         f"""
         CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON susy.{table}
         FOR EACH STATEMENT EXECUTE FUNCTION susy.refuse_change()"""
-        for table in ("operations", "policies", "policy_revisions", "reviews")
+        for table in (
+            "operations",
+            "policies",
+            "policy_revisions",
+            "reviews",
+            "review_batches",
+            "review_undos",
+            "undone_reviews",
+            "review_claims",
+            "golden_changes",
+            "golden_answers",
+        )
     ),
-    """
-    CREATE FUNCTION susy.mark_reviewed() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        UPDATE susy.verdicts SET reviewed_at = NEW.created_at
-        WHERE check_id = NEW.check_id AND reviewed_at IS NULL;
-        RETURN NULL;
-    END
-    $$""",
-    """
-    CREATE TRIGGER reviews_mark_reviewed AFTER INSERT ON susy.reviews
-    FOR EACH ROW EXECUTE FUNCTION susy.mark_reviewed()""",
     # Every final state has a time of its end (ck_checks_finished_has_time), hence an event, whichever statement ends
     # the check. OLD.lease_token becomes the id of the verdict that the same transaction adds next.
     """
@@ -722,6 +905,7 @@ _TRIGGERS = (
 
 @event.listens_for(metadata, "after_create")
 def _create_what_tables_cannot_say(_target: MetaData, connection: Connection, **_options: object) -> None:
-    triggers = Path(__file__).with_name("triggers.sql").read_text(encoding="utf-8")
-    for statement in (*_STORAGE, *_TRIGGERS, triggers):
+    folder = Path(__file__).parent
+    scripts = [(folder / name).read_text(encoding="utf-8") for name in ("triggers.sql", "reviews.sql")]
+    for statement in (*_STORAGE, *_TRIGGERS, *scripts):
         connection.exec_driver_sql(statement, execution_options={"no_parameters": True})

@@ -25,6 +25,7 @@ pytest_plugins = [
     "tests.support.usage",
     "tests.support.servers",
     "tests.support.databases",
+    "tests.support.moderating",
     "tests.support.commands",
     "tests.support.on_path",
     "tests.support.seaweedfs",

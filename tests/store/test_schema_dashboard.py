@@ -51,6 +51,10 @@ VIEWS = (
     "decisions_by_source_day",
     "generators_by_day",
     "audit_log",
+    "double_reviews",
+    "reviewer_agreement",
+    "reviewer_accuracy",
+    "review_claims",
 )
 TABLES = (
     "checks",
@@ -67,6 +71,14 @@ TABLES = (
     "api_keys",
     "operations",
     "decision_counts",
+    "review_batches",
+    "review_undos",
+    "undone_reviews",
+    "review_items",
+    "open_claims",
+    "review_claims",
+    "golden_changes",
+    "golden_answers",
     "alembic_version",
 )
 

@@ -27,6 +27,7 @@ from worker.cli import (
     key,
     policy,
     review,
+    reviews,
     serve,
     show,
     stability,
@@ -68,6 +69,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("doctor")(doctor.doctor)
 app.command("health")(health.health)
 app.add_typer(backlog.app, name="backlog")
+app.add_typer(reviews.app, name="reviews")
 app.add_typer(endpoint.app, name="endpoint")
 app.add_typer(callbacks.app, name="callbacks")
 app.add_typer(consume.app, name="consume")

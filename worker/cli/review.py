@@ -29,4 +29,4 @@ def review(
         document = {"check_id": str(check_id), "review_id": str(review_id), "decision": str(decision), "by": by.strip()}
         print_json(document)
     else:
-        out.print(f"{check_id}  {decision}, by {by.strip()}")
+        out.print(f"{check_id}  {decision}, by {by.strip()}; review {review_id}", soft_wrap=True)

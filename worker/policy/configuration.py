@@ -93,6 +93,18 @@ class Audit(BaseModel):
         return f"{self.policy}{'' if self.source is None else f' of source {self.source!r}'}"
 
 
+class ReviewRates(BaseModel):
+    """How reviewers are checked. The functions of schema/reviews.sql read these keys of the ledger."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    second_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the contents whose review is followed by a second person's."""
+    golden_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Probability that a claim gets an item whose answer is known, while there are some that its moderator has not
+    answered."""
+
+
 class PolicyConfiguration(BaseModel):
     """What every worker decides by, apart from what its own files pin."""
 
@@ -107,6 +119,7 @@ class PolicyConfiguration(BaseModel):
     shadows: tuple[Shadow, ...] = ()
     audits: tuple[Audit, ...] = ()
     """At most one for each policy and source."""
+    reviews: ReviewRates = ReviewRates()
 
     @model_validator(mode="after")
     def _every_route_is_reached(self) -> Self:
@@ -129,7 +142,9 @@ class PolicyConfiguration(BaseModel):
     @property
     def document(self) -> dict[str, Any]:
         """The configuration as JSON. Without what a worker of an earlier version would not understand, if unused."""
-        unused = {name for name in ("audits",) if not getattr(self, name)}
+        unused = {
+            name for name in ("audits", "reviews") if getattr(self, name) == type(self).model_fields[name].default
+        }
         return self.model_dump(mode="json", exclude=unused)
 
     def audit_rate(self, policy: str, source: str, content_sha256: str) -> float | None:

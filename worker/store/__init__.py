@@ -2,9 +2,9 @@
 
 Reading order: `queries.sql` (every statement, in the order of a check's life), `store` (the operations), `recording`
 and `scans` (the transaction that ends a check), `events` (what is read of it, by `queries_callbacks.sql`), `policies`
-(what decides) and `applications` (deciding again), `reviewed` (what people decided) and `cases` (the regression set),
-`keys` (of the HTTP service), `types` (what goes in and comes out), then `database`, `dsn`, `errors` (connections) and
-`migrate`.
+(what decides) and `applications` (deciding again), `reviews` and `reviewed` (what people decided), `cases` (the
+regression set), `keys` (of the HTTP service), `types` (what goes in and comes out), then `database`, `dsn`, `errors`
+(connections) and `migrate`.
 """
 
 from schema.messages import Receipt

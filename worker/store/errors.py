@@ -12,7 +12,14 @@ from worker.errors import ConfigurationError, ErrorCode, PermanentError, SusyErr
 from worker.store.connection import Dsn
 
 _MAX_REASON = 300
-_OWN_CODES = {"SY001": ErrorCode.UNKNOWN_CHECK, "SY002": ErrorCode.CHECK_NOT_ENDED}
+_OWN_CODES = {
+    "SY001": ErrorCode.UNKNOWN_CHECK,
+    "SY002": ErrorCode.CHECK_NOT_ENDED,
+    "SY003": ErrorCode.UNKNOWN_REVIEW,
+    "SY004": ErrorCode.CONFLICT,
+    "SY005": ErrorCode.CLAIM_ENDED,
+    "SY006": ErrorCode.TOO_MANY_CLAIMS,
+}
 """What the functions of the schema `dashboard` raise, by SQLSTATE."""
 
 

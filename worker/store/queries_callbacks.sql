@@ -69,7 +69,14 @@ WITH numbered AS (
         'review', (
             SELECT jsonb_build_object('decision', r.decision, 'created_at', r.created_at)
             FROM susy.reviews AS r
-            WHERE r.check_id = c.id AND (r.id = e.review_id OR (e.review_id IS NULL AND r.created_at <= e.created_at))
+            WHERE r.check_id = c.id
+                AND CASE e.type
+                    WHEN 'image.review.created' THEN r.id = e.review_id
+                    ELSE r.created_at <= e.created_at AND NOT EXISTS (
+                        SELECT FROM susy.undone_reviews AS u JOIN susy.review_undos AS n ON n.id = u.undo_id
+                        WHERE u.review_id = r.id AND n.created_at <= e.created_at
+                    )
+                END
             ORDER BY r.created_at DESC, r.id DESC LIMIT 1
         ),
         'previous', (

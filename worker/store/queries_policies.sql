@@ -7,15 +7,12 @@
 SELECT max(id::text)::uuid FROM (SELECT id FROM susy.checks WHERE id > %(after)s ORDER BY id LIMIT %(window)s) AS next;
 
 -- DECIDED_SCANS: the checks with a live verdict whose ids lie between two, in the order of their ids, each with its scan
--- and its latest review. Ids of version 7 ascend with time. `decided_by` restricts them to verdicts of that policy, and
+-- and the review that counts. Ids of version 7 ascend with time. `decided_by` restricts them to verdicts of that policy, and
 -- `except` leaves out those of that version.
 SELECT
     c.id AS check_id, c.source, c.created_at, v.id AS verdict_id, v.policy_name, v.policy_version, v.decision,
     v.generator, v.needs_review,
-    (
-        SELECT r.decision FROM susy.reviews AS r
-        WHERE r.check_id = c.id ORDER BY r.created_at DESC, r.id DESC LIMIT 1
-    ) AS review_decision,
+    (SELECT r.decision FROM susy.counted_reviews AS r WHERE r.check_id = c.id) AS review_decision,
     s.id, s.map_png IS NOT NULL AS has_map, s.content_sha256, s.weights_sha256, s.tiling, s.precision, s.model_name,
     s.classes, s.is_demo, s.width, s.height, s.format, s.corners, s.contrast, s.selected, s.scored, s.probabilities,
     s.map_sampled
@@ -58,7 +55,7 @@ WITH decided AS (
     UPDATE susy.verdicts AS v SET mode = 'superseded', superseded_at = now()
     FROM decided AS d
     WHERE v.id = d.replaced AND v.mode = 'live'
-        AND (%(reviewed)s OR NOT EXISTS (SELECT FROM susy.reviews AS r WHERE r.check_id = v.check_id))
+        AND (%(reviewed)s OR NOT EXISTS (SELECT FROM susy.counted_reviews AS r WHERE r.check_id = v.check_id))
     RETURNING v.id, v.check_id, v.scan_id, v.decision, v.reviewed_at, v.audit_rate
 ), written AS (
     INSERT INTO susy.verdicts (

@@ -16,10 +16,7 @@ SELECT
     s.classes, s.is_demo, s.width, s.height, s.format, s.corners, s.contrast, s.selected, s.scored, s.probabilities,
     s.map_sampled
 FROM susy.checks AS c
-JOIN LATERAL (
-    SELECT r.decision FROM susy.reviews AS r
-    WHERE r.check_id = c.id ORDER BY r.created_at DESC, r.id DESC LIMIT 1
-) AS d ON true
+JOIN susy.counted_reviews AS d ON d.check_id = c.id
 JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
 JOIN susy.scans AS s ON s.id = v.scan_id
 WHERE c.id = ANY(%(check_ids)s)
@@ -42,10 +39,7 @@ INSERT INTO susy.cases (
 SELECT DISTINCT ON (c.content_sha256)
     c.content_sha256, c.id, c.source, c.external_id, c.uri, v.policy_name, d.decision, v.decision, %(added_by)s
 FROM susy.checks AS c
-JOIN LATERAL (
-    SELECT r.decision FROM susy.reviews AS r
-    WHERE r.check_id = c.id ORDER BY r.created_at DESC, r.id DESC LIMIT 1
-) AS d ON true
+JOIN susy.counted_reviews AS d ON d.check_id = c.id
 JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
 WHERE c.id = ANY(%(check_ids)s) AND d.decision IN ('authentic', 'synthetic')
     AND (%(since)s::timestamptz IS NULL OR c.created_at >= %(since)s)
@@ -67,10 +61,7 @@ SELECT
     s.scored, s.probabilities, s.map_sampled
 FROM susy.cases AS k
 LEFT JOIN susy.checks AS c ON c.id = k.check_id
-LEFT JOIN LATERAL (
-    SELECT r.decision FROM susy.reviews AS r
-    WHERE r.check_id = c.id ORDER BY r.created_at DESC, r.id DESC LIMIT 1
-) AS d ON true
+LEFT JOIN susy.counted_reviews AS d ON d.check_id = c.id
 LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
 LEFT JOIN LATERAL (
     SELECT * FROM susy.scans AS of

@@ -30,6 +30,7 @@ from worker.store.keys import KeyTable
 from worker.store.policies import PolicyLedger
 from worker.store.recording import record
 from worker.store.reviewed import ReviewedChecks
+from worker.store.reviews import ReviewTable
 from worker.store.scans import stored_scan
 from worker.store.types import (
     BacklogStatus,
@@ -83,6 +84,8 @@ class Store:
         self.reviewed = ReviewedChecks(self._database)
         self.cases = CaseTable(self._database)
         """What was decided again."""
+        self.reviews = ReviewTable(self._database)
+        """What people decided, beyond single reviews."""
         self.hooks = HookTable(self._database)
         """What is remembered of object storage."""
 
