@@ -67,8 +67,8 @@ class Signals:
     """Quality of the quantization table for luminance on libjpeg's scale, 1..100; None for other formats."""
     resampling: float | None = None
     """Strongest period of interpolation in the pixels, as a multiple of its surroundings; None for a small image."""
-    flatness: float | None = None
-    """Share of the pixels that equal their neighbours to the right and below, 0..1; None for a small image."""
+    palette_share: float | None = None
+    """Share of the pixels that have one of the 16 most frequent colors, 0..1; None for a small image."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,7 +76,7 @@ class Reason(StrEnum):
     LIKELY_RESIZED = "likely_resized"
     """The pixels show the period of an interpolation: the image was enlarged, or turned by a few degrees."""
     LIKELY_ILLUSTRATION = "likely_illustration"
-    """Much of the image is one colour without any noise: a drawing, a screenshot or a chart, not a photograph."""
+    """The image has few colors: a drawing, a screenshot or a chart rather than a photograph."""
     TILES_DISAGREE = "tiles_disagree"
     """Some tiles look synthetic and others authentic, which their mean would hide."""
     ANIMATED_FIRST_FRAME_ONLY = "animated_first_frame_only"

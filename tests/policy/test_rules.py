@@ -20,11 +20,11 @@ from worker.policy.explain import explain, sentences
 from worker.policy.policy import Aggregation, Policy
 from worker.policy.rules import Case, findings
 
-SIGNALS = Signals(animated=False, jpeg_quality=90, resampling=1.0, flatness=0.0)
+SIGNALS = Signals(animated=False, jpeg_quality=90, resampling=1.0, palette_share=0.0)
 BAD: list[tuple[str, object, Signals, Reason]] = [
     ("heavily_recompressed", 30, replace(SIGNALS, jpeg_quality=29), Reason.HEAVILY_RECOMPRESSED),
     ("likely_resized", 10, replace(SIGNALS, resampling=10.0), Reason.LIKELY_RESIZED),
-    ("likely_illustration", 0.5, replace(SIGNALS, flatness=0.5), Reason.LIKELY_ILLUSTRATION),
+    ("likely_illustration", 0.5, replace(SIGNALS, palette_share=0.5), Reason.LIKELY_ILLUSTRATION),
     ("animated_first_frame_only", True, replace(SIGNALS, animated=True), Reason.ANIMATED_FIRST_FRAME_ONLY),
 ]
 
@@ -141,7 +141,7 @@ MEASURED = st.one_of(
         animated=st.booleans(),
         jpeg_quality=st.one_of(st.none(), st.integers(1, 100)),
         resampling=st.one_of(st.none(), st.floats(0, 20)),
-        flatness=st.one_of(st.none(), st.floats(0, 1)),
+        palette_share=st.one_of(st.none(), st.floats(0, 1)),
     ),
 )
 

@@ -37,6 +37,10 @@ class Container:
     """Decode the picture. Raises any exception for data that cannot be decoded, or where pixels are missing."""
     orientation: int = UPRIGHT
     """EXIF orientation, 1 to 8."""
+    animated: bool = False
+    """The file has more frames than the one that is decoded."""
+    jpeg_quality: int | None = None
+    """Quality of the luminance of a JPEG on libjpeg's scale, 1 to 100."""
     complete: bool = True
     """The file continues after the image's data: missing pixels are then a contradiction, not a cut."""
 

@@ -42,6 +42,10 @@ class Image:
     height: int
     format: str
     """Format of the encoded bytes: `JPEG`, `MPO`, `PNG`, `GIF`, `WEBP`, `AVIF` or `HEIF`."""
+    animated: bool = False
+    """Whether the file has more frames than this one."""
+    jpeg_quality: int | None = None
+    """Quality of the luminance of a JPEG on libjpeg's scale, 1 to 100; None for other formats."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,14 @@ def decode_container(container: Container) -> Image:
         picture = container.load()
         pixels = np.empty((container.height, container.width, 3), np.uint8)
         _write_rgb(picture, container, _as_stored(pixels, container.orientation))
-        return Image(pixels, container.width, container.height, container.format)
+        return Image(
+            pixels,
+            container.width,
+            container.height,
+            container.format,
+            animated=container.animated,
+            jpeg_quality=container.jpeg_quality,
+        )
     except MemoryError:
         raise TransientError(
             ErrorCode.OUT_OF_MEMORY,

@@ -7,6 +7,7 @@ from functools import partial
 
 from PIL import Image as Pillow
 
+from worker.errors import PermanentError
 from worker.intake.container import Container, corrupt, require_size
 
 MAX_BLOCKS = 1_000_000
@@ -51,7 +52,7 @@ def read_gif(content: bytes, max_pixels: int) -> Container:
     code_size = content[code_size_at]
     if code_size not in _CODE_SIZES:
         raise corrupt(f"the pixels have {code_size} bits")
-    data, complete = _frame_data(content, code_size_at + 1, blocks)
+    data, complete, end = _frame_data(content, code_size_at + 1, blocks)
     return Container(
         format="GIF",
         canvas=canvas,
@@ -59,6 +60,7 @@ def read_gif(content: bytes, max_pixels: int) -> Container:
         loading_bytes=width * height,
         loaded_bytes=width * height,
         load=partial(_load, (width, height), data, code_size, bool(frame_flags & 0x40), palette, transparent),
+        animated=complete and _has_frame(content, end),
         complete=complete,
     )
 
@@ -83,13 +85,25 @@ def _end_of_blocks(content: bytes, position: int, blocks: int) -> tuple[int, int
     return max(position, len(content) + 1), last, blocks
 
 
-def _frame_data(content: bytes, start: int, blocks: int) -> tuple[bytes, bool]:
-    """The blocks of the frame, and whether they are all there. One that the file cuts is shortened to what is left."""
+def _has_frame(content: bytes, position: int) -> bool:
+    """Whether a frame begins at `position`, after extensions. Faults in what follows the first frame do not count."""
+    blocks = MAX_BLOCKS
+    while position + 1 < len(content) and content[position] == _EXTENSION:
+        try:
+            position, _, blocks = _end_of_blocks(content, position + 2, blocks)
+        except PermanentError:
+            return False
+    return position < len(content) and content[position] == _FRAME
+
+
+def _frame_data(content: bytes, start: int, blocks: int) -> tuple[bytes, bool, int]:
+    """The blocks of the frame, whether they are all there, and where they end. One that the file cuts is shortened to
+    what is left."""
     end, last, _ = _end_of_blocks(content, start, blocks)
     if end <= len(content):
-        return content[start:end], True
+        return content[start:end], True, end
     rest = content[last + 1 :]
-    return content[start:last] + bytes((min(255, len(rest)),)) + rest, False
+    return content[start:last] + bytes((min(255, len(rest)),)) + rest, False, end
 
 
 def _load(

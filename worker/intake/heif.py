@@ -177,6 +177,7 @@ def read_heif(content: bytes, max_pixels: int) -> Container:
         loaded_bytes=AVIF_BYTES * picture.coded_pixels,
         load=partial(_load_avif, picture.file),
         orientation=_orientation(boxes, picture.properties),
+        animated=picture.animated,
         complete=end <= len(content),
     )
 
@@ -193,6 +194,8 @@ class _Picture:
     coded_pixels: int
     file: bytes
     """The file without metadata."""
+    animated: bool = False
+    """Whether the track has more pictures than the first."""
 
 
 def _read_items(boxes: _Boxes, meta: _Range, max_pixels: int) -> _Picture:
@@ -398,7 +401,7 @@ def _read_tracks(boxes: _Boxes, moov: _Range, max_pixels: int) -> _Picture:
     """The first picture of the first AV1 track that is not another one's opacity."""
     size: Size | None = None
     properties: dict[bytes, _Range] = {}
-    coded = 0
+    coded, animated = 0, False
     for name, start, end in boxes.within(*moov):
         if name != b"trak":
             continue
@@ -420,12 +423,19 @@ def _read_tracks(boxes: _Boxes, moov: _Range, max_pixels: int) -> _Picture:
         if size is None and not boxes.find(track, b"tref", b"auxl"):
             size = boxes.number(header[1] - 8, 2), boxes.number(header[1] - 4, 2)
             properties = described
+            animated = _samples(boxes, table) > 1
     if size is None:
         raise unsupported("the file has no picture that is coded as AV1", "convert it to JPEG")
     require_size(*size, max_pixels)
     file = bytearray(boxes.content)
     file[slice(*moov)] = file[slice(*moov)].replace(b"Exif", b"skip")
-    return _Picture(b"av01", size, properties, coded, bytes(file))
+    return _Picture(b"av01", size, properties, coded, bytes(file), animated)
+
+
+def _samples(boxes: _Boxes, table: _Range) -> int:
+    """How many pictures a track has."""
+    lengths = boxes.find(table, b"stsz")
+    return boxes.number(lengths[0] + 8, 4) if lengths else 0
 
 
 def _first_sample(boxes: _Boxes, table: _Range) -> list[_Range]:

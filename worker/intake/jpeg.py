@@ -20,13 +20,14 @@ from worker.intake.container import (
     truncated,
     unsupported,
 )
+from worker.intake.quantization import quality_of, read_tables
 
 MAX_SCANS = 100
 """Scans of one image. Cameras and encoders write up to about 20; each costs a pass over all blocks, however few bytes
 it has, so without a bound a small file could occupy a worker for hours."""
 MAX_SEGMENTS = 10_000
 
-_SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
+_SOI, _EOI, _SOS, _DQT = 0xD8, 0xD9, 0xDA, 0xDB
 _APP0, _APP1, _APP2, _APP14, _APP15, _COMMENT = 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
 _PROGRESSIVE = 0xC2
 _DECODABLE = (0xC0, 0xC1, _PROGRESSIVE)
@@ -57,6 +58,8 @@ class _Frame:
     process: int
     height: int
     width: int
+    luminance_table: int
+    """Number of the quantization table of the first component."""
     bit_positions: dict[int, list[int]]
     """Component → for each of its 64 coefficients, the lowest bit that a scan has brought; `_ABSENT` before any."""
 
@@ -101,6 +104,7 @@ def read_jpeg(content: bytes, max_pixels: int) -> Container:
     scan_ends: list[int] = []
     orientation: int | None = None
     frame: _Frame | None = None
+    tables: dict[int, tuple[int, ...]] = {}
     is_mpo = ended = False
     for segment in _segments(content):
         code, start, end = segment.code, segment.start, segment.end
@@ -109,6 +113,8 @@ def read_jpeg(content: bytes, max_pixels: int) -> Container:
             break
         if code in _OTHER_PROCESSES:
             raise unsupported("the image is a JPEG of a kind that is not decoded here", "save it as a baseline JPEG")
+        if code == _DQT and not scan_ends:
+            read_tables(content[start:end], tables)
         if code in _DECODABLE:
             frame = _read_frame(code, content[start:end], max_pixels)
         name = content[start : min(start + 6, end)]
@@ -139,6 +145,7 @@ def read_jpeg(content: bytes, max_pixels: int) -> Container:
         loaded_bytes=4 * pixels,
         load=partial(_load, (frame.width, frame.height), mode, pieces, scan_ends, ended),
         orientation=orientation or UPRIGHT,
+        jpeg_quality=quality_of(tables[frame.luminance_table]) if frame.luminance_table in tables else None,
         complete=ended,
     )
 
@@ -178,7 +185,8 @@ def _read_frame(process: int, header: bytes, max_pixels: int) -> _Frame:
             "save it with 8 bits, as RGB or gray",
         )
     components = header[6 : 6 + 3 * count : 3]
-    return _Frame(process, height, width, {component: [_ABSENT] * 64 for component in components})
+    table = header[8] if len(header) > 8 else 0
+    return _Frame(process, height, width, table, {component: [_ABSENT] * 64 for component in components})
 
 
 def _is_needed(code: int, name: bytes) -> bool:

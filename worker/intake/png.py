@@ -77,6 +77,8 @@ class _Png:
     transparency: bytes | None = None
     orientation: int | None = None
     animated: bool = False
+    frames: int = 1
+    """Of the animation, if it is one."""
     control: bytes | None = None
     """What places the first frame of the animation, if that frame is the default image."""
 
@@ -124,6 +126,7 @@ def read_png(content: bytes, max_pixels: int) -> Container:
         loaded_bytes=4 * frame[2] * frame[3],
         load=partial(_load, png, frame[2:], pixels),
         orientation=png.orientation or UPRIGHT,
+        animated=png.frames > 1,
         complete=complete,
     )
 
@@ -182,8 +185,10 @@ def _add(png: _Png, chunk: _Chunk) -> None:
             png.transparency = body if is_valid else None
         case b"eXIf" if png.orientation is None:
             png.orientation = read_orientation(body)
-        case b"acTL":
-            png.animated = png.animated or (len(body) == 8 and 0 < int.from_bytes(body[:4], "big") < 1 << 31)
+        case b"acTL" if not png.animated:
+            frames = int.from_bytes(body[:4], "big")
+            png.animated = len(body) == 8 and 0 < frames < 1 << 31
+            png.frames = frames if png.animated else 1
         case b"fcTL" if png.control is None:
             png.control = body
         case name if name != b"PLTE" and _is_critical(name):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from functools import partial
 from io import BytesIO
+from itertools import islice
 
 from PIL import Image as Pillow
 from PIL import WebPImagePlugin
@@ -44,6 +46,7 @@ def read_webp(content: bytes, max_pixels: int) -> Container:
         loading_bytes=BYTES_PER_PIXEL * canvas[0] * canvas[1],
         loaded_bytes=BYTES_PER_PIXEL * canvas[0] * canvas[1],
         load=partial(_load, content),
+        animated=bool(flags & _ANIMATION) and _frames(content, total) > 1,
         orientation=_orientation(content, total) if flags & _EXIF else UPRIGHT,
     )
 
@@ -62,17 +65,25 @@ def _size(content: bytes) -> tuple[int, int]:
     raise corrupt("the file does not begin with a WebP image chunk")
 
 
-def _orientation(content: bytes, total: int) -> int:
+def _chunks(content: bytes, total: int) -> Iterator[tuple[bytes, bytes]]:
+    """Name and body of each chunk; the file's end cuts the last one."""
     position = _HEADER
     for _ in range(MAX_CHUNKS):
         if position + 8 > total:
             break
         name, length = struct.unpack_from("<4sI", content, position)
-        if name == b"EXIF":
-            block = content[position + 8 : min(position + 8 + length, total)]
-            return read_orientation(block.removeprefix(b"Exif\x00\x00"))
+        yield name, content[position + 8 : min(position + 8 + length, total)]
         position += 8 + length + (length & 1)
-    return UPRIGHT
+
+
+def _orientation(content: bytes, total: int) -> int:
+    blocks = (body for name, body in _chunks(content, total) if name == b"EXIF")
+    return next((read_orientation(block.removeprefix(b"Exif\x00\x00")) for block in blocks), UPRIGHT)
+
+
+def _frames(content: bytes, total: int) -> int:
+    """How many frames an animation has; 2 for two and more."""
+    return len(list(islice((name for name, _ in _chunks(content, total) if name == b"ANMF"), 2)))
 
 
 def _load(content: bytes) -> Pillow.Image:

@@ -12,6 +12,7 @@ from schema.scan import MAX_TILES, ModelIdentity, Scan, SelectionGrid, Tiling
 from worker.detector.contrast import SELECTED_TILES, highest, luma, tile_contrasts
 from worker.detector.tiles import Grid, coverage_grid, cut, reference_grid
 from worker.intake.decode import Image
+from worker.pipeline.signals import measure_signals
 
 
 class Scorer(Protocol):
@@ -40,6 +41,7 @@ def measure(image: Image, content_sha256: str, tiling: Tiling, scorer: Scorer) -
         selected=layout.selected,
         scored=np.zeros(len(layout.corners), np.bool_),
         probabilities=np.full((len(layout.corners), len(scorer.identity.classes)), np.nan, np.float16),
+        signals=measure_signals(image),
     )
     return _score(unscored, layout.selected, image, scorer)
 
@@ -47,7 +49,8 @@ def measure(image: Image, content_sha256: str, tiling: Tiling, scorer: Scorer) -
 def complete(scan: Scan, image: Image, scorer: Scorer, max_tiles: int = MAX_TILES) -> Scan:
     """`scan` of `image` with the remaining tiles of the map scored too, at most `max_tiles` in all."""
     wanted = map_tiles(scan, max_tiles)
-    return replace(_score(scan, wanted & ~scan.scored, image, scorer), map_sampled=not wanted.all())
+    scored = _score(scan, wanted & ~scan.scored, image, scorer)
+    return replace(scored, map_sampled=not wanted.all(), signals=scan.signals or measure_signals(image))
 
 
 def map_tiles(scan: Scan, max_tiles: int) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ _LOOKED_AT = {
     Reason.LOW_CONTRAST: "the highest contrast of a tile",
     Reason.HEAVILY_RECOMPRESSED: "the JPEG quality",
     Reason.LIKELY_RESIZED: "the strongest period of interpolation",
-    Reason.LIKELY_ILLUSTRATION: "the share of pixels that equal their neighbours",
+    Reason.LIKELY_ILLUSTRATION: "the share of the 16 most frequent colors",
     Reason.TILES_DISAGREE: "the difference between the highest and the lowest tile",
     Reason.SYNTHETIC_REGION: "the strongest region of the map",
 }

@@ -89,7 +89,7 @@ class OutOfScope(BaseModel):
     likely_resized: Annotated[float, Field(gt=0)] | None = None
     """Interpolation left a period in the pixels whose peak is at least this many times its surroundings."""
     likely_illustration: Annotated[float, Field(gt=0, le=1)] | None = None
-    """At least this share of the pixels equals all of its neighbours, as in drawings and screenshots."""
+    """At least this share of the pixels has one of the 16 most frequent colors, as in drawings and screenshots."""
     tiles_disagree: Annotated[float, Field(gt=0, le=1)] | None = None
     """The highest and the lowest score of the selected tiles differ by at least this."""
     animated_first_frame_only: bool = False

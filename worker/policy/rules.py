@@ -121,8 +121,8 @@ def scope_findings(case: Case) -> Iterator[Finding]:
         resampling = None if signals is None else signals.resampling
         yield _at_least(Reason.LIKELY_RESIZED, Decision.INCONCLUSIVE, resampling, out.likely_resized)
     if out.likely_illustration is not None:
-        flatness = None if signals is None else signals.flatness
-        yield _at_least(Reason.LIKELY_ILLUSTRATION, Decision.INCONCLUSIVE, flatness, out.likely_illustration)
+        palette = None if signals is None else signals.palette_share
+        yield _at_least(Reason.LIKELY_ILLUSTRATION, Decision.INCONCLUSIVE, palette, out.likely_illustration)
 
 
 def score_findings(case: Case, regions: tuple[Region, ...]) -> Iterator[Finding]:

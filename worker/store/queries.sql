@@ -260,7 +260,7 @@ ON CONFLICT (name, version) DO NOTHING;
 -- FIND_SCAN: the scan of a content by these weights in this precision under this tiling.
 SELECT
     id, map_png IS NOT NULL AND map_scores IS NOT NULL AS has_map, content_sha256, weights_sha256, tiling, precision,
-    model_name, classes, is_demo, width, height, format, corners, contrast, selected, scored, probabilities, map_sampled
+    model_name, classes, is_demo, width, height, format, corners, contrast, selected, scored, probabilities, map_sampled, signals
 FROM susy.scans
 WHERE content_sha256 = %(content_sha256)s AND weights_sha256 = %(weights_sha256)s AND tiling = %(tiling)s
     AND precision = %(precision)s;
@@ -270,12 +270,12 @@ WHERE content_sha256 = %(content_sha256)s AND weights_sha256 = %(weights_sha256)
 INSERT INTO susy.scans AS kept (
     id, content_sha256, weights_sha256, tiling, precision, model_name, classes, is_demo, width, height, format,
     tiles_total, tiles_scored, corners, contrast, selected, scored, probabilities, map_png, map_sampled,
-    map_x_edges, map_y_edges, map_scores
+    map_x_edges, map_y_edges, map_scores, signals
 ) VALUES (
     %(id)s, %(content_sha256)s, %(weights_sha256)s, %(tiling)s, %(precision)s, %(model_name)s, %(classes)s,
     %(is_demo)s, %(width)s, %(height)s, %(format)s, %(tiles_total)s, %(tiles_scored)s,
     %(corners)s, %(contrast)s, %(selected)s, %(scored)s, %(probabilities)s, %(map_png)s, %(map_sampled)s,
-    %(map_x_edges)s, %(map_y_edges)s, %(map_scores)s
+    %(map_x_edges)s, %(map_y_edges)s, %(map_scores)s, %(signals)s
 )
 ON CONFLICT (content_sha256, weights_sha256, tiling, precision) DO UPDATE SET
     tiles_total = excluded.tiles_total, tiles_scored = excluded.tiles_scored,
@@ -284,7 +284,8 @@ ON CONFLICT (content_sha256, weights_sha256, tiling, precision) DO UPDATE SET
     map_png = coalesce(excluded.map_png, kept.map_png), map_sampled = excluded.map_sampled, updated_at = now(),
     map_x_edges = coalesce(excluded.map_x_edges, kept.map_x_edges),
     map_y_edges = coalesce(excluded.map_y_edges, kept.map_y_edges),
-    map_scores = coalesce(excluded.map_scores, kept.map_scores)
+    map_scores = coalesce(excluded.map_scores, kept.map_scores),
+    signals = coalesce(excluded.signals, kept.signals)
 WHERE excluded.tiles_scored > kept.tiles_scored
     OR (excluded.tiles_scored = kept.tiles_scored AND kept.map_png IS NULL AND excluded.map_png IS NOT NULL)
 RETURNING id;
@@ -411,7 +412,7 @@ FROM susy.verdicts WHERE check_id = %(check_id)s AND mode = 'live';
 -- SHOW_SCAN: the scan of its verdict.
 SELECT
     id, map_png IS NOT NULL AS has_map, content_sha256, weights_sha256, tiling, precision, model_name, classes, is_demo,
-    width, height, format, corners, contrast, selected, scored, probabilities, map_sampled
+    width, height, format, corners, contrast, selected, scored, probabilities, map_sampled, signals
 FROM susy.scans WHERE id = %(scan_id)s;
 
 -- SHOW_MAP: the map of that scan.

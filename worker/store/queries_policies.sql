@@ -15,7 +15,7 @@ SELECT
     (SELECT r.decision FROM susy.counted_reviews AS r WHERE r.check_id = c.id) AS review_decision,
     s.id, s.map_png IS NOT NULL AS has_map, s.content_sha256, s.weights_sha256, s.tiling, s.precision, s.model_name,
     s.classes, s.is_demo, s.width, s.height, s.format, s.corners, s.contrast, s.selected, s.scored, s.probabilities,
-    s.map_sampled
+    s.map_sampled, s.signals
 FROM susy.checks AS c
 JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
 JOIN susy.scans AS s ON s.id = v.scan_id

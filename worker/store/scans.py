@@ -7,15 +7,18 @@ any language can use them: `corners` int32 [T, 2], `contrast` float32 [T], `sele
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, fields
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
 from schema.examination import Examination, StoredScan
-from schema.scan import ModelIdentity, Precision, Scan, SelectionGrid, Tiling
+from schema.scan import ModelIdentity, Precision, Scan, SelectionGrid, Signals, Tiling
 from worker.store import queries
 from worker.store.connection import Connection
 from worker.store.database import scalars
@@ -59,6 +62,7 @@ def scan_columns(scan: Scan) -> dict[str, Any]:
         "scored": scan.scored.astype(_BOOL).tobytes(),
         "probabilities": scan.probabilities.astype(_FLOAT16).tobytes(),
         "map_sampled": scan.map_sampled,
+        "signals": None if scan.signals is None else Jsonb(asdict(scan.signals)),
     }
 
 
@@ -101,6 +105,7 @@ def stored_scan(
     scored: bytes,
     probabilities: bytes,
     map_sampled: bool,
+    signals: Mapping[str, Any] | None,
 ) -> StoredScan:
     """A scan from the columns that its queries select. Its arrays are writable copies."""
     mode, stride = tiling.rsplit("-", 1)
@@ -117,8 +122,15 @@ def stored_scan(
         scored=_array(scored, _BOOL, np.bool_),
         probabilities=_array(probabilities, _FLOAT16, np.float16).reshape(-1, len(classes)),
         map_sampled=map_sampled,
+        signals=None if signals is None else _signals(signals),
     )
     return StoredScan(id, scan, has_map)
+
+
+def _signals(document: Mapping[str, Any]) -> Signals:
+    """The signals that this version knows; what another one measured is not looked at."""
+    known = {field.name for field in fields(Signals)}
+    return Signals(**{name: value for name, value in document.items() if name in known})
 
 
 def _array(stored: bytes, little_endian: str, native: type[np.generic]) -> NDArray[Any]:
