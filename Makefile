@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 
-.PHONY: demo demo-hooks test compose-test examples-test chaos chaos-long chaos-mutations demo-weights lint clean
+.PHONY: bench bench-quick demo demo-hooks test compose-test examples-test chaos chaos-long chaos-mutations demo-weights lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/susy demo
@@ -54,6 +54,13 @@ data/$(DEMO)/manifest.csv: data/pieces/.complete
 data/pieces/.complete: | $(VENV)/.rebuild
 	$(BIN)/python -m tools.demo_weights pieces --photographs data/photographs --out data/pieces
 	touch $@
+
+# Every figure of docs/performance.md's first table, on a machine at rest: half an hour, or under five minutes.
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench.suite $(BENCH_ARGS) && $(BIN)/python -m bench.render
+
+bench-quick: $(VENV)/.dev
+	$(BIN)/python -m bench.suite --quick $(BENCH_ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -38,6 +38,7 @@ from worker.settings import load_settings
 from worker.store import Store
 
 PER_ROUND = 200
+PARTS = 5
 AT_ONCE = 16
 """Checks that a worker is given together; few enough that it publishes all of them itself."""
 SCAN = scan_of([0.3] * 5 + [None] * 19)
@@ -127,6 +128,15 @@ def claim_and_record(store: Store, check_id: UUID) -> float:
 
 
 def measure_worker(running: Servers, checks: int) -> None:
+    costs, idle_rate = worker_costs(running, checks)
+    print("| in the worker process | CPU ms a check: median (range) |\n|---|---|")
+    print(f"| submit, publish, claim, heartbeat, record, acknowledge | {median(costs)} |")
+    print(f"\n{checks:,} checks in {PARTS} parts; an idle worker's {idle_rate * 1000:.1f} ms a second are taken off.")
+    print(f"Mean {statistics.mean(costs) * 1000:.2f} ms.", flush=True)
+
+
+def worker_costs(running: Servers, checks: int) -> tuple[list[float], float]:
+    """CPU seconds of a worker per check in each of `PARTS` parts, and per second in which it is idle."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SUSY_")} | {
         "SUSY_DATABASE_URL": running.new_database("worker"),
         "SUSY_REDIS_URL": running.redis_url,
@@ -156,19 +166,16 @@ def measure_worker(running: Servers, checks: int) -> None:
             time.sleep(10)
             idle_rate = (cpu(process) - idle[0]) / (time.monotonic() - idle[1])
             costs = []
-            for _ in range(5):
+            for _ in range(PARTS):
                 before, started = cpu(process), time.monotonic()
-                work(client, settings.require_database_url(), checks // 5)
+                work(client, settings.require_database_url(), checks // PARTS)
                 spent = cpu(process) - before - idle_rate * (time.monotonic() - started)
-                costs.append(spent / (checks // 5))
+                costs.append(spent / (checks // PARTS))
         finally:
             stopped.set()
             reconciler.join()
             worker.terminate()
-    print("| in the worker process | CPU ms a check: median (range) |\n|---|---|")
-    print(f"| submit, publish, claim, heartbeat, record, acknowledge | {median(costs)} |")
-    print(f"\n{checks:,} checks in 5 parts; an idle worker's {idle_rate * 1000:.1f} ms a second are taken off.")
-    print(f"Mean {statistics.mean(costs) * 1000:.2f} ms.", flush=True)
+    return costs, idle_rate
 
 
 def cpu(process: psutil.Process) -> float:

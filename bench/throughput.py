@@ -52,6 +52,8 @@ class Run:
     cpu: float
     """CPU seconds per image of its processes."""
     scores: dict[str, float] = field(repr=False)
+    ready: float
+    """Seconds from the start of its processes to the first verdict."""
 
 
 class Product:
@@ -169,18 +171,74 @@ def _processes(commands: list[list[str]], candidate: Product | Naive, log: Path)
             process.wait(60)
 
 
-def measure(candidate: Product | Naive, warm_up: list[Path], paths: list[Path], log: Path) -> Run:
-    """Start the candidate, let it examine `warm_up`, then time `paths`."""
+def measure(
+    candidate: Product | Naive,
+    warm_up: list[Path],
+    paths: list[Path],
+    log: Path,
+    expected: dict[str, float] | None = None,
+) -> Run:
+    """Start the candidate, let it examine `warm_up`, then time `paths`.
+
+    Nothing is timed if its scores of `warm_up` differ from the `expected` ones.
+    """
+    began = time.perf_counter()
     with candidate.started(log) as processes:
         candidate.submit(warm_up)
+        _wait(candidate, 1, processes)
+        ready = time.perf_counter() - began
         _wait(candidate, len(warm_up), processes)
+        if expected is not None:
+            require_equal(candidate.name, candidate.scores(), expected)
         before = _cpu_seconds(processes)
         start = time.perf_counter()
         candidate.submit(paths)
         _wait(candidate, len(warm_up) + len(paths), processes)
         seconds = time.perf_counter() - start
         cpu = _cpu_seconds(processes) - before
-    return Run(len(paths) / seconds, cpu / len(paths), candidate.scores())
+    return Run(len(paths) / seconds, cpu / len(paths), candidate.scores(), ready)
+
+
+def require_equal(name: str, found: dict[str, float], expected: dict[str, float]) -> None:
+    """Leave the bench if two candidates answer differently: then a comparison means nothing."""
+    worst = max((abs(score - expected[path]) for path, score in found.items() if path in expected), default=1.0)
+    if worst > TOLERANCE:
+        raise SystemExit(f"{name} gives other scores (up to {worst:.4f} away): the comparison means nothing")
+
+
+def compare(
+    folder: Path,
+    running: Servers,
+    *,
+    rounds: int,
+    images: int,
+    busy: int = 0,
+    reuploads: float = 0.0,
+    settings: dict[str, str] | None = None,
+) -> dict[str, list[Run]]:
+    """By candidate, what it did in each of the rounds, in which all candidates alternate."""
+    model = random_susy()
+    save_released(folder / "SuSy.pt", model)
+    save_weights(folder / "susy.safetensors", model, name="bench", version="1", classes=CLASSES, provenance={})
+    paths = write_images(folder, images, reuploads)
+    warm_up = [folder / f"warm-up-{number}.jpg" for number in range(4)]
+    for number, path in enumerate(warm_up):
+        path.write_bytes(photograph_like(640, 480, 1000 + number))
+    runs: dict[str, list[Run]] = {}
+    expected: dict[str, float] | None = None
+    with busy_cores(busy):
+        for _ in range(rounds):
+            for candidate in (
+                Product(folder, running, settings),
+                Naive(folder, running, "glcm"),
+                Naive(folder, running, "closed_form"),
+            ):
+                run = measure(candidate, warm_up, paths, folder / "log.txt", expected)
+                expected = expected or run.scores
+                require_equal(candidate.name, run.scores, expected)
+                runs.setdefault(candidate.name, []).append(run)
+                print(f"{candidate.name}: {run.rate:.2f} images/s, {run.cpu:.3f} CPU s", file=sys.stderr, flush=True)
+    return runs
 
 
 def _wait(candidate: Product | Naive, count: int, processes: list[psutil.Process]) -> None:
@@ -236,35 +294,17 @@ def main() -> None:
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory(prefix="susy-bench-") as name, servers() as running:
-        folder = Path(name)
-        model = random_susy()
-        save_released(folder / "SuSy.pt", model)
-        save_weights(folder / "susy.safetensors", model, name="bench", version="1", classes=CLASSES, provenance={})
-        paths = write_images(folder, options.images, options.reuploads)
-        warm_up = [folder / f"warm-up-{number}.jpg" for number in range(4)]
-        for number, path in enumerate(warm_up):
-            path.write_bytes(photograph_like(640, 480, 1000 + number))
-
         settings = dict(item.split("=", 1) for item in options.set)
-        runs: dict[str, list[Run]] = {}
-        with busy_cores(options.busy_cores):
-            for _ in range(options.rounds):
-                for candidate in (
-                    Product(folder, running, settings),
-                    Naive(folder, running, "glcm"),
-                    Naive(folder, running, "closed_form"),
-                ):
-                    run = measure(candidate, warm_up, paths, folder / "log.txt")
-                    runs.setdefault(candidate.name, []).append(run)
-                    print(
-                        f"{candidate.name}: {run.rate:.2f} images/s, {run.cpu:.3f} CPU s", file=sys.stderr, flush=True
-                    )
-
+        runs = compare(
+            Path(name),
+            running,
+            rounds=options.rounds,
+            images=options.images,
+            busy=options.busy_cores,
+            reuploads=options.reuploads,
+            settings=settings,
+        )
         ours = runs.pop(Product.name)
-        for rival, theirs in runs.items():
-            worst = max(abs(theirs[0].scores[path] - ours[0].scores[path]) for path in ours[0].scores)
-            if worst > TOLERANCE:
-                raise SystemExit(f"{rival} gives other scores (up to {worst:.4f} away): the comparison means nothing")
         print(f"{options.images} images, {options.rounds} rounds, {options.busy_cores} busy; {settings or 'defaults'}")
         print(
             "| worker | images/s, median (min–max) | CPU seconds per image | this project's ratio, median (min–max) |"

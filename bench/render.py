@@ -1,0 +1,55 @@
+"""Put the figures of `make bench` into docs/performance.md, beside those of other classes of processors.
+
+    python -m bench.render [bench/results/latest.json]
+
+The section of the file's CPU class is replaced, or added; other classes keep theirs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from bench.figures import Figure, read, table
+
+LATEST = Path(__file__).parent / "results/latest.json"
+PAGE = Path(__file__).parents[1] / "docs/performance.md"
+BEGIN, END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
+
+
+def section(machine: dict[str, Any], figures: list[Figure]) -> str:
+    """The class's heading, the machine in two lines, and the table."""
+    reached = sum(figure.ok is True for figure in figures)
+    judged = sum(figure.ok is not None for figure in figures)
+    return (
+        f"### {machine['cpu_class']}\n\n"
+        f"{machine['cpu']}, {machine['cores']} cores ({', '.join(machine['flags'])}); Python {machine['python']}, "
+        f"torch {machine['torch']},\nNumPy {machine['numpy']}, Pillow {machine['pillow']}; load before the run "
+        f"{machine['load_before']}; {machine['measured_at'][:10]}. {reached} of {judged} targets are reached.\n\n"
+        f"{table(figures)}\n"
+    )
+
+
+def put(page: str, machine: dict[str, Any], figures: list[Figure]) -> str:
+    """`page` with the section of this class of processors."""
+    before, _, rest = page.partition(BEGIN)
+    between, end, after = rest.partition(END)
+    if not end:
+        raise SystemExit(f"{PAGE.name} lacks the lines {BEGIN} and {END}")
+    sections = {part.splitlines()[0]: part for part in re.split(r"^### ", between, flags=re.MULTILINE)[1:]}
+    sections[machine["cpu_class"]] = section(machine, figures).removeprefix("### ")
+    shown = "\n".join(f"### {text.strip()}\n" for _, text in sorted(sections.items()))
+    return f"{before}{BEGIN}\n\n{shown}\n{END}{after}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, nargs="?", default=LATEST)
+    results = parser.parse_args().results
+    PAGE.write_text(put(PAGE.read_text(), *read(results)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The table of `make bench`: what is reached, what is refused, and what stays when another machine is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.figures import Figure, read, table, write
+from bench.machine import cpu_class, describe
+from bench.render import BEGIN, END, put
+
+PAGE = f"# Performance\n\n{BEGIN}\n\n{END}\n\n## Sources\n"
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    figure = Figure.of(
+        "forward", [30.0, 15.0, 31.0], "tiles/s", "≥ 1.5", baseline="released", against=[20.0, 10.0, 20.0]
+    )
+    assert (figure.value, figure.ratio, figure.ok, figure.n) == (30.0, 1.5, True, 3)
+    assert figure.spread == pytest.approx(0.05 / 1.5)
+
+
+def test_of_costs_less_is_better() -> None:
+    assert Figure.of("memory", [1.3, 1.2, 1.1], "GB", "≤ 1.2").ok is True
+    assert Figure.of("memory", [1.3, 1.3, 1.1], "GB", "≤ 1.2").ok is False
+
+
+def test_a_figure_whose_rounds_differ_too_much_is_refused() -> None:
+    figure = Figure.of("rate", [1.0, 2.0, 3.0], "images/s", "≥ 1")
+    assert figure.is_refused
+    assert figure.ok is None
+    assert "refused" in figure.row()
+    assert "2 images/s" not in table([figure]), "a figure that says nothing must not be read"
+
+
+def test_a_section_is_replaced_and_those_of_other_processors_are_kept(tmp_path: Path) -> None:
+    machine = describe()
+    write(tmp_path / "a.json", machine | {"cpu_class": "AVX2"}, [Figure.of("old", [1.0], "s")])
+    write(tmp_path / "b.json", machine | {"cpu_class": "AMX"}, [Figure.of("other", [2.0], "s")])
+    write(tmp_path / "c.json", machine | {"cpu_class": "AVX2"}, [Figure.of("new", [3.0], "s")])
+    page = PAGE
+    for name in "abc":
+        page = put(page, *read(tmp_path / f"{name}.json"))
+    assert page.count("### AVX2") == page.count("### AMX") == 1
+    assert page.startswith("# Performance\n")
+    assert page.endswith("## Sources\n")
+    assert all(f"| {figure} |" in page for figure in ("new", "other"))
+    assert "| old |" not in page
+    assert put(page, *read(tmp_path / "c.json")) == page, "rendering twice changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ({"avx2"}, "AVX2"),
+        ({"avx2", "avx512f"}, "AVX-512"),
+        ({"avx2", "avx512f", "avx512_bf16"}, "AVX-512 with BF16"),
+        ({"avx2", "avx512f", "avx512_bf16", "amx_bf16"}, "AMX"),
+    ],
+)
+def test_processors_are_told_apart_by_what_decides_their_speed(flags: set[str], name: str) -> None:
+    assert cpu_class(frozenset(flags)) == name
