@@ -368,3 +368,29 @@ COMMENT ON FUNCTION susy.held_claim(uuid, text) IS 'A claim that its holder stil
 COMMENT ON FUNCTION susy.record_decision(uuid, text, text, text, uuid) IS 'Stores what a person decided, and ends that person''s claim.';
 COMMENT ON FUNCTION susy.claim_conditions(jsonb) IS 'The filters of a claim as SQL conditions of fixed words; raises for one that does not exist.';
 COMMENT ON FUNCTION susy.reviewer_agreement(timestamp with time zone, text) IS 'How far reviewers agree, in double reviews since a time, of a source; null for all.';
+
+COMMENT ON FUNCTION susy.score_bin IS 'The bin, 0 to 21, of a score in histograms, finer towards 0 and 1; -1 without a score.';
+COMMENT ON FUNCTION susy.chi_squared_tail IS 'The probability that a chi-squared variable with so many degrees of freedom is at least x, to seven digits.';
+COMMENT ON COLUMN susy.decision_counts.policy_version IS 'Version of the policy that decided.';
+COMMENT ON COLUMN susy.decision_counts.weights_sha256 IS 'Digest of the weights that measured.';
+COMMENT ON COLUMN susy.decision_counts.precision IS 'In which the network computed: float32, bfloat16 or float16.';
+COMMENT ON COLUMN susy.decision_counts.tiling IS 'Grid and stride of the tiles, such as coverage-224.';
+COMMENT ON COLUMN susy.decision_counts.score_bin IS 'Bin of the score, 0 to 21, by susy.score_bin; -1 without a score.';
+COMMENT ON COLUMN susy.decision_changes.policy_version IS 'Version of the policy that decided.';
+COMMENT ON COLUMN susy.decision_changes.weights_sha256 IS 'Digest of the weights that measured.';
+COMMENT ON COLUMN susy.decision_changes.precision IS 'In which the network computed: float32, bfloat16 or float16.';
+COMMENT ON COLUMN susy.decision_changes.tiling IS 'Grid and stride of the tiles, such as coverage-224.';
+COMMENT ON COLUMN susy.decision_changes.score_bin IS 'Bin of the score, 0 to 21, by susy.score_bin; -1 without a score.';
+
+COMMENT ON VIEW susy.decision_categories IS 'How many checks of a day have which score, decision and generator: one row per measure and category, of the sums and of what is not in them yet.';
+COMMENT ON COLUMN susy.decision_categories.day IS 'Day in UTC on which the checks were accepted.';
+COMMENT ON COLUMN susy.decision_categories.source IS 'The surface or service that submitted them.';
+COMMENT ON COLUMN susy.decision_categories.weights_sha256 IS 'Digest of the weights that measured.';
+COMMENT ON COLUMN susy.decision_categories.precision IS 'In which the network computed: float32, bfloat16 or float16.';
+COMMENT ON COLUMN susy.decision_categories.tiling IS 'Grid and stride of the tiles, such as coverage-224.';
+COMMENT ON COLUMN susy.decision_categories.measure IS 'score, decision or generator.';
+COMMENT ON COLUMN susy.decision_categories.policy IS 'Name of the policy that decided; null for scores.';
+COMMENT ON COLUMN susy.decision_categories.policy_version IS 'Its version; null for scores.';
+COMMENT ON COLUMN susy.decision_categories.aggregate IS 'For scores: how the policies make one score of the scores of tiles; null otherwise.';
+COMMENT ON COLUMN susy.decision_categories.category IS 'The bin of the score, the decision, or the generator (empty without one).';
+COMMENT ON COLUMN susy.decision_categories.checks IS 'Number of checks.';

@@ -1022,6 +1022,176 @@ COMMENT ON COLUMN dashboard.generators_by_day.generator IS 'Name of the generato
 COMMENT ON COLUMN dashboard.generators_by_day.checks IS 'Number of checks, whatever was decided about them.';
 COMMENT ON COLUMN dashboard.generators_by_day.synthetic IS 'How many of them were decided to be synthetic.';
 
+CREATE VIEW susy.decision_categories AS
+SELECT
+    c.day, c.source, c.weights_sha256, c.precision, c.tiling, m.measure, m.policy, m.policy_version, m.aggregate,
+    m.category, sum(c.checks)::bigint AS checks
+FROM (
+    SELECT
+        day, source, weights_sha256, precision, tiling, policy_name, policy_version, decision, generator, score_bin,
+        checks
+    FROM susy.decision_counts
+    UNION ALL
+    SELECT
+        day, source, weights_sha256, precision, tiling, policy_name, policy_version, decision, generator, score_bin,
+        checks
+    FROM susy.decision_changes
+) AS c
+LEFT JOIN susy.policies AS p ON p.name = c.policy_name AND p.version = c.policy_version
+CROSS JOIN LATERAL (VALUES
+    (
+        'score', NULL, NULL,
+        CASE p.document ->> 'aggregate'
+            WHEN 'trimmed_mean' THEN concat_ws(' ', 'trimmed_mean', p.document ->> 'trim_fraction')
+            WHEN 'top_fraction' THEN concat_ws(' ', 'top_fraction', p.document ->> 'top_fraction')
+            ELSE coalesce(p.document ->> 'aggregate', 'mean')
+        END,
+        c.score_bin::text
+    ),
+    ('decision', c.policy_name, c.policy_version, NULL, c.decision),
+    ('generator', c.policy_name, c.policy_version, NULL, c.generator)
+) AS m (measure, policy, policy_version, aggregate, category)
+WHERE m.measure <> 'score' OR c.score_bin >= 0
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
+
+CREATE VIEW dashboard.drift AS
+WITH categories AS MATERIALIZED (
+    SELECT
+        date_trunc('week', day)::date AS week, source, weights_sha256, precision, tiling, measure, policy,
+        policy_version, aggregate, category, sum(checks) AS checks
+    FROM susy.decision_categories
+    WHERE day >= date_trunc('week', now() AT TIME ZONE 'UTC')::date - 112
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+), weeks AS (
+    SELECT DISTINCT measure, week, source, weights_sha256, precision, tiling, policy, policy_version, aggregate
+    FROM categories
+    WHERE week >= date_trunc('week', now() AT TIME ZONE 'UTC')::date - 84
+), compared AS (
+    SELECT
+        w.measure, w.week, w.source, w.weights_sha256, w.precision, w.tiling, w.policy, w.policy_version, w.aggregate,
+        c.category,
+        coalesce(sum(c.checks) FILTER (WHERE c.week = w.week), 0)::double precision AS seen,
+        coalesce(sum(c.checks) FILTER (WHERE c.week < w.week), 0)::double precision AS before
+    FROM weeks AS w
+    JOIN categories AS c ON c.week BETWEEN w.week - 28 AND w.week
+        AND c.measure = w.measure AND c.source = w.source AND c.weights_sha256 = w.weights_sha256
+        AND c.precision = w.precision AND c.tiling = w.tiling
+        AND coalesce(c.policy, '') = coalesce(w.policy, '')
+        AND coalesce(c.policy_version, '') = coalesce(w.policy_version, '')
+        AND coalesce(c.aggregate, '') = coalesce(w.aggregate, '')
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+    HAVING sum(c.checks) > 0
+), totalled AS (
+    SELECT *, sum(seen) OVER same AS all_seen, sum(before) OVER same AS all_before, count(*) OVER same AS kinds
+    FROM compared
+    WINDOW same AS (
+        PARTITION BY measure, week, source, weights_sha256, precision, tiling, policy, policy_version, aggregate
+    )
+), placed AS (
+    SELECT
+        *,
+        row_number() OVER (
+            PARTITION BY measure, week, source, weights_sha256, precision, tiling, policy, policy_version, aggregate
+            ORDER BY seen / nullif(all_seen, 0) - before / nullif(all_before, 0) DESC NULLS LAST, category
+        ) AS place
+    FROM totalled
+), pooled AS (
+    SELECT
+        measure, week, source, weights_sha256, precision, tiling, policy, policy_version, aggregate,
+        all_seen, all_before,
+        CASE
+            WHEN (seen + before) * least(all_seen, all_before) >= 5 * (all_seen + all_before) THEN category
+        END AS kind,
+        sum(seen) AS seen, sum(before) AS before,
+        sum(
+            ((seen + 0.5) / (all_seen + 0.5 * kinds) - (before + 0.5) / (all_before + 0.5 * kinds))
+            * ln((seen + 0.5) * (all_before + 0.5 * kinds) / ((before + 0.5) * (all_seen + 0.5 * kinds)))
+        ) AS psi,
+        min(category) FILTER (WHERE place = 1) AS risen,
+        min(seen / nullif(all_seen, 0)) FILTER (WHERE place = 1) AS risen_share,
+        min(before / nullif(all_before, 0)) FILTER (WHERE place = 1) AS risen_before
+    FROM placed
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+), tested AS (
+    SELECT
+        measure, week, source, weights_sha256, precision, tiling, policy, policy_version, aggregate,
+        all_seen, all_before, sum(psi) AS psi, count(*) - 1 AS degrees,
+        min(risen) AS risen, min(risen_share) AS risen_share, min(risen_before) AS risen_before,
+        CASE WHEN all_seen >= 200 AND all_before >= 200 THEN sum(
+            (seen * all_before - before * all_seen) ^ 2 / nullif((seen + before) * all_seen * all_before, 0)
+        ) END AS chi_squared
+    FROM pooled
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+), judged AS (
+    SELECT *, susy.chi_squared_tail(chi_squared, degrees::integer) AS p_value FROM tested
+), ranked AS (
+    SELECT
+        *,
+        row_number() OVER (PARTITION BY week, p_value IS NULL ORDER BY p_value) AS rank,
+        count(p_value) OVER (PARTITION BY week) AS tests
+    FROM judged
+), adjusted AS (
+    SELECT
+        *,
+        CASE WHEN p_value IS NOT NULL THEN
+            least(1, min(p_value * tests / rank) OVER (PARTITION BY week, p_value IS NULL ORDER BY rank DESC))
+        END AS adjusted_p_value
+    FROM ranked
+)
+SELECT
+    a.week,
+    a.source,
+    a.measure,
+    a.weights_sha256 AS model_sha256,
+    a.precision,
+    a.tiling,
+    a.policy,
+    a.policy_version,
+    a.aggregate,
+    a.all_seen::bigint AS checks,
+    a.all_before::bigint AS reference_checks,
+    CASE WHEN a.p_value IS NOT NULL THEN a.psi END AS psi,
+    a.chi_squared,
+    CASE WHEN a.p_value IS NOT NULL THEN a.degrees::integer END AS degrees_of_freedom,
+    a.p_value,
+    a.adjusted_p_value,
+    CASE
+        WHEN a.all_before = 0 AND EXISTS (
+            SELECT FROM categories AS c
+            WHERE c.source = a.source AND c.measure = a.measure AND c.week BETWEEN a.week - 28 AND a.week - 7
+        ) THEN 'incomparable'
+        WHEN a.all_before = 0 THEN 'new_source'
+        WHEN a.p_value IS NULL THEN 'too_few'
+        WHEN a.adjusted_p_value < 0.01 AND a.psi >= 0.02 THEN 'drifted'
+        ELSE 'stable'
+    END AS status,
+    CASE WHEN a.p_value IS NOT NULL THEN a.risen END AS risen,
+    CASE WHEN a.p_value IS NOT NULL THEN a.risen_share END AS risen_share,
+    CASE WHEN a.p_value IS NOT NULL THEN a.risen_before END AS risen_reference_share
+FROM adjusted AS a;
+
+COMMENT ON VIEW dashboard.drift IS 'For each of the last 13 weeks and each source, how the scores, decisions and generators of its checks differ from those of the four weeks before. Only what was measured by the same weights in the same precision and tiling is compared, and decided by the same version of a policy. Checks that were pruned stay counted.';
+COMMENT ON COLUMN dashboard.drift.week IS 'Monday of the week, in UTC, in which the checks were accepted; the latest week may not be over.';
+COMMENT ON COLUMN dashboard.drift.source IS 'The surface or service that submitted them.';
+COMMENT ON COLUMN dashboard.drift.measure IS 'What is compared: score (a histogram of 22 bins), decision, or generator.';
+COMMENT ON COLUMN dashboard.drift.model_sha256 IS 'Digest of the detector''s weights.';
+COMMENT ON COLUMN dashboard.drift.precision IS 'Precision in which the network computed: float32, bfloat16 or float16.';
+COMMENT ON COLUMN dashboard.drift.tiling IS 'Grid and stride of the tiles, such as coverage-224.';
+COMMENT ON COLUMN dashboard.drift.policy IS 'Name of the policy that decided; null for scores, which do not depend on its thresholds.';
+COMMENT ON COLUMN dashboard.drift.policy_version IS 'Version of the policy that decided; null for scores.';
+COMMENT ON COLUMN dashboard.drift.aggregate IS 'For scores: how the policies make one score of the tiles'' scores; null otherwise.';
+COMMENT ON COLUMN dashboard.drift.checks IS 'Checks of the week; for scores those that have one.';
+COMMENT ON COLUMN dashboard.drift.reference_checks IS 'Checks of the four weeks before.';
+COMMENT ON COLUMN dashboard.drift.psi IS 'Population stability index: 0 when the shares of all categories are the same; 0.1 is by convention a moderate change, 0.25 a large one. Null with too few checks.';
+COMMENT ON COLUMN dashboard.drift.chi_squared IS 'Statistic of the chi-squared test of homogeneity; categories with fewer than five expected checks are taken together. Null with fewer than 200 checks in the week or in the reference.';
+COMMENT ON COLUMN dashboard.drift.degrees_of_freedom IS 'Of that test.';
+COMMENT ON COLUMN dashboard.drift.p_value IS 'The probability, 0 to 1, of a statistic at least this large when nothing has changed.';
+COMMENT ON COLUMN dashboard.drift.adjusted_p_value IS 'The same, corrected by Benjamini and Hochberg for all tests of the week.';
+COMMENT ON COLUMN dashboard.drift.status IS 'drifted (adjusted p-value below 0.01 and psi at least 0.02), stable, too_few (no test), incomparable (the weeks before have only other weights, precisions, tilings or policy versions) or new_source (they have nothing).';
+COMMENT ON COLUMN dashboard.drift.risen IS 'The category whose share has risen most: the number of a bin of scores, a decision, or a generator (empty for checks without one).';
+COMMENT ON COLUMN dashboard.drift.risen_share IS 'Its share of the week''s checks, 0 to 1.';
+COMMENT ON COLUMN dashboard.drift.risen_reference_share IS 'Its share of the reference''s checks, 0 to 1.';
+
 CREATE VIEW dashboard.audit_log AS
 SELECT
     changed_at AS at,

@@ -787,6 +787,12 @@ def _decision_columns() -> tuple[Column[object], ...]:
         Column("generator", Text, nullable=False),
         Column("checks", BigInteger, nullable=False),
         Column("needs_review", BigInteger, nullable=False),
+        Column("policy_version", Text, nullable=False),
+        Column("weights_sha256", Text, nullable=False),
+        Column("precision", Text, nullable=False),
+        Column("tiling", Text, nullable=False),
+        # By susy.score_bin; -1 without a score.
+        Column("score_bin", SmallInteger, nullable=False),
     )
 
 
@@ -796,7 +802,19 @@ decision_counts = Table(
     "decision_counts",
     metadata,
     *_decision_columns(),
-    PrimaryKeyConstraint("day", "source", "policy_name", "is_demo", "decision", "generator"),
+    PrimaryKeyConstraint(
+        "day",
+        "source",
+        "policy_name",
+        "is_demo",
+        "decision",
+        "generator",
+        "policy_version",
+        "weights_sha256",
+        "precision",
+        "tiling",
+        "score_bin",
+    ),
 )
 decision_changes = Table(
     "decision_changes",

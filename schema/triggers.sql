@@ -1,30 +1,46 @@
 -- Triggers that count decisions and note what operators do, and their functions. See `tables.py` for the others.
 
+CREATE FUNCTION susy.score_bin(score double precision) RETURNS smallint LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(width_bucket(score, ARRAY[
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998,
+    0.999
+]::double precision[]), -1)::smallint;
+
 -- Verdicts only add changes to the counts, so that no transaction waits for another one's sum.
 CREATE FUNCTION susy.count_new_decisions() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    INSERT INTO susy.decision_changes (day, source, policy_name, is_demo, decision, generator, checks, needs_review)
+    INSERT INTO susy.decision_changes (
+        day, source, policy_name, is_demo, decision, generator, policy_version, weights_sha256, precision, tiling,
+        score_bin, checks, needs_review
+    )
     SELECT
         (c.created_at AT TIME ZONE 'UTC')::date, c.source, v.policy_name, s.is_demo, v.decision,
-        coalesce(v.generator, ''), count(*), count(*) FILTER (WHERE v.needs_review)
+        coalesce(v.generator, ''), v.policy_version, s.weights_sha256, s.precision, s.tiling, susy.score_bin(v.score),
+        count(*), count(*) FILTER (WHERE v.needs_review)
     FROM added AS v JOIN susy.checks AS c ON c.id = v.check_id JOIN susy.scans AS s ON s.id = v.scan_id
     WHERE v.mode = 'live'
-    GROUP BY 1, 2, 3, 4, 5, 6;
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11;
     RETURN NULL;
 END
 $$;
 CREATE FUNCTION susy.count_changed_decisions() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    INSERT INTO susy.decision_changes (day, source, policy_name, is_demo, decision, generator, checks, needs_review)
+    INSERT INTO susy.decision_changes (
+        day, source, policy_name, is_demo, decision, generator, policy_version, weights_sha256, precision, tiling,
+        score_bin, checks, needs_review
+    )
     SELECT
         (c.created_at AT TIME ZONE 'UTC')::date, c.source, v.policy_name, s.is_demo, v.decision,
-        coalesce(v.generator, ''), sum(v.sign), coalesce(sum(v.sign) FILTER (WHERE v.needs_review), 0)
+        coalesce(v.generator, ''), v.policy_version, s.weights_sha256, s.precision, s.tiling, susy.score_bin(v.score),
+        sum(v.sign), coalesce(sum(v.sign) FILTER (WHERE v.needs_review), 0)
     FROM (
-        SELECT check_id, scan_id, policy_name, decision, generator, needs_review, 1 AS sign FROM after WHERE mode = 'live'
+        SELECT check_id, scan_id, policy_name, policy_version, decision, generator, score, needs_review, 1 AS sign
+        FROM after WHERE mode = 'live'
         UNION ALL
-        SELECT check_id, scan_id, policy_name, decision, generator, needs_review, -1 FROM before WHERE mode = 'live'
+        SELECT check_id, scan_id, policy_name, policy_version, decision, generator, score, needs_review, -1
+        FROM before WHERE mode = 'live'
     ) AS v JOIN susy.checks AS c ON c.id = v.check_id JOIN susy.scans AS s ON s.id = v.scan_id
-    GROUP BY 1, 2, 3, 4, 5, 6
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
     HAVING sum(v.sign) <> 0 OR coalesce(sum(v.sign) FILTER (WHERE v.needs_review), 0) <> 0;
     RETURN NULL;
 END
@@ -116,3 +132,41 @@ $$;
 REVOKE ALL ON FUNCTION susy.add_case FROM PUBLIC;
 
 CREATE TRIGGER reviews_add_case AFTER INSERT ON susy.reviews FOR EACH ROW EXECUTE FUNCTION susy.add_case();
+
+-- Used by dashboard.drift.
+CREATE FUNCTION susy.chi_squared_tail(x double precision, degrees integer) RETURNS double precision
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    half double precision := x / 2;
+    t double precision;
+    term double precision;
+    tail double precision;
+BEGIN
+    IF degrees < 1 OR x < 1e-12 THEN
+        RETURN 1;
+    ELSIF half > 700 THEN
+        RETURN 0;  -- smaller than what can be computed
+    ELSIF degrees % 2 = 0 THEN
+        term := exp(-half);
+        tail := term;
+        FOR i IN 1 .. degrees / 2 - 1 LOOP
+            term := term * half / i;
+            tail := tail + term;
+            EXIT WHEN i > half AND term < 1e-200;  -- the next one might be too small for a number
+        END LOOP;
+        RETURN least(tail, 1);
+    END IF;
+    -- For one degree of freedom it is erfc(sqrt(x / 2)), here by a rational approximation with a relative error below
+    -- 1.2e-7 (Numerical Recipes, erfcc). Postgres has an erfc of its own since version 16.
+    t := 1 / (1 + 0.5 * sqrt(half));
+    tail := t * exp(-half - 1.26551223 + t * (1.00002368 + t * (0.37409196 + t * (0.09678418 + t * (-0.18628806
+        + t * (0.27886807 + t * (-1.13520398 + t * (1.48851587 + t * (-0.82215223 + t * 0.17087277)))))))));
+    term := exp(-half) * sqrt(half) * 2 / sqrt(pi());
+    FOR i IN 1 .. degrees / 2 LOOP
+        tail := tail + term;
+        term := term * half / (i + 0.5);
+        EXIT WHEN i > half AND term < 1e-200;
+    END LOOP;
+    RETURN least(tail, 1);
+END
+$$;

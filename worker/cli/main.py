@@ -20,6 +20,7 @@ from worker.cli import (
     db,
     demo,
     doctor,
+    drift,
     endpoint,
     evaluate,
     explain,
@@ -66,6 +67,7 @@ app.command("train")(train.train)
 app.command("stability")(stability.stability)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
+app.command("drift")(drift.drift)
 app.command("doctor")(doctor.doctor)
 app.command("health")(health.health)
 app.add_typer(backlog.app, name="backlog")

@@ -3,8 +3,8 @@
 Reading order: `queries.sql` (every statement, in the order of a check's life), `store` (the operations), `recording`
 and `scans` (the transaction that ends a check), `events` (what is read of it, by `queries_callbacks.sql`), `policies`
 (what decides) and `applications` (deciding again), `reviews` and `reviewed` (what people decided), `cases` (the
-regression set), `keys` (of the HTTP service), `types` (what goes in and comes out), then `database`, `dsn`, `errors`
-(connections) and `migrate`.
+regression set), `drift` (what is compared over time), `keys` (of the HTTP service), `types` (what goes in and comes
+out), then `database`, `dsn`, `errors` (connections) and `migrate`.
 """
 
 from schema.messages import Receipt
@@ -13,10 +13,12 @@ from worker.store.keys import ApiKey
 from worker.store.store import Store
 from worker.store.types import (
     BacklogStatus,
+    CategoryCount,
     CheckDetails,
     CheckFilter,
     Claim,
     DecidedScan,
+    DriftGroup,
     Failure,
     LaneStatus,
     PolicyChange,
@@ -32,10 +34,12 @@ from worker.store.types import (
 __all__ = [
     "ApiKey",
     "BacklogStatus",
+    "CategoryCount",
     "CheckDetails",
     "CheckFilter",
     "Claim",
     "DecidedScan",
+    "DriftGroup",
     "Event",
     "Failure",
     "LaneStatus",

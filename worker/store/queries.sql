@@ -348,14 +348,22 @@ WITH taken AS (
     DELETE FROM susy.decision_changes WHERE id = ANY (ARRAY(
         SELECT id FROM susy.decision_changes ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     ))
-    RETURNING day, source, policy_name, is_demo, decision, generator, checks, needs_review
+    RETURNING day, source, policy_name, is_demo, decision, generator, policy_version, weights_sha256, precision, tiling,
+        score_bin, checks, needs_review
 )
 INSERT INTO susy.decision_counts AS kept (
-    day, source, policy_name, is_demo, decision, generator, checks, needs_review
+    day, source, policy_name, is_demo, decision, generator, policy_version, weights_sha256, precision, tiling,
+    score_bin, checks, needs_review
 )
-SELECT day, source, policy_name, is_demo, decision, generator, sum(checks), sum(needs_review)
-FROM taken GROUP BY day, source, policy_name, is_demo, decision, generator
-ON CONFLICT (day, source, policy_name, is_demo, decision, generator) DO UPDATE SET
+SELECT
+    day, source, policy_name, is_demo, decision, generator, policy_version, weights_sha256, precision, tiling,
+    score_bin, sum(checks), sum(needs_review)
+FROM taken
+GROUP BY
+    day, source, policy_name, is_demo, decision, generator, policy_version, weights_sha256, precision, tiling, score_bin
+ON CONFLICT (
+    day, source, policy_name, is_demo, decision, generator, policy_version, weights_sha256, precision, tiling, score_bin
+) DO UPDATE SET
     checks = kept.checks + excluded.checks, needs_review = kept.needs_review + excluded.needs_review;
 
 

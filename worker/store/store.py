@@ -24,6 +24,7 @@ from worker.store import queries
 from worker.store.applications import ApplicationTable
 from worker.store.cases import CaseTable
 from worker.store.database import LEADER_LOCK, PATIENT, STATEMENT_TIMEOUT, Database, rows, scalars
+from worker.store.drift import DriftCounts
 from worker.store.events import ALL, Event, events_after, number_events
 from worker.store.hooks import HookTable
 from worker.store.keys import KeyTable
@@ -88,6 +89,8 @@ class Store:
         """What people decided, beyond single reviews."""
         self.hooks = HookTable(self._database)
         """What is remembered of object storage."""
+        self.drift = DriftCounts(self._database)
+        """What was decided in two periods, to be compared."""
 
     def open(self) -> None:
         """Start to connect in the background. Postgres need not be available yet."""

@@ -218,6 +218,34 @@ class PolicyChange:
 
 
 @dataclass(frozen=True)
+class DriftGroup:
+    """Checks whose scores, decisions or generators may be compared: measured, and decided, in the same way."""
+
+    source: str
+    measure: str
+    """`score`, `decision` or `generator`."""
+    weights_sha256: str
+    precision: str
+    tiling: str
+    policy: str | None
+    """None for scores, as the version: they do not depend on a policy's thresholds."""
+    policy_version: str | None
+    aggregate: str | None
+    """How the policies make one score of the scores of tiles; None for decisions and generators."""
+
+
+@dataclass(frozen=True)
+class CategoryCount:
+    """How many checks of a group belong to one category, in a period and in a reference period."""
+
+    group: DriftGroup
+    category: str
+    """The number of a bin of scores, a decision, or a generator, empty for checks without one."""
+    seen: int
+    before: int
+
+
+@dataclass(frozen=True)
 class BacklogStatus:
     """What waits, and what was quarantined, expired or rejected."""
 
