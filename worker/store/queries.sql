@@ -431,27 +431,23 @@ SELECT map_png FROM susy.scans WHERE id = %(scan_id)s AND map_png IS NOT NULL;
 
 -- LANE_STATUS: the backlog of a lane, without reading all of it. Waiting checks are counted up to a bound; beyond it
 -- the length is estimated from the size of the lane's index and the number of rows that Postgres last found per page.
-WITH RECURSIVE sources (source) AS (
+WITH RECURSIVE sources (source, due_at) AS (
     (
-        SELECT source FROM susy.checks
+        SELECT source, next_attempt_at FROM susy.checks
         WHERE state = 'queued' AND dispatched_at IS NULL AND lane = %(lane)s
-        ORDER BY source LIMIT 1
+        ORDER BY source, next_attempt_at LIMIT 1
     )
     UNION ALL
-    SELECT (
-        SELECT source FROM susy.checks
+    SELECT following.source, following.next_attempt_at FROM sources AS s CROSS JOIN LATERAL (
+        SELECT source, next_attempt_at FROM susy.checks
         WHERE state = 'queued' AND dispatched_at IS NULL AND lane = %(lane)s AND source > s.source
-        ORDER BY source LIMIT 1
-    ) FROM sources AS s WHERE s.source IS NOT NULL
+        ORDER BY source, next_attempt_at LIMIT 1
+    ) AS following
 ), dispatched AS (
     SELECT count(*) AS checks, min(next_attempt_at) AS due_at FROM susy.checks
     WHERE state = 'queued' AND dispatched_at IS NOT NULL AND lane = %(lane)s
 ), heads AS (
-    SELECT (
-        SELECT next_attempt_at FROM susy.checks
-        WHERE state = 'queued' AND dispatched_at IS NULL AND lane = %(lane)s AND source = s.source
-        ORDER BY next_attempt_at LIMIT 1
-    ) AS due_at FROM sources AS s WHERE s.source IS NOT NULL
+    SELECT due_at FROM sources
     UNION ALL
     SELECT due_at FROM dispatched
 ), recent AS (
