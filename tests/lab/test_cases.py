@@ -14,10 +14,12 @@ from tests.support.commands import Susy
 from tests.support.databases import Sql
 from tests.support.ledger import claimed, examination
 from tests.support.scans import scan_of
+from worker.cli import cases
 from worker.demo import SAMPLES
 from worker.lab.cases import Change, Outcome, compare_policies
 from worker.lab.dataset.layouts import open_dataset
 from worker.pipeline.examine import content_digest
+from worker.policy.configuration import PolicyConfiguration
 from worker.policy.decide import decide
 from worker.policy.policy import Policy
 from worker.store import Store
@@ -69,8 +71,10 @@ def test_a_content_is_one_case_and_follows_the_review_that_counts(store: Store) 
     store.add_review(second, reviewer="bob", decision=Decision.INCONCLUSIVE)
     assert cases_of(store)[0].expected is None
     assert changes_of(store, STRICT) == {1: Change.WITHDRAWN}
-    store.add_review(second, reviewer="eve", decision=Decision.AUTHENTIC)
+    latest = store.add_review(second, reviewer="eve", decision=Decision.AUTHENTIC)
     assert cases_of(store)[0].expected is Decision.AUTHENTIC
+    store.reviews.undo(latest, by="eve", reason="the wrong image")
+    assert cases_of(store)[0].expected is None
 
 
 def test_other_reviewed_checks_are_added_by_hand_once(susy: Susy, store: Store, database_url: str) -> None:
@@ -234,3 +238,24 @@ def test_what_was_overridden_before_the_migration_is_a_case(store: Store, databa
     downgrade(database_url, "0018")
     upgrade(database_url)
     assert [(case.content_sha256, case.added_by, case.expected) for case in cases_of(store)] == before
+
+
+def test_an_activation_is_refused_when_somebody_else_changes_the_policies_while_cases_are_decided(
+    susy: Susy, store: Store, monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    decided(store, 0.3, 1, "authentic")
+    for policy in (WIDE, STRICT):
+        store.policies.put(policy.version, policy.document)
+    count = cases.count_regressions
+
+    def count_while_another_activates(*arguments: Any, **options: Any) -> int:
+        active = PolicyConfiguration(active={WIDE.name: WIDE.version.version}).document
+        store.policies.change(1, active, change="activate", changed_by="bob", reason="first")
+        return count(*arguments, **options)
+
+    monkeypatch.setattr(cases, "count_regressions", count_while_another_activates)
+    given = {"SUSY_DATABASE_URL": database_url}
+    refused = susy("policy", "activate", STRICT.version, "--reason", "second", **given)
+    assert refused.code == 1
+    assert "somebody else changed the policies to revision 1" in refused.stderr
+    assert store.policies.revision().configuration["active"] == {"uploads": WIDE.version.version}  # type: ignore[union-attr]

@@ -36,5 +36,5 @@ def write_example(data: Path, out: Path) -> None:
     scorer, dataset = open_scorer(DEMO_WEIGHTS, "auto"), open_dataset(data)
     with Progress() as bar:
         scored = score_splits(dataset, scorer, options, tasks_of(bar))
-    labels = labels_of_images(dataset, scored, scorer, options, scorer.temperature)
+    labels = labels_of_images(dataset, scored, scorer, options, scorer.temperature, default_policy())
     write_atomically(out, report(calibrate(labels, GOALS, default_policy(), "demo-example")).encode())

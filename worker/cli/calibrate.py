@@ -183,7 +183,7 @@ def _write(
     if not quiet:
         for each in tables.tables(found):
             print_table(each)
-    for warning in labels.warnings:
+    for warning in found.labels.warnings:
         notes.print(warning, style="yellow")
     notes.print(f"policy: {policy} ({found.policy.version}); store it with `susy policy put`")
     notes.print(f"report: {page}")

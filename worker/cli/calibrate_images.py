@@ -74,7 +74,7 @@ def calibrate_images(
         if not quiet:
             _print(fitted)
         notes.print(f"calibrated weights: {images.to} (digest {info.sha256[:12]})")
-    return document, labels_of_images(dataset, scored, scorer, options, temperature) if with_labels else None
+    return document, labels_of_images(dataset, scored, scorer, options, temperature, base) if with_labels else None
 
 
 def _print(fitted: Fitted) -> None:

@@ -14,7 +14,7 @@ SELECT
     ) AS audit_rate,
     s.id, s.map_png IS NOT NULL AS has_map, s.content_sha256, s.weights_sha256, s.tiling, s.precision, s.model_name,
     s.classes, s.is_demo, s.width, s.height, s.format, s.corners, s.contrast, s.selected, s.scored, s.probabilities,
-    s.map_sampled
+    s.map_sampled, s.signals
 FROM susy.checks AS c
 JOIN susy.counted_reviews AS d ON d.check_id = c.id
 JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
@@ -58,7 +58,7 @@ SELECT
     CASE WHEN c.id IS NULL THEN k.expected ELSE d.decision END AS expected, k.overridden, k.added_by, k.added_at,
     v.decision, s.id, s.map_png IS NOT NULL AS has_map, s.content_sha256, s.weights_sha256, s.tiling,
     s.precision, s.model_name, s.classes, s.is_demo, s.width, s.height, s.format, s.corners, s.contrast, s.selected,
-    s.scored, s.probabilities, s.map_sampled
+    s.scored, s.probabilities, s.map_sampled, s.signals
 FROM susy.cases AS k
 LEFT JOIN susy.checks AS c ON c.id = k.check_id
 LEFT JOIN susy.counted_reviews AS d ON d.check_id = c.id

@@ -22,7 +22,7 @@ from worker.lab.thresholds.labelled import split_in_half
 from worker.lab.thresholds.policy_file import policy_file
 from worker.lab.thresholds.report import write_report
 from worker.lab.thresholds.tables import document
-from worker.policy.policy import default_policy, load_policy
+from worker.policy.policy import GeneratorThresholds, Policy, default_policy, load_policy
 
 HOSTILE = '<img src=x onerror="alert(1)">\n"""\x1b[31m'
 
@@ -101,3 +101,21 @@ def test_images_with_the_same_bytes_count_once_and_must_agree() -> None:
     different = Items(**{**vars(same), "synthetic": np.array([False, True, True])})
     with pytest.raises(SetupError, match=r"0 \(authentic\) and 1 \(authentic\) have the same bytes and contradict"):
         labelled(different)
+
+
+def test_thresholds_of_generators_stay_and_are_said(tmp_path: Path) -> None:
+    base = Policy.model_validate(
+        {
+            **default_policy().model_dump(),
+            "aggregate": "trimmed_mean",
+            "trim_fraction": 0.3,
+            "generators": {"dalle-3-images": {"synthetic_at": 0.95}},
+        }
+    )
+    found = calibrate(drawn(Population(1500, 0.3)), Goals(max_fpr=0.1), base)
+    assert "has thresholds of their own for dalle-3-images" in found.labels.warnings[0]
+    (tmp_path / "policy.toml").write_text(policy_file(found), encoding="utf-8")
+    assert load_policy(tmp_path / "policy.toml").version == found.policy.version
+    narrow = base.model_copy(update={"generators": {"a": GeneratorThresholds(synthetic_at=0.05)}})
+    with pytest.raises(SetupError, match="do not fit the policy that is calibrated: generators"):
+        calibrate(drawn(Population(1500, 0.3)), Goals(max_fpr=0.1, min_recall=0.8), narrow)

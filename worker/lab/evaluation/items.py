@@ -134,12 +134,17 @@ class Items:
 
 
 def make_items(
-    scores: Scores, labels: Mapping[str, Label], *, temperature: float, rule: Rule, how: Aggregation
+    scores: Scores, labels: Mapping[str, Label], *, temperature: float, rule: Rule, how: Aggregation, **fractions: float
 ) -> dict[Level, Items]:
-    """Both levels of one variant's scores, aggregated and scored by the functions of the policy."""
+    """Both levels of one variant's scores, aggregated and scored by the functions of the policy.
+
+    `fractions` are the `trim_fraction` and the `top_fraction` of a policy, by default those of `aggregate`.
+    """
     patches = softmax(scores.logits, temperature).astype(np.float64)
     starts = np.searchsorted(scores.image, np.arange(1, len(scores.entries)))
-    images = np.array([aggregate(tiles, how) for tiles in np.split(patches, starts)] if scores.entries else [])
+    images = np.array(
+        [aggregate(tiles, how, **fractions) for tiles in np.split(patches, starts)] if scores.entries else []
+    )
     of_patches = tuple(scores.entries[number] for number in scores.image.tolist())
     return {
         Level.PATCH: _items(Level.PATCH, patches, of_patches, labels, rule),

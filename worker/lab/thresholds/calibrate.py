@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
 
 from worker.errors import ConfigurationError, ErrorCode, InputDataError
 from worker.lab.thresholds.choose import Chosen, TooFewLabelsError, choose, combine
@@ -11,6 +15,7 @@ from worker.lab.thresholds.goals import Goals
 from worker.lab.thresholds.labelled import Labelled
 from worker.lab.thresholds.measure import Measured, Rate, measure, share_of
 from worker.policy.policy import Policy
+from worker.validation import describe_invalid
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +71,7 @@ def calibrate(labels: Labels, goals: Goals, base: Policy, name: str | None = Non
     threshold reaches a goal; `ConfigurationError` (`settings`) for a precision at an unknown prevalence.
     """
     goals.require_complete()
+    labels = _with_warning_of(labels, base)
     for half, use in ((labels.choice, "thresholds are chosen on"), (labels.report, "their rates are measured on")):
         if not len(half.authentic) or not len(half.generated):
             kind = "authentic" if not len(half.authentic) else "synthetic"
@@ -84,7 +90,7 @@ def calibrate(labels: Labels, goals: Goals, base: Policy, name: str | None = Non
         )
     chosen = choose(labels.choice, goals)
     synthetic_at, authentic_below = combine(chosen, base.synthetic_at, base.authentic_below)
-    policy = Policy.model_validate(
+    policy = _policy(
         {
             **base.model_dump(),
             "name": name or base.name,
@@ -107,6 +113,30 @@ def calibrate(labels: Labels, goals: Goals, base: Policy, name: str | None = Non
     )
 
 
+def _policy(document: Mapping[str, Any]) -> Policy:
+    try:
+        return Policy.model_validate(document)
+    except ValidationError as error:
+        problems = describe_invalid(error, whole="policy")
+        raise ConfigurationError(
+            ErrorCode.POLICY_INVALID,
+            f"the new thresholds do not fit the policy that is calibrated: {problems}; change the policy's other "
+            "thresholds first",
+        ) from error
+
+
+def _with_warning_of(labels: Labels, base: Policy) -> Labels:
+    """`labels`, with a warning where other keys of the policy decide beside its thresholds."""
+    if not base.generators:
+        return labels
+    names = ", ".join(base.generators)
+    warning = (
+        f"{base.name} has thresholds of their own for {names}. They stay as they are; the rates are those of the "
+        "thresholds of all other images."
+    )
+    return replace(labels, warnings=(*labels.warnings, warning))
+
+
 def _of_source(labels: Labels, source: str, goals: Goals, synthetic_at: float, authentic_below: float) -> OfSource:
     choice = labels.choice.where(labels.choice.sources == source)
     report = labels.report.where(labels.report.sources == source)
@@ -123,8 +153,6 @@ def _prevalence(labels: Labels) -> Rate:
 
 
 def _together(one: Labelled, other: Labelled) -> Labelled:
-    import numpy as np
-
     return Labelled(
         *(
             np.concatenate([getattr(one, name), getattr(other, name)])

@@ -13,12 +13,15 @@ from worker.lab.evaluation.items import Items, Level, Options, make_items
 from worker.lab.evaluation.scorer import Scorer
 from worker.lab.thresholds.calibrate import Labels
 from worker.lab.thresholds.labelled import Labelled, number_groups, split_in_half
+from worker.policy.policy import Policy
 
 
 def labels_of_images(
-    dataset: Dataset, data: ScoredSplits, scorer: Scorer, options: Options, temperature: float
+    dataset: Dataset, data: ScoredSplits, scorer: Scorer, options: Options, temperature: float, policy: Policy
 ) -> Labels:
-    """Thresholds are chosen on `options.split` and measured on test; without it, on a half of `options.split` each.
+    """The scores of images under `policy`, whose rule and aggregation `options` have.
+
+    Thresholds are chosen on `options.split` and measured on test; without it, on a half of `options.split` each.
 
     Raises `InputDataError` (`data_invalid`) for a content with two labels, or one in both splits.
     """
@@ -29,7 +32,15 @@ def labels_of_images(
     found = {}
     for split in dict.fromkeys([options.split, *([TEST] if both else [])]):
         originals = scored[split].variants[Variant.ORIGINAL]
-        items = make_items(originals, data.labels, temperature=temperature, rule=options.rule, how=options.aggregate)
+        items = make_items(
+            originals,
+            data.labels,
+            temperature=temperature,
+            rule=policy.rule,
+            how=policy.aggregate,
+            trim_fraction=policy.trim_fraction,
+            top_fraction=policy.top_fraction,
+        )
         found[split] = labelled(items[Level.IMAGE])
     choice, report = (found[options.split], found[TEST]) if both else split_in_half(found[options.split])
     too_small = sum(len(of.variants[Variant.ORIGINAL].too_small) for of in scored.values())

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from schema.scan import Scan
 from schema.states import Decision
 from worker.errors import ErrorCode, InputDataError
 from worker.lab.thresholds.calibrate import Labels
 from worker.lab.thresholds.labelled import Labelled, number_groups, split_in_half
-from worker.policy.decide import aggregate, evidence, out_of_scope
+from worker.policy.decide import out_of_scope
 from worker.policy.policy import Policy
+from worker.policy.rules import Case
 from worker.store.reviewed import Audited, ReviewedScan
 
 BIASED = (
@@ -65,7 +65,7 @@ class ReviewedContents:
         known = contents.get(scan.content_sha256)
         if known is None:
             contents[scan.content_sha256] = _Content(
-                _score(scan, self.policy), synthetic, reviewed.audit_rate, reviewed.source
+                Case(scan, self.policy).evidence, synthetic, reviewed.audit_rate, reviewed.source
             )
             return
         known.contradicted |= known.synthetic is not synthetic
@@ -162,8 +162,3 @@ def _choose_weights(found: ReviewedContents, beginning: str | None) -> str:
             ErrorCode.DATA_INVALID, f"--scans-by {beginning}: reviewed checks have scans by {there}; name one of them"
         )
     return fitting[0]
-
-
-def _score(scan: Scan, policy: Policy) -> float:
-    tiles = scan.probabilities[scan.selected & scan.scored].astype(np.float64)
-    return float(evidence(aggregate(tiles, policy.aggregate), policy.rule))

@@ -33,7 +33,11 @@ def policy_file(calibrated: Calibrated) -> str:
 def _toml(value: Any) -> str:
     """A value as TOML writes it on one line; its strings are those of JSON."""
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_toml(str(key))} = {_toml(each)}" for key, each in value.items()) + " }"
+        return (
+            "{ "
+            + ", ".join(f"{_toml(str(key))} = {_toml(each)}" for key, each in value.items() if each is not None)
+            + " }"
+        )
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
