@@ -18,7 +18,7 @@ from tests.support.databases import Sql
 from tests.support.ledger import claimed, examination, submission
 from tests.support.scans import scan_of
 from worker.errors import ErrorCode, TransientError
-from worker.lab.apply_policy import Applied, apply_policy
+from worker.lab.apply_policy import Applied, Deciding, apply_policy, unknown_policy
 from worker.localization.heatmap import heatmap
 from worker.localization.regions import find_regions
 from worker.policy.decide import decide
@@ -110,6 +110,33 @@ def test_a_new_verdict_has_the_regions_that_a_worker_would_find(store: Store, ru
     assert verdict is not None
     assert verdict.regions == find_regions(heatmap(examined), NEW.region_at, NEW.generator_share)
     assert verdict.regions
+
+
+def test_regions_are_kept_where_the_policy_before_found_the_same(store: Store, run: Sql) -> None:
+    other = Policy(name="uploads", synthetic_at=0.95, authentic_below=0.9, minimum_contrast=0, region_at=0.995)
+    policies = {policy.version: policy for policy in (OLD, NEW, other)}
+    for policy in policies.values():
+        store.policies.put(policy.version, policy.document)
+    examined = scan_of((0.01, 0.99, 0.99, 0.99))
+    claim = claimed(store)
+    store.record(claim, replace(examination(examined, examined_by(examined, OLD)), policy=OLD.document))
+    decide_new = Deciding(NEW, policies.get)
+    [[check]] = store.policies.decided_scans()
+    assert decide_new(check).keeps_regions
+    assert not Deciding(NEW, unknown_policy)(check).keeps_regions
+    assert not Deciding(other, policies.get)(check).keeps_regions
+    application = store.applications.begin(NEW.version, {}, applied_by="ada")
+    apply_policy(
+        NEW,
+        [[check]],
+        lambda made: store.applications.replace(application, NEW.version, made),
+        find_policy=policies.get,
+    )
+    verdict = store.show(claim.check_id).verdict
+    assert verdict == examined_by(examined, NEW)
+    run("UPDATE susy.scans SET updated_at = now() + interval '1 second'")
+    [[changed]] = store.policies.decided_scans()
+    assert not Deciding(OLD, policies.get)(changed).keeps_regions
 
 
 def test_the_earlier_version_can_be_applied_again_however_often(store: Store, past: list[UUID], run: Sql) -> None:

@@ -85,7 +85,7 @@ def test_regions_are_looked_for_wherever_they_can_decide() -> None:
     policies = [STRICT, LENIENT, Policy(name="a", synthetic_at=1, authentic_below=1, region_at=0.7, minimum_contrast=0)]
     for authentic in [(0.01, 0.99, 0.99, 0.99), (0.5, None, 0.2, None), (0.99,) * 4, (None,) * 4, ()]:
         examined = scan(*authentic)
-        stored = DecidedScan(None, "", None, None, None, Decision.AUTHENTIC, None, False, None, examined)  # type: ignore[arg-type]
+        stored = DecidedScan(None, "", None, None, None, False, Decision.AUTHENTIC, None, False, None, examined)  # type: ignore[arg-type]
         for policy in policies:
             regions = find_regions(heatmap(examined), policy.region_at)
             again = decide_again(stored, policy)

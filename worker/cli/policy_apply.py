@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,8 +13,8 @@ from schema.verdict import PolicyVersion
 from worker.cli.backlog_change import Since, Yes, moment
 from worker.cli.backtest import flips_document, flips_table
 from worker.cli.output import notes, out, print_json, progress_bar
-from worker.cli.policy_change import By, Version, author, parse, usable
-from worker.errors import TransientError
+from worker.cli.policy_change import By, Version, author, parse, stored, usable
+from worker.errors import SusyError, TransientError
 from worker.extras import needs
 from worker.settings import load_settings
 
@@ -73,6 +74,7 @@ def apply(
                     policy,
                     batches,
                     writing or set,
+                    find_policy=partial(_understood, store),
                     reviewed=reviewed,
                     advance=lambda count: bar.advance(task, count),
                 )
@@ -106,6 +108,13 @@ class _Writing:
         return self.store.applications.replace(
             self.application_id, self.policy.version, replacements, reviewed=self.reviewed
         )
+
+
+def _understood(store: Store, version: PolicyVersion) -> Policy | None:
+    try:
+        return stored(store.policies, version)
+    except SusyError:
+        return None
 
 
 def _decided_by(reference: str | None) -> PolicyVersion | str | None:

@@ -21,6 +21,9 @@ from worker.store import DecidedScan, Replacement
 Replace = Callable[[Mapping[UUID, Replacement]], set[UUID]]
 """Writes the verdicts of some checks; the checks of which it replaced the verdict."""
 
+FindPolicy = Callable[[PolicyVersion], Policy | None]
+"""A policy by its version, as the ledger has it; None where this version of the program does not understand it."""
+
 
 @dataclass
 class Applied:
@@ -49,11 +52,41 @@ class Applied:
         return self.checks - self.replaced
 
 
+class Deciding:
+    """Decides again by one policy. Regions, which take longest, are kept where the policy before found the same."""
+
+    def __init__(self, policy: Policy, find_policy: FindPolicy) -> None:
+        self._policy = policy
+        self._find_policy = find_policy
+        self._same_regions: dict[PolicyVersion, bool] = {}
+
+    def __call__(self, check: DecidedScan) -> Replacement:
+        keeps = check.scan_is_unchanged and self._finds_the_same(check.policy)
+        return Replacement(check.verdict_id, decide_again(check, self._policy, all_regions=not keeps), keeps)
+
+    def _finds_the_same(self, version: PolicyVersion) -> bool:
+        if version not in self._same_regions:
+            before = self._find_policy(version)
+            self._same_regions[version] = before is not None and _regions_of(before) == _regions_of(self._policy)
+        return self._same_regions[version]
+
+
+def _regions_of(policy: Policy) -> tuple[object, ...]:
+    """All that the regions of a scan depend on."""
+    scope = policy.minimum_tiles, policy.minimum_contrast, policy.out_of_scope
+    return policy.region_at, policy.generator_share, *scope
+
+
+def unknown_policy(_version: PolicyVersion) -> None:
+    """The `FindPolicy` of a caller that knows no other policy: all regions are looked for."""
+
+
 def apply_policy(
     policy: Policy,
     batches: Iterable[list[DecidedScan]],
     replace: Replace = set,
     *,
+    find_policy: FindPolicy = unknown_policy,
     reviewed: bool = False,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> Applied:
@@ -61,17 +94,14 @@ def apply_policy(
 
     With `set` as `replace` nothing is written: a dry run. A batch is written while the next one is read and decided.
     """
-    result = Applied(policy)
+    result, decide = Applied(policy), Deciding(policy, find_policy)
     with ThreadPoolExecutor(1) as writer:
         writing: Future[set[UUID]] | None = None
         before: list[tuple[DecidedScan, Replacement]] = []
         for batch in batches:
             open_checks = [decided for decided in batch if reviewed or decided.review is None]
             result.reviewed += len(batch) - len(open_checks)
-            decided = [
-                (check, Replacement(check.verdict_id, decide_again(check, policy, all_regions=True)))
-                for check in open_checks
-            ]
+            decided = [(check, decide(check)) for check in open_checks]
             _count(result, before, writing)
             writing = writer.submit(replace, {check.check_id: replacement for check, replacement in decided})
             before = decided

@@ -74,5 +74,8 @@ def _columns(replacements: Sequence[Replacement]) -> dict[str, list[Any]]:
         "confidences": [verdict.generator_confidence for verdict in verdicts],
         "reasons": [" ".join(verdict.reasons) for verdict in verdicts],
         "needs_review": [verdict.needs_review for verdict in verdicts],
-        "regions": [json.dumps([asdict(region) for region in verdict.regions]) for verdict in verdicts],
+        "regions": [
+            None if each.keeps_regions else json.dumps([asdict(region) for region in each.verdict.regions])
+            for each in replacements
+        ],
     }

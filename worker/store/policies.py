@@ -142,6 +142,7 @@ def _decided_scan(
     verdict_id: UUID,
     policy_name: str,
     policy_version: str,
+    scan_is_unchanged: bool,
     decision: str,
     generator: str | None,
     needs_review: bool,
@@ -152,7 +153,17 @@ def _decided_scan(
     scan = stored_scan(**columns).scan
     policy = PolicyVersion(policy_name, policy_version)
     return DecidedScan(
-        check_id, source, created_at, verdict_id, policy, Decision(decision), generator, needs_review, review, scan
+        check_id=check_id,
+        source=source,
+        created_at=created_at,
+        verdict_id=verdict_id,
+        policy=policy,
+        scan_is_unchanged=scan_is_unchanged,
+        decision=Decision(decision),
+        generator=generator,
+        needs_review=needs_review,
+        review=review,
+        scan=scan,
     )
 
 

@@ -7,11 +7,11 @@
 SELECT max(id::text)::uuid FROM (SELECT id FROM susy.checks WHERE id > %(after)s ORDER BY id LIMIT %(window)s) AS next;
 
 -- DECIDED_SCANS: the checks with a live verdict whose ids lie between two, in the order of their ids, each with its scan
--- and the review that counts. Ids of version 7 ascend with time. `decided_by` restricts them to verdicts of that policy, and
--- `except` leaves out those of that version.
+-- and the review that counts. Ids of version 7 ascend with time. `decided_by` restricts them to verdicts of that policy,
+-- and `except` leaves out those of that version.
 SELECT
     c.id AS check_id, c.source, c.created_at, v.id AS verdict_id, v.policy_name, v.policy_version, v.decision,
-    v.generator, v.needs_review,
+    v.generator, v.needs_review, s.updated_at <= v.created_at AS scan_is_unchanged,
     (SELECT r.decision FROM susy.counted_reviews AS r WHERE r.check_id = c.id) AS review_decision,
     s.id, s.map_png IS NOT NULL AS has_map, s.content_sha256, s.weights_sha256, s.tiling, s.precision, s.model_name,
     s.classes, s.is_demo, s.width, s.height, s.format, s.corners, s.contrast, s.selected, s.scored, s.probabilities,
@@ -39,10 +39,10 @@ RETURNING id;
 SELECT id FROM susy.checks WHERE id = ANY(%(check_ids)s) AND state = 'done' ORDER BY id FOR NO KEY UPDATE;
 
 -- REPLACE_VERDICTS: let new verdicts take the places of the given ones that are still live; the checks whose verdict was
--- replaced. Reviewed checks keep theirs unless `reviewed`. A new verdict inherits when its check was reviewed, and the
--- probability with which its content was drawn for an audit. A shadow
--- verdict of the same policy version becomes the live one. Each decision that changes has an event. INSERT reads what
--- UPDATE returns, so a check's old verdict is superseded before its new one is live.
+-- replaced. Reviewed checks keep theirs unless `reviewed`. A new verdict inherits when its check was reviewed, the
+-- probability with which its content was drawn for an audit, and the regions where none are given. A shadow verdict of
+-- the same policy version becomes the live one. Each decision that changes has an event. INSERT reads what UPDATE
+-- returns, so a check's old verdict is superseded before its new one is live.
 WITH decided AS (
     SELECT * FROM unnest(
         %(ids)s::uuid[], %(replaced)s::uuid[], %(decisions)s::text[], %(scores)s::float8[], %(class_scores)s::text[],
@@ -56,7 +56,7 @@ WITH decided AS (
     FROM decided AS d
     WHERE v.id = d.replaced AND v.mode = 'live'
         AND (%(reviewed)s OR NOT EXISTS (SELECT FROM susy.counted_reviews AS r WHERE r.check_id = v.check_id))
-    RETURNING v.id, v.check_id, v.scan_id, v.decision, v.reviewed_at, v.audit_rate
+    RETURNING v.id, v.check_id, v.scan_id, v.decision, v.regions, v.reviewed_at, v.audit_rate
 ), written AS (
     INSERT INTO susy.verdicts (
         id, check_id, scan_id, policy_name, policy_version, mode, decision, score, class_scores, generator,
@@ -64,7 +64,8 @@ WITH decided AS (
     )
     SELECT
         d.id, s.check_id, s.scan_id, %(name)s, %(version)s, 'live', d.decision, d.score, d.class_scores::jsonb,
-        d.generator, d.generator_confidence, string_to_array(d.reasons, ' '), d.needs_review, d.regions::jsonb,
+        d.generator, d.generator_confidence, string_to_array(d.reasons, ' '), d.needs_review,
+        coalesce(d.regions::jsonb, s.regions),
         s.reviewed_at, s.audit_rate, %(application_id)s
     FROM superseded AS s JOIN decided AS d ON d.replaced = s.id
     ON CONFLICT (check_id, policy_name, policy_version, superseded_at) DO UPDATE SET

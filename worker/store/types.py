@@ -169,6 +169,8 @@ class DecidedScan:
     """The verdict that counts."""
     policy: PolicyVersion
     """What it was decided by."""
+    scan_is_unchanged: bool
+    """Whether the scan is still as it was when this was decided."""
     decision: Decision
     generator: str | None
     needs_review: bool
@@ -184,6 +186,8 @@ class Replacement:
     replaced: UUID
     """The verdict that counts until then."""
     verdict: Verdict
+    keeps_regions: bool = False
+    """Whether the regions are those of the replaced verdict, rather than `verdict.regions`."""
 
 
 @dataclass(frozen=True)
