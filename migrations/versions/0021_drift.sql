@@ -176,50 +176,83 @@ COMMENT ON COLUMN susy.decision_categories.category IS 'The bin of the score, th
 COMMENT ON COLUMN susy.decision_categories.checks IS 'Number of checks.';
 
 CREATE VIEW dashboard.drift AS
-WITH categories AS MATERIALIZED (
+WITH weekly AS MATERIALIZED (
     SELECT
-        date_trunc('week', day)::date AS week, source, weights_sha256, precision, tiling, measure, policy,
-        policy_version, aggregate, category, sum(checks) AS checks
-    FROM susy.decision_categories
-    WHERE day >= date_trunc('week', now() AT TIME ZONE 'UTC')::date - 112
+        date_trunc('week', day)::date AS week, source, weights_sha256, precision, tiling, policy_name, policy_version,
+        decision, generator, score_bin, sum(checks) AS checks
+    FROM (
+        SELECT
+            day, source, weights_sha256, precision, tiling, policy_name, policy_version, decision, generator,
+            score_bin, checks
+        FROM susy.decision_counts WHERE day >= date_trunc('week', now() AT TIME ZONE 'UTC')::date - 112
+        UNION ALL
+        SELECT
+            day, source, weights_sha256, precision, tiling, policy_name, policy_version, decision, generator,
+            score_bin, checks
+        FROM susy.decision_changes WHERE day >= date_trunc('week', now() AT TIME ZONE 'UTC')::date - 112
+    ) AS counted
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+), listed AS (
+    SELECT
+        -- One short key for everything that must be the same in two weeks that are compared.
+        md5(ROW(
+            m.measure, w.source, w.weights_sha256, w.precision, w.tiling, m.policy, m.policy_version, m.aggregate
+        )::text)::uuid AS same,
+        w.week, w.source, w.weights_sha256, w.precision, w.tiling, m.measure, m.policy, m.policy_version, m.aggregate,
+        m.category, w.checks
+    FROM weekly AS w
+    LEFT JOIN susy.policies AS p ON p.name = w.policy_name AND p.version = w.policy_version
+    CROSS JOIN LATERAL (VALUES
+        (
+            'score', NULL, NULL,
+            CASE p.document ->> 'aggregate'
+                WHEN 'trimmed_mean' THEN concat_ws(' ', 'trimmed_mean', p.document ->> 'trim_fraction')
+                WHEN 'top_fraction' THEN concat_ws(' ', 'top_fraction', p.document ->> 'top_fraction')
+                ELSE coalesce(p.document ->> 'aggregate', 'mean')
+            END,
+            w.score_bin::text
+        ),
+        ('decision', w.policy_name, w.policy_version, NULL, w.decision),
+        ('generator', w.policy_name, w.policy_version, NULL, w.generator)
+    ) AS m (measure, policy, policy_version, aggregate, category)
+    WHERE m.measure <> 'score' OR w.score_bin >= 0
+), categories AS MATERIALIZED (
+    SELECT
+        same, week, category, sum(checks) AS checks, min(source) AS source, min(weights_sha256) AS weights_sha256,
+        min(precision) AS precision, min(tiling) AS tiling, min(measure) AS measure, min(policy) AS policy,
+        min(policy_version) AS policy_version, min(aggregate) AS aggregate
+    FROM listed GROUP BY same, week, category
 ), weeks AS (
-    SELECT DISTINCT measure, week, source, weights_sha256, precision, tiling, policy, policy_version, aggregate
+    SELECT
+        same, week, min(source) AS source, min(weights_sha256) AS weights_sha256, min(precision) AS precision,
+        min(tiling) AS tiling, min(measure) AS measure, min(policy) AS policy, min(policy_version) AS policy_version,
+        min(aggregate) AS aggregate
     FROM categories
     WHERE week >= date_trunc('week', now() AT TIME ZONE 'UTC')::date - 84
+    GROUP BY same, week
 ), compared AS (
     SELECT
-        w.measure, w.week, w.source, w.weights_sha256, w.precision, w.tiling, w.policy, w.policy_version, w.aggregate,
-        c.category,
+        w.same, w.week, c.category,
         coalesce(sum(c.checks) FILTER (WHERE c.week = w.week), 0)::double precision AS seen,
         coalesce(sum(c.checks) FILTER (WHERE c.week < w.week), 0)::double precision AS before
-    FROM weeks AS w
-    JOIN categories AS c ON c.week BETWEEN w.week - 28 AND w.week
-        AND c.measure = w.measure AND c.source = w.source AND c.weights_sha256 = w.weights_sha256
-        AND c.precision = w.precision AND c.tiling = w.tiling
-        AND coalesce(c.policy, '') = coalesce(w.policy, '')
-        AND coalesce(c.policy_version, '') = coalesce(w.policy_version, '')
-        AND coalesce(c.aggregate, '') = coalesce(w.aggregate, '')
-    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+    FROM weeks AS w JOIN categories AS c ON c.same = w.same AND c.week BETWEEN w.week - 28 AND w.week
+    GROUP BY w.same, w.week, c.category
     HAVING sum(c.checks) > 0
 ), totalled AS (
-    SELECT *, sum(seen) OVER same AS all_seen, sum(before) OVER same AS all_before, count(*) OVER same AS kinds
+    SELECT *, sum(seen) OVER pair AS all_seen, sum(before) OVER pair AS all_before, count(*) OVER pair AS kinds
     FROM compared
-    WINDOW same AS (
-        PARTITION BY measure, week, source, weights_sha256, precision, tiling, policy, policy_version, aggregate
-    )
+    WINDOW pair AS (PARTITION BY same, week)
 ), placed AS (
     SELECT
         *,
         row_number() OVER (
-            PARTITION BY measure, week, source, weights_sha256, precision, tiling, policy, policy_version, aggregate
+            PARTITION BY same, week
             ORDER BY seen / nullif(all_seen, 0) - before / nullif(all_before, 0) DESC NULLS LAST, category
         ) AS place
     FROM totalled
 ), pooled AS (
     SELECT
-        measure, week, source, weights_sha256, precision, tiling, policy, policy_version, aggregate,
-        all_seen, all_before,
+        same, week, all_seen, all_before,
         CASE
             WHEN (seen + before) * least(all_seen, all_before) >= 5 * (all_seen + all_before) THEN category
         END AS kind,
@@ -232,17 +265,16 @@ WITH categories AS MATERIALIZED (
         min(seen / nullif(all_seen, 0)) FILTER (WHERE place = 1) AS risen_share,
         min(before / nullif(all_before, 0)) FILTER (WHERE place = 1) AS risen_before
     FROM placed
-    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+    GROUP BY 1, 2, 3, 4, 5
 ), tested AS (
     SELECT
-        measure, week, source, weights_sha256, precision, tiling, policy, policy_version, aggregate,
-        all_seen, all_before, sum(psi) AS psi, count(*) - 1 AS degrees,
+        same, week, all_seen, all_before, sum(psi) AS psi, count(*) - 1 AS degrees,
         min(risen) AS risen, min(risen_share) AS risen_share, min(risen_before) AS risen_before,
         CASE WHEN all_seen >= 200 AND all_before >= 200 THEN sum(
             (seen * all_before - before * all_seen) ^ 2 / nullif((seen + before) * all_seen * all_before, 0)
         ) END AS chi_squared
     FROM pooled
-    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+    GROUP BY 1, 2, 3, 4
 ), judged AS (
     SELECT *, susy.chi_squared_tail(chi_squared, degrees::integer) AS p_value FROM tested
 ), ranked AS (
@@ -261,14 +293,14 @@ WITH categories AS MATERIALIZED (
 )
 SELECT
     a.week,
-    a.source,
-    a.measure,
-    a.weights_sha256 AS model_sha256,
-    a.precision,
-    a.tiling,
-    a.policy,
-    a.policy_version,
-    a.aggregate,
+    w.source,
+    w.measure,
+    w.weights_sha256 AS model_sha256,
+    w.precision,
+    w.tiling,
+    w.policy,
+    w.policy_version,
+    w.aggregate,
     a.all_seen::bigint AS checks,
     a.all_before::bigint AS reference_checks,
     CASE WHEN a.p_value IS NOT NULL THEN a.psi END AS psi,
@@ -279,7 +311,7 @@ SELECT
     CASE
         WHEN a.all_before = 0 AND EXISTS (
             SELECT FROM categories AS c
-            WHERE c.source = a.source AND c.measure = a.measure AND c.week BETWEEN a.week - 28 AND a.week - 7
+            WHERE c.source = w.source AND c.measure = w.measure AND c.week BETWEEN a.week - 28 AND a.week - 7
         ) THEN 'incomparable'
         WHEN a.all_before = 0 THEN 'new_source'
         WHEN a.p_value IS NULL THEN 'too_few'
@@ -289,7 +321,8 @@ SELECT
     CASE WHEN a.p_value IS NOT NULL THEN a.risen END AS risen,
     CASE WHEN a.p_value IS NOT NULL THEN a.risen_share END AS risen_share,
     CASE WHEN a.p_value IS NOT NULL THEN a.risen_before END AS risen_reference_share
-FROM adjusted AS a;
+FROM adjusted AS a
+JOIN weeks AS w ON w.same = a.same AND w.week = a.week;
 
 COMMENT ON VIEW dashboard.drift IS 'For each of the last 13 weeks and each source, how the scores, decisions and generators of its checks differ from those of the four weeks before. Only what was measured by the same weights in the same precision and tiling is compared, and decided by the same version of a policy. Checks that were pruned stay counted.';
 COMMENT ON COLUMN dashboard.drift.week IS 'Monday of the week, in UTC, in which the checks were accepted; the latest week may not be over.';
