@@ -221,7 +221,7 @@ def test_cases_are_exported_as_a_manifest_of_labelled_images(
     susy: Susy, store: Store, run: Sql, tmp_path: Path, database_url: str
 ) -> None:
     (tmp_path / 'a, "b".png').write_bytes(b"x")
-    decided(store, 0.3, 1, "authentic", uri=str(tmp_path / 'a, "b".png'), source="posts")
+    decided(store, 0.3, 1, "authentic", uri=f"file://{tmp_path}/a,%20%22b%22.png", source="posts")
     forget(run)
     given = {"SUSY_DATABASE_URL": database_url}
     assert susy("cases", "export", "cases.csv", **given).code == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import typer
 
 from worker.cli.backlog_change import Since, moment
 from worker.cli.output import notes, out, print_json, progress_bar, table
-from worker.errors import ErrorCode, PermanentError
+from worker.errors import ErrorCode, PermanentError, printable
 from worker.extras import needs
 from worker.files import write_atomically
 from worker.settings import load_settings
@@ -88,8 +87,6 @@ def export(
     source: Source = None,
 ) -> None:
     """Write the cases as a manifest of labelled images, which `susy evaluate` and `susy calibrate` take."""
-    from worker.sources.files import scheme_of
-
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(
@@ -101,13 +98,14 @@ def export(
             if case.expected is None:
                 continue
             count += 1
-            path = case.uri if scheme_of(case.uri) not in ("", "file") else case.uri.removeprefix("file://")
             lines.writerow(
-                [path, case.expected, "test", case.source, case.content_sha256, case.uri, case.overridden,
+                [_path(case.uri), case.expected, "test", case.source, case.content_sha256, case.uri, case.overridden,
                  case.policy_name, case.check_id, case.external_id, case.added_by]
             )  # fmt: skip
     if to is None:
-        sys.stdout.write(text.getvalue())
+        written = text.getvalue()
+        # A terminal would obey what an uploader put into a name; a pipe gets it as it is.
+        print("\n".join(map(printable, written.split("\n"))) if out.is_terminal else written, end="")
     else:
         write_atomically(to, text.getvalue().encode(errors="replace"))
         notes.print(f"cases: {count}, in {to}")
@@ -231,6 +229,16 @@ def count_regressions(cases: CaseTable, policy: Policy, before: Policy | None, m
             f"allow them with --max-regressions {len(regressed)}, or use --force",
         )
     return len(regressed)
+
+
+def _path(uri: str) -> str:
+    """The path of a local image, as a manifest names it; any other URI as it is."""
+    from worker.sources.files import as_text, path_of
+
+    try:
+        return as_text(path_of(uri))
+    except PermanentError:
+        return uri
 
 
 def _each(batches: Iterable[list[Case]]) -> Iterator[Case]:

@@ -94,7 +94,7 @@ def scheme_of(uri: str) -> str:
 
 def _inside(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
     """The file that `uri` names and the root that it lies under, both free of links."""
-    named = _path_of(uri)
+    named = path_of(uri)
     if not roots:
         raise PermanentError(
             ErrorCode.OUTSIDE_ROOTS,
@@ -128,7 +128,8 @@ def _inside(uri: str, roots: Sequence[Path]) -> tuple[Path, Path]:
     return path, root
 
 
-def _path_of(uri: str) -> str:
+def path_of(uri: str) -> str:
+    """The absolute path that a bare path or a `file://` URI names. Raises `PermanentError` (`unsupported_source`)."""
     scheme = scheme_of(uri)
     if scheme == "file":
         rest = uri.partition(":")[2]

@@ -117,5 +117,5 @@ def test_thresholds_of_generators_stay_and_are_said(tmp_path: Path) -> None:
     (tmp_path / "policy.toml").write_text(policy_file(found), encoding="utf-8")
     assert load_policy(tmp_path / "policy.toml").version == found.policy.version
     narrow = base.model_copy(update={"generators": {"a": GeneratorThresholds(synthetic_at=0.05)}})
-    with pytest.raises(SetupError, match="do not fit the policy that is calibrated: generators"):
+    with pytest.raises(SetupError, match="do not fit the policy that is calibrated: policy: generators"):
         calibrate(drawn(Population(1500, 0.3)), Goals(max_fpr=0.1, min_recall=0.8), narrow)
