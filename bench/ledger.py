@@ -39,6 +39,8 @@ from worker.store import Store
 
 PER_ROUND = 200
 PARTS = 5
+WARM_UP = 200
+"""Checks before the worker is measured."""
 AT_ONCE = 16
 """Checks that a worker is given together; few enough that it publishes all of them itself."""
 SCAN = scan_of([0.3] * 5 + [None] * 19)
@@ -161,7 +163,7 @@ def worker_costs(running: Servers, checks: int) -> tuple[list[float], float]:
         reconciler.start()
         try:
             process = psutil.Process(worker.pid)
-            work(client, settings.require_database_url(), 200)  # imports, prepared statements, pools
+            work(client, settings.require_database_url(), WARM_UP)  # imports, prepared statements, pools
             idle = cpu(process), time.monotonic()
             time.sleep(10)
             idle_rate = (cpu(process) - idle[0]) / (time.monotonic() - idle[1])
@@ -225,7 +227,7 @@ class ReadyAnswer:
         pass
 
 
-def answer_at_once(_examiner, _content, _policy, find_scan):  # type: ignore[no-untyped-def]
+def answer_at_once(_examiner, _content, _policy, find_scan, *_, **__):  # type: ignore[no-untyped-def]
     """In place of `Examiner.examine`: an examination that is new to the ledger."""
     digest = f"{uuid4().int:064x}"
     find_scan(digest, SCAN.model, SCAN.tiling)
@@ -236,9 +238,11 @@ def run_worker() -> None:
     """`susy worker`, whose every image has a ready answer."""
     from worker.cli.work import worker
     from worker.pipeline.examine import Examiner
-    from worker.queue import attempt, runtime
+    from worker.queue import runtime
+    from worker.sources.fetched import Fetched
+    from worker.sources.sources import Sources
 
-    attempt.read = lambda *_: b""  # type: ignore[assignment]
+    Sources.read = lambda *_, **__: Fetched(b"")  # type: ignore[method-assign]
     runtime.Detector = ReadyAnswer  # type: ignore[assignment,misc]
     Examiner.examine = answer_at_once  # type: ignore[method-assign]
     worker()

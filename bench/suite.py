@@ -18,8 +18,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
+import psutil
+import psycopg
+import redis
 import torch
 from PIL import Image
 
@@ -29,6 +33,7 @@ from bench.machine import cpu_class, describe
 from bench.pipeline import CLASSES, POLICY, Scorer, photograph_like
 from bench.render import LATEST
 from bench.servers import servers
+from schema.messages import Submission
 from schema.scan import Precision, SelectionGrid, Tiling
 from tests.support.real_tiles import real_tiles
 from tests.support.released import load_script, random_susy, save_released
@@ -41,6 +46,7 @@ from worker.detector.weights import load_weights
 from worker.intake.decode import decode
 from worker.pipeline.examine import Examiner
 from worker.policy.policy import Policy
+from worker.store import Store
 
 CPU = torch.device("cpu")
 ALLOWED = {Precision.FLOAT32: (1e-5, 1e-5), Precision.BFLOAT16: (0.06, 1e-3)}
@@ -181,6 +187,60 @@ def selection(quick: bool) -> list[Figure]:
     ]
 
 
+def costs_of_decoding(quick: bool) -> list[Figure]:
+    """CPU of decoding and selecting per megapixel: what `susy capacity` computes with."""
+    content = photograph_like(1920, 1080, 0)
+    grid = coverage_grid(1920, 1080)
+
+    def work() -> None:
+        pixels = decode(content, 10**8).pixels
+        np.stack(cut(pixels, grid[highest(tile_contrasts(luma(pixels), grid))]))
+
+    work()
+    times = [cpu_seconds(lambda: [work() for _ in range(5)]) / 5 for _ in range(5 if quick else 11)]
+    return [Figure.of("decoding and selecting, per megapixel", [1e3 * took / (1.92 * 1.08) for took in times], "ms")]
+
+
+def database(quick: bool) -> list[Figure]:
+    """What submitting, claiming and recording a check costs Postgres."""
+    checks, figures = 400 if quick else 2000, dict[str, list[float]]()
+    with servers() as running:
+        url = running.new_database("capacity")
+        with Store(url, pool_size=4) as store, psycopg.connect(url, autocommit=True) as watch:
+            postmaster = psutil.Process(watch.info.backend_pid).parent()
+            assert postmaster is not None
+
+            def state() -> tuple[float, float, float]:
+                cpu = sum(sum(child.cpu_times()[:2]) for child in postmaster.children())
+                row = watch.execute(
+                    "SELECT pg_database_size(current_database())::float8, (pg_current_wal_lsn() - '0/0')::float8"
+                ).fetchone()
+                assert row is not None
+                return cpu, row[0], row[1]
+
+            def work(_: int) -> None:
+                receipt = store.submit(Submission(source="bench", uri="/images/1.jpg", external_id=str(uuid4())))
+                store.mark_dispatched([receipt.check_id])
+                ledger.claim_and_record(store, receipt.check_id)
+
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(work, range(100)))  # connections and caches
+                for _ in range(3 if quick else 7):
+                    before, began = state(), time.perf_counter()
+                    list(pool.map(work, range(checks)))
+                    took = time.perf_counter() - began
+                    spent = [(now - then) / checks for now, then in zip(state(), before, strict=True)]
+                    figures.setdefault("rate", []).append(checks / took)
+                    for name, value in zip(("cpu", "size", "wal"), spent, strict=True):
+                        figures.setdefault(name, []).append(value)
+    return [
+        Figure.of("submit, claim and record, 4 threads", figures["rate"], "checks/s"),
+        Figure.of("Postgres, CPU per check", [1e3 * value for value in figures["cpu"]], "ms"),
+        Figure.of("Postgres, size per check", figures["size"], "bytes"),
+        Figure.of("Postgres, write-ahead log per check", figures["wal"], "bytes"),
+    ]
+
+
 def full_map(quick: bool) -> list[Figure]:
     """All tiles of 12 megapixels in CPU time, against the network on as many tiles plus decoding."""
     torch.set_num_threads(1)
@@ -238,15 +298,30 @@ def end_to_end(quick: bool) -> list[Figure]:
 
 def ledger_cost(quick: bool) -> list[Figure]:
     """A worker's CPU for all but the image, and its share of a check of 640×480 in float32."""
-    with servers() as running:
-        costs, _ = ledger.worker_costs(running, 600 if quick else 3000)
-    return [Figure.of("ledger and queue, CPU per check", [1e3 * cost for cost in costs], "ms", "≤ 3")]
+    with servers() as running, redis.Redis.from_url(running.redis_url) as client:
+        checks = 600 if quick else 3000
+        before = client.info("stats")
+        costs, _ = ledger.worker_costs(running, checks)
+        after = client.info("stats")
+    checks += ledger.WARM_UP
+    names = ("total_net_input_bytes", "total_net_output_bytes")
+    return [
+        Figure.of("ledger and queue, CPU per check", [1e3 * cost for cost in costs], "ms", "≤ 3"),
+        Figure.of(
+            "Redis, commands per check",
+            [(after["total_commands_processed"] - before["total_commands_processed"]) / checks],
+            "commands",
+        ),
+        Figure.of("Redis, traffic per check", [sum(after[name] - before[name] for name in names) / checks], "bytes"),
+    ]
 
 
 GROUPS: dict[str, Callable[[bool], list[Figure]]] = {
     "forward": forward,
     "whole_check": whole_check,
     "selection": selection,
+    "decoding": costs_of_decoding,
+    "database": database,
     "full_map": full_map,
     "ledger": ledger_cost,
     "end_to_end": end_to_end,

@@ -13,6 +13,7 @@ from worker.cli import (
     backlog,
     calibrate,
     callbacks,
+    capacity,
     cases,
     check,
     consume,
@@ -68,6 +69,7 @@ app.command("stability")(stability.stability)
 app.command("evaluate")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("drift")(drift.drift)
+app.command("capacity")(capacity.capacity)
 app.command("doctor")(doctor.doctor)
 app.command("health")(health.health)
 app.add_typer(backlog.app, name="backlog")

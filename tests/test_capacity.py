@@ -1,0 +1,74 @@
+"""What a number of uploads takes: the arithmetic, the file it starts from, and the command."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.arrivals import simulate
+from bench.figures import Figure, write
+from worker.capacity import DAY, FIGURES, Demand, Measured, plan
+from worker.errors import ConfigurationError
+
+COSTS = Measured(
+    tiles_per_core=50, decode_ms=10, worker_ms=5, postgres_ms=2, ledger_bytes=4000, wal_bytes=6000, redis_commands=6,
+    redis_bytes=3000,
+)  # fmt: skip
+
+
+def results(path: Path, names: list[str]) -> Path:
+    write(path, {}, [Figure.of(name, [float(number + 1)], "units") for number, name in enumerate(names)])
+    return path
+
+
+def test_cores_follow_from_the_peak() -> None:
+    """100 per second at the peak, each 5 / 50 + 2 × 0.010 + 0.005 = 0.125 s, at half of each core's time."""
+    found = plan(COSTS, Demand(uploads_per_day=50 * DAY, megapixels=2, peak=2, utilization=0.5, postgres_cores=1))
+    assert found.peak_per_second == pytest.approx(100)
+    assert found.worker_cores == 25
+    assert found.postgres_cores == pytest.approx(100 * 0.002 / 0.5)
+    assert found.one_postgres == pytest.approx(0.5 / 0.002)
+    assert found.cells == 1
+    assert found.ledger_per_day == pytest.approx(50 * DAY * 4000)
+    assert found.cost_per_million == pytest.approx((25 + 0.4) * 0.04 * 24 / (50 * DAY) * 1e6)
+
+
+def test_reuploads_cost_no_scoring_and_gpus_take_it_over() -> None:
+    demand = Demand(uploads_per_day=50 * DAY, peak=2, utilization=0.5)
+    assert plan(COSTS, replace(demand, reuploads=1.0)).worker_cores == 1
+    on_gpus = plan(COSTS, replace(demand, gpu_tiles=500))
+    assert on_gpus.gpus == 2
+    assert on_gpus.worker_cores == 5, "decoding stays on the processor"
+
+
+def test_more_than_one_postgres_holds_takes_cells() -> None:
+    demand = Demand(uploads_per_day=1e9, peak=2, utilization=0.5, postgres_cores=8)
+    found = plan(COSTS, demand)
+    assert found.cells == -(-found.peak_per_second // found.one_postgres) > 1
+
+
+def test_what_a_file_lacks_is_named(tmp_path: Path) -> None:
+    names = list(FIGURES.values())
+    assert Measured.read(results(tmp_path / "all.json", names)).tiles_per_core == 1.0
+    with pytest.raises(ConfigurationError, match=f"lacks {names[-1]}"):
+        Measured.read(results(tmp_path / "some.json", names[:-1]))
+    with pytest.raises(ConfigurationError, match="run `make bench`"):
+        Measured.read(tmp_path / "none.json")
+    (tmp_path / "other.json").write_text(json.dumps([1]))
+    with pytest.raises(ConfigurationError, match="does not hold results"):
+        Measured.read(tmp_path / "other.json")
+
+
+def test_the_figures_are_those_that_the_bench_writes() -> None:
+    suite = Path("bench/suite.py").read_text()
+    written = [name for name in FIGURES.values() if name != "forward, float32, per core"]
+    assert [name for name in written if f'"{name}"' not in suite] == []
+
+
+def test_simulated_checks_wait_for_the_first_free_core() -> None:
+    waits = simulate(np.array([0.0, 0.0, 0.0, 10.0]), cores=2, seconds=3.0)
+    assert waits.waited.tolist() == [0.0, 0.0, 3.0, 0.0]
