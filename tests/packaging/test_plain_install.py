@@ -70,6 +70,9 @@ EXAMINING: dict[tuple[str, ...], str] = {
     ("consume", "sqs", "http://127.0.0.1:1/1/queue"): "aws",
     ("sweep", "s3://bucket/prefix"): "aws",
     ("policy", "backtest", "policy.toml"): "worker",
+    ("policy", "apply", "policy.toml"): "worker",
+    ("cases", "check", "policy.toml"): "worker",
+    ("drift",): "worker",
 }
 """The commands that need extras."""
 PLAIN = {
@@ -80,7 +83,11 @@ PLAIN = {
     ("policy", "activate"), ("policy", "route"), ("policy", "shadow"), ("policy", "history"), ("policy", "rollback"),
     ("key", "create"), ("key", "list"), ("key", "revoke"),
     ("endpoint", "list"), ("endpoint", "disable"), ("endpoint", "enable"), ("callbacks", "status"),
-    ("callbacks", "retry"),
+    ("callbacks", "retry"), ("explain",), ("policy", "audit"),
+    ("cases", "add"), ("cases", "list"), ("cases", "export"),
+    ("reviews", "bulk"), ("reviews", "undo"), ("reviews", "configure"),
+    ("reviews", "agreement"), ("reviews", "accuracy"),
+    ("reviews", "golden", "add"), ("reviews", "golden", "list"), ("reviews", "golden", "remove"),
 }  # fmt: skip
 """The others."""
 
