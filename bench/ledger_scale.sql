@@ -100,10 +100,18 @@ FROM susy.checks AS c JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 
 WHERE c.created_at >= now() - interval '1 day';
 
 -- COUNTS: what the triggers would have counted.
-INSERT INTO susy.decision_counts (day, source, policy_name, is_demo, decision, generator, checks, needs_review)
+INSERT INTO susy.decision_counts (
+    day, source, policy_name, is_demo, decision, generator, policy_version, weights_sha256, precision, tiling,
+    score_bin, checks, needs_review
+)
 SELECT
     (c.created_at AT TIME ZONE 'UTC')::date, c.source, v.policy_name, s.is_demo, v.decision,
-    coalesce(v.generator, ''), count(*), count(*) FILTER (WHERE v.needs_review)
+    coalesce(v.generator, ''), v.policy_version, s.weights_sha256, s.precision, s.tiling, susy.score_bin(v.score),
+    count(*), count(*) FILTER (WHERE v.needs_review)
 FROM susy.verdicts AS v JOIN susy.checks AS c ON c.id = v.check_id JOIN susy.scans AS s ON s.id = v.scan_id
 WHERE v.mode = 'live'
-GROUP BY 1, 2, 3, 4, 5, 6;
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11;
+
+-- QUEUE: what the triggers would have queued for review.
+SELECT susy.refresh_review_items(array_agg(check_id)) FROM susy.verdicts
+WHERE mode = 'live' AND needs_review AND reviewed_at IS NULL;

@@ -313,26 +313,50 @@ COMMENT ON COLUMN dashboard.quarantine.attributes IS 'The attributes that were s
 
 CREATE VIEW dashboard.backlog AS
 SELECT
-    lanes.lane,
-    coalesce(waiting.queued, 0) AS queued,
-    coalesce(waiting.due, 0) AS due,
-    coalesce(held.running, 0) AS running,
-    extract(epoch FROM now() - waiting.oldest_due)::double precision AS oldest_age_seconds,
-    paused.paused_at,
-    (SELECT count(*) FROM susy.checks WHERE state = 'expired' AND lane = lanes.lane) AS expired
-FROM (VALUES ('live'), ('backfill')) AS lanes (lane)
-LEFT JOIN (
+    'live'::text AS lane,
+    waiting.queued + sent.queued AS queued,
+    waiting.due + sent.due AS due,
+    (SELECT count(*) FROM susy.checks WHERE state = 'running' AND lane = 'live') AS running,
+    extract(epoch FROM now() - least(waiting.oldest_due, sent.oldest_due))::double precision AS oldest_age_seconds,
+    (SELECT paused_at FROM susy.paused_lanes WHERE lane = 'live') AS paused_at,
+    (SELECT count(*) FROM susy.checks WHERE state = 'expired' AND lane = 'live') AS expired
+FROM (
     SELECT
-        lane,
         count(*) AS queued,
         count(*) FILTER (WHERE next_attempt_at <= now()) AS due,
         min(next_attempt_at) FILTER (WHERE next_attempt_at <= now()) AS oldest_due
-    FROM susy.checks WHERE state = 'queued' GROUP BY lane
-) AS waiting ON waiting.lane = lanes.lane
-LEFT JOIN (
-    SELECT lane, count(*) AS running FROM susy.checks WHERE state = 'running' GROUP BY lane
-) AS held ON held.lane = lanes.lane
-LEFT JOIN susy.paused_lanes AS paused ON paused.lane = lanes.lane;
+    FROM susy.checks WHERE state = 'queued' AND dispatched_at IS NULL AND lane = 'live'
+) AS waiting
+CROSS JOIN (
+    SELECT
+        count(*) AS queued,
+        count(*) FILTER (WHERE next_attempt_at <= now()) AS due,
+        min(next_attempt_at) FILTER (WHERE next_attempt_at <= now()) AS oldest_due
+    FROM susy.checks WHERE state = 'queued' AND dispatched_at IS NOT NULL AND lane = 'live'
+) AS sent
+UNION ALL
+SELECT
+    'backfill'::text AS lane,
+    waiting.queued + sent.queued AS queued,
+    waiting.due + sent.due AS due,
+    (SELECT count(*) FROM susy.checks WHERE state = 'running' AND lane = 'backfill') AS running,
+    extract(epoch FROM now() - least(waiting.oldest_due, sent.oldest_due))::double precision AS oldest_age_seconds,
+    (SELECT paused_at FROM susy.paused_lanes WHERE lane = 'backfill') AS paused_at,
+    (SELECT count(*) FROM susy.checks WHERE state = 'expired' AND lane = 'backfill') AS expired
+FROM (
+    SELECT
+        count(*) AS queued,
+        count(*) FILTER (WHERE next_attempt_at <= now()) AS due,
+        min(next_attempt_at) FILTER (WHERE next_attempt_at <= now()) AS oldest_due
+    FROM susy.checks WHERE state = 'queued' AND dispatched_at IS NULL AND lane = 'backfill'
+) AS waiting
+CROSS JOIN (
+    SELECT
+        count(*) AS queued,
+        count(*) FILTER (WHERE next_attempt_at <= now()) AS due,
+        min(next_attempt_at) FILTER (WHERE next_attempt_at <= now()) AS oldest_due
+    FROM susy.checks WHERE state = 'queued' AND dispatched_at IS NOT NULL AND lane = 'backfill'
+) AS sent;
 
 COMMENT ON VIEW dashboard.backlog IS 'What waits in each lane at the moment.';
 COMMENT ON COLUMN dashboard.backlog.lane IS 'live or backfill.';
@@ -1269,3 +1293,23 @@ COMMENT ON COLUMN dashboard.audit_log.action IS 'What was done: the change or th
 COMMENT ON COLUMN dashboard.audit_log.subject IS 'To what: a revision, an application of a policy, a check, a review that was undone, the name of a key, an endpoint or a lane, or the number of checks.';
 COMMENT ON COLUMN dashboard.audit_log.reason IS 'Why, where it was said: the reason of a policy change, the note of a review, why a review was undone, why an endpoint was disabled.';
 COMMENT ON COLUMN dashboard.audit_log.details IS 'More about it, as an object. Secrets are never part of it.';
+
+CREATE VIEW dashboard.policy_agreement AS
+SELECT
+    (r.created_at AT TIME ZONE 'UTC')::date AS day,
+    v.policy_name AS policy,
+    v.policy_version,
+    v.decision,
+    r.decision AS review_decision,
+    count(*) AS checks
+FROM susy.counted_reviews AS r
+JOIN susy.verdicts AS v ON v.check_id = r.check_id AND v.mode = 'live'
+GROUP BY 1, v.policy_name, v.policy_version, v.decision, r.decision;
+
+COMMENT ON VIEW dashboard.policy_agreement IS 'How often people agree with the live verdict: of the checks that were reviewed, what both say. Only the review that counts is counted.';
+COMMENT ON COLUMN dashboard.policy_agreement.day IS 'The day, in UTC, of the review.';
+COMMENT ON COLUMN dashboard.policy_agreement.policy IS 'Name of the policy that decided.';
+COMMENT ON COLUMN dashboard.policy_agreement.policy_version IS 'Its version.';
+COMMENT ON COLUMN dashboard.policy_agreement.decision IS 'What it decided: authentic, synthetic or inconclusive.';
+COMMENT ON COLUMN dashboard.policy_agreement.review_decision IS 'What the person decided.';
+COMMENT ON COLUMN dashboard.policy_agreement.checks IS 'Number of checks.';

@@ -79,12 +79,14 @@ def test_the_migrated_database_has_the_declared_tables(database_url: str) -> Non
     with engine(database_url).connect() as connection:
         options = {"version_table_schema": SCHEMA, "include_schemas": True, "include_name": _only_ours}
         context = MigrationContext.configure(connection, opts=options)
-        assert [one for one in compare_metadata(context, metadata) if not _is_of_comments(one)] == []
+        assert [one for one in compare_metadata(context, metadata) if not _is_compared_below(one)] == []
 
 
-def _is_of_comments(difference: Any) -> bool:
-    """Comments are in schema/comments.sql, which the next test compares."""
-    kind = difference[0][0] if isinstance(difference, list) else difference[0]
+def _is_compared_below(difference: Any) -> bool:
+    """Comments are in schema/comments.sql, and Alembic cannot compare an index on an expression: see the next test."""
+    kind, *about = difference[0] if isinstance(difference, list) else difference
+    if kind in ("add_index", "remove_index"):
+        return about[0].name == "ix_reviews_day"
     return kind in ("modify_comment", "add_table_comment", "remove_table_comment")
 
 

@@ -21,6 +21,7 @@ from tests.support.ledger import done, submission
 from tests.support.logins import url_of, url_of_login
 from worker.store import CheckFilter, Store
 from worker.store.migrate import require_current, upgrade
+from worker.store.pruning import PruneFilter
 
 PRIVILEGES = Path(migrations.__file__ or "").with_name("privileges.sql").read_text()
 READ_SECRETS = ("SELECT secret FROM susy.endpoint_keys", "SELECT url FROM susy.endpoints")
@@ -135,10 +136,12 @@ def test_the_owner_that_may_not_create_roles_upgrades_with_what_exists(empty_dat
     assert owners == [("susy_migrate",)]
     with Store(url, pool_size=1) as store:
         claim = done(store)
-        store.add_review(claim.check_id, reviewer="ada", decision=Decision.AUTHENTIC)
+        store.add_review(claim.check_id, reviewer="ada", decision=Decision.SYNTHETIC)
         assert store.pause(Lane.LIVE)
         store.submit(submission())
         assert store.cancel(CheckFilter()) == 1
+        store.number_events()
+        assert sum(batch.checks for batch in store.prune(PruneFilter(store.now()))) == 2
     with psycopg.connect(url) as connection:
         actors = connection.execute("SELECT actor FROM dashboard.audit_log WHERE kind <> 'review'").fetchall()
     assert set(actors) == {("login_of_susy_migrate",)}

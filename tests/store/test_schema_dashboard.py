@@ -125,19 +125,6 @@ def test_the_documented_queries_run(store: Store, read: Any, query: str) -> None
     read(query)
 
 
-def test_the_documented_way_to_forget_deletes_what_is_old_and_only_that(store: Store, run: Sql) -> None:
-    old, new = done(store), done(store, content="c" * 64)
-    store.add_review(old.check_id, reviewer="ada", decision=Decision.AUTHENTIC)
-    run("UPDATE susy.checks SET finished_at = now() - interval '2 years' WHERE id = %s", old.check_id)
-    run("UPDATE susy.scans SET updated_at = now() - interval '2 years'")
-    [script] = re.findall(r"```text\n(ALTER TABLE.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
-    run(script)
-    assert run("SELECT id FROM susy.checks") == [(new.check_id,)]
-    for table in ("scans", "verdicts"):
-        assert run(f"SELECT count(*) FROM susy.{table}") == [(1,)]
-    assert run("SELECT count(*) FROM susy.reviews") == [(0,)]
-
-
 def test_a_check_is_one_row_with_its_live_verdict(store: Store, read: Any, run: Sql) -> None:
     claim = done(store, external_id="upload-1", attributes={"country": "NL"})
     waiting = store.submit(submission(policy="strict")).check_id

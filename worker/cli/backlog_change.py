@@ -124,7 +124,7 @@ def _change(
     notes.print(f"{matched:,} {state} check{'' if matched == 1 else 's'} match{'es' if matched == 1 else ''}.")
     changed = 0
     if matched and not dry_run:
-        _ask(yes)
+        confirm(yes)
         with progress_bar() as bar:
             task = bar.add_task("working", total=matched)
             while done := step(where):
@@ -139,7 +139,8 @@ def _change(
         raise typer.Exit(1)
 
 
-def _ask(yes: bool) -> None:
+def confirm(yes: bool) -> None:
+    """Ask whether to continue, unless `yes`; exit when the answer is no, or when nobody can be asked."""
     if yes:
         return
     if not sys.stdin.isatty():

@@ -28,6 +28,7 @@ from worker.cli import (
     health,
     key,
     policy,
+    prune,
     review,
     reviews,
     serve,
@@ -57,6 +58,7 @@ app.command("submit")(submit.submit)
 app.command("sweep")(sweep.sweep)
 app.command("show")(show.show)
 app.command("explain")(explain.explain)
+app.command("prune")(prune.prune)
 app.command("review")(review.review)
 app.command("worker")(work.worker)
 app.command("reconciler")(work.reconciler)

@@ -295,6 +295,9 @@ SELECT id FROM susy.scans
 WHERE content_sha256 = %(content_sha256)s AND weights_sha256 = %(weights_sha256)s AND tiling = %(tiling)s
     AND precision = %(precision)s;
 
+-- HOLD_SCAN: keep a scan from being deleted until the verdict that uses it is committed; no row when it is gone.
+SELECT id FROM susy.scans WHERE id = %(id)s FOR KEY SHARE;
+
 -- ADD_MAP: store a map with a scan that has none, or whose map was stored without its numbers.
 UPDATE susy.scans SET
     map_png = %(map_png)s, map_x_edges = %(map_x_edges)s, map_y_edges = %(map_y_edges)s, map_scores = %(map_scores)s,

@@ -31,7 +31,9 @@ _INT32, _FLOAT32, _FLOAT16, _BOOL = "<i4", "<f4", "<f2", "?"
 
 def keep_scan(connection: Connection, examination: Examination) -> UUID:
     """Write what the ledger lacks of the scan and its map; the id of the stored scan."""
-    if examination.scan_id is not None:
+    held = {"id": examination.scan_id}
+    # A scan that `susy prune` deleted after it was found is written again.
+    if examination.scan_id is not None and scalars(connection, queries.HOLD_SCAN, held):
         if examination.map_png is not None:
             connection.execute(queries.ADD_MAP, {"id": examination.scan_id, **map_columns(examination)})
         return examination.scan_id

@@ -29,6 +29,7 @@ from worker.store.events import ALL, Event, events_after, number_events
 from worker.store.hooks import HookTable
 from worker.store.keys import KeyTable
 from worker.store.policies import PolicyLedger
+from worker.store.pruning import Pruned, PruneFilter, prune
 from worker.store.recording import record
 from worker.store.reviewed import ReviewedChecks
 from worker.store.reviews import ReviewTable
@@ -54,6 +55,8 @@ MAX_REJECTED_BODY = 4096
 """Bytes of a rejected message that are stored."""
 EXACT_UP_TO = 100_000
 """Waiting checks of a lane that are counted one by one; the length of a longer lane is estimated."""
+PRUNE_BATCH = 2000
+"""Checks that one transaction of `prune` deletes, at most."""
 RATE_WINDOW = 300.0
 """Seconds over which the rate of finished checks is measured."""
 
@@ -387,6 +390,13 @@ class Store:
             if cancelled:
                 return cancelled
         return 0
+
+    def prune(self, where: PruneFilter, *, batch: int = PRUNE_BATCH, dry_run: bool = False) -> Iterator[Pruned]:
+        """Delete checks that ended, with all that belongs to them; what each batch deleted. Needs the owner's rights.
+
+        Counts per day stay as they are. Repeating the call continues; a dry run counts checks and deletes nothing.
+        """
+        return prune(self._database, where, batch=batch, dry_run=dry_run)
 
     def pause(self, lane: Lane) -> bool:
         """Let no further check of this lane be claimed; what is running continues. False when it was paused before."""

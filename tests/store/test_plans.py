@@ -1,0 +1,40 @@
+"""Every documented query is answered by indexes: none needs a large table from end to end.
+
+With a few thousand rows the planner would rightly read some tables whole. With sequential scans off it does so only
+where no index helps. `bench/ledger_scale.py` looks at the plans and times of millions of rows.
+"""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+import bench.ledger_scale as scale
+
+SMALL = frozenset({"decision_changes", "policies", "policy_revisions", "operations", "rejected_messages"})
+"""Tables that stay small, or from which everything is shown."""
+
+
+@pytest.mark.timeout(120)
+def test_no_documented_query_needs_a_large_table_from_end_to_end(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scale, "LARGE", 300)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        scale.fill(connection, 4000, 3)
+        connection.execute("SET enable_seqscan = off")
+        findings = scale.measure(connection, 1)
+    assert len(findings) >= 15
+    assert {finding.query: finding.scanned for finding in findings if set(finding.scanned) - SMALL} == {}
+    assert sum(finding.rows > 0 for finding in findings) >= 12
+
+
+@pytest.mark.timeout(120)
+def test_a_query_without_an_index_is_found(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scale, "LARGE", 300)
+    monkeypatch.setattr(scale, "queries", lambda: ["SELECT id FROM dashboard.checks WHERE uri = 'x'"])
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        scale.fill(connection, 1000, 3)
+        [finding] = scale.measure(connection, 1)
+    assert finding.scanned == ("checks",)
+    assert not finding.is_fine
