@@ -26,8 +26,8 @@ def test_a_worker_killed_when(deployment: Deployment, point: str) -> None:
 def test_workers_killed_at_random_under_load(deployment: Deployment) -> None:
     deployment.reconciler()
     rng = random.Random(0)
+    deployment.submit(enough(240))  # all of them, before a worker takes the first
     with supervised(deployment, 3, CHAOS_SECONDS="0.4") as supervisor:
-        deployment.submit(enough(240))
         while deployment.count("state IN ('queued', 'running')") > 20:
             time.sleep(rng.uniform(0.4, 1.6))
             rng.choice(supervisor.workers).send_signal(signal.SIGKILL)
