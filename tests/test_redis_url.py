@@ -98,6 +98,8 @@ SECRET = "hunter2"
         (f"unix://:{SECRET}@", "absolute path"),
         (f"unix://:{SECRET}@/{'a' * 107}", "107 bytes"),
         (f"unix://:{SECRET}@/a%00b", "zero"),
+        (f"unix:///run/redis.sock&password={SECRET}", "options begin with ?"),
+        (f"redis://host&password={SECRET}", "options begin with ?"),
     ],
 )
 def test_a_form_without_a_meaning_is_refused_with_a_sentence_that_holds_no_password(url: str, reason: str) -> None:
@@ -113,3 +115,10 @@ def test_the_representation_holds_no_secret() -> None:
     address = RedisUrl.parse(f"rediss://user:{SECRET}@host?ssl_password={SECRET}&ssl_certfile=/c&ssl_keyfile=/k")
     assert SECRET not in repr(address)
     assert address.password == SECRET
+    mistaken = RedisUrl.parse(f"redis://{SECRET}@host")
+    assert (mistaken.username, mistaken.password) == (SECRET, None)
+    assert SECRET not in repr(mistaken)
+
+
+def test_a_socket_may_have_a_name_with_characters_of_options() -> None:
+    assert RedisUrl.parse("unix:///run/a%26b%3Dc.sock?db=1").path == "/run/a&b=c.sock"

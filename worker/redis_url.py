@@ -36,14 +36,14 @@ _LONGEST_SOCKET_PATH = 107  # bytes, of Linux' sockaddr_un without the final zer
 
 @dataclass(frozen=True)
 class RedisUrl:
-    """A Redis URL taken apart. Its representation carries no password."""
+    """A Redis URL taken apart. Its representation carries no login: a password may have been written as the user."""
 
     host: str = "localhost"
     port: int = 6379
     path: str | None = None
     """The Unix socket; host and port then mean nothing."""
     db: int = 0
-    username: str | None = None
+    username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     tls: Mapping[str, Any] | None = field(default=None, repr=False)
     """redis-py's `ssl_…` options; None without TLS. Certificates are verified unless they say otherwise."""
@@ -121,6 +121,8 @@ def _split(url: str) -> tuple[SplitResult, dict[str, str]]:
         raise ValueError("percent-encode special characters of the password (# is %23, / is %2F, ? is %3F, @ is %40)")
     if port == 0:
         raise ValueError("port 0 is not a port")
+    if re.search("[&=]", parts.path + (parts.hostname or "")):
+        raise ValueError("options begin with ?, as in redis://host:6379?db=1; percent-encode & and = (%26 and %3D)")
     if re.search("[,/\0]", unquote(parts.hostname or "")):
         raise ValueError("it must name one host; clusters, sentinels and several hosts are not supported")
     for name, values in repeated.items():

@@ -26,6 +26,20 @@ FROM generate_series(1, 20000) AS i
 """
 
 
+@pytest.fixture(scope="module")
+def full_store(shared_store: Store) -> Store:
+    """Many checks that are done, some that wait in each lane, one in quarantine. The tests only ask for plans."""
+    with shared_store._database.connection() as connection:
+        connection.execute(MANY_DONE)
+        for lane in Lane:
+            connection.execute(FILL, ("flood", str(lane), 100))
+        connection.execute(
+            "UPDATE susy.checks SET state = 'quarantined', error_code = 'corrupt' WHERE external_id = 'done-1'"
+        )
+    shared_store.analyze()
+    return shared_store
+
+
 def test_every_statement_is_used_and_every_used_statement_exists() -> None:
     sources = [path.read_text() for path in Path(worker.__file__).parent.rglob("*.py")]
     used = {name for source in sources for name in re.findall(r"queries\.([A-Z_]+)\b", source)}
@@ -38,14 +52,15 @@ def test_a_statement_that_does_not_exist_is_named() -> None:
 
 
 @pytest.mark.parametrize("name", queries.STATEMENTS)
-def test_postgres_understands_the_statement(store: Store, name: str) -> None:
+def test_postgres_understands_the_statement(shared_store: Store, name: str) -> None:
     statement = queries.STATEMENTS[name]
     if name == "ANALYZE":
         pytest.skip("cannot be prepared")
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement)))
     numbered = re.sub(r"%\((\w+)\)s", lambda match: f"${names.index(match[1]) + 1}", statement).replace("%%", "%")
-    with store._database.connection() as connection:
+    with shared_store._database.connection() as connection:
         connection.execute(f"PREPARE it AS {numbered}")
+        connection.execute("DEALLOCATE it")
 
 
 @pytest.mark.parametrize("lane", Lane)
@@ -59,39 +74,31 @@ def test_postgres_understands_the_statement(store: Store, name: str) -> None:
     ],
 )
 def test_a_lanes_statement_reads_that_lanes_index_and_never_the_whole_table(
-    store: Store, run: Sql, lane: Lane, name: str, values: dict[str, Any]
+    full_store: Store, lane: Lane, name: str, values: dict[str, Any]
 ) -> None:
-    run(MANY_DONE)
-    run(FILL, "flood", str(lane), 100)
-    store.analyze()
-    plan = explain(store, queries.STATEMENTS[name], {**values, "lane": str(lane)})
+    plan = explain(full_store, queries.STATEMENTS[name], {**values, "lane": str(lane)})
     assert f"ix_checks_waiting_{lane}" in plan
     assert "Seq Scan on checks" not in plan
 
 
-def test_a_filter_that_is_not_given_leaves_the_index_of_the_state_usable(store: Store, run: Sql) -> None:
-    run(MANY_DONE)
-    run("UPDATE susy.checks SET state = 'quarantined', error_code = 'corrupt' WHERE external_id = 'done-1'")
-    store.analyze()
+def test_a_filter_that_is_not_given_leaves_the_index_of_the_state_usable(full_store: Store) -> None:
     values = {**FILTER, "lane": None, "state": "quarantined", "dispatched": None, "limit": 1000}
     for name in ("COUNT_CHECKS", "REQUEUE"):
-        plan = explain(store, queries.STATEMENTS[name], {**values, "code": "corrupt"})
+        plan = explain(full_store, queries.STATEMENTS[name], {**values, "code": "corrupt"})
         assert "ix_checks_quarantined" in plan
         assert "Seq Scan on checks" not in plan
 
 
 @pytest.mark.parametrize("name", ["FINISH", "RELEASE", "RETRY_LATER", "QUARANTINE", "RENEW", "READ_BACK"])
-def test_a_statement_under_a_lease_does_not_read_the_index_of_running_checks(store: Store, run: Sql, name: str) -> None:
+def test_a_statement_under_a_lease_does_not_read_the_index_of_running_checks(full_store: Store, name: str) -> None:
     """A dashboard's long transaction fills that index with dead entries, and each statement would read all of them."""
-    run(MANY_DONE)
-    store.analyze()
     key, token = uuid4(), uuid4()
     values = {
         "check_id": key, "lease_token": token, "check_ids": [key], "lease_tokens": [token], "lease": 90.0,
         "content_sha256": "a" * 64, "retry_in": 1.0, "code": "corrupt", "message": "broken",
         "etag": None, "version_id": None,
     }  # fmt: skip
-    plan = explain(store, queries.STATEMENTS[name], values)
+    plan = explain(full_store, queries.STATEMENTS[name], values)
     assert "pk_checks" in plan
     assert "ix_checks_running" not in plan
 

@@ -83,28 +83,39 @@ TABLES = (
 )
 
 
-@pytest.fixture
-def read(database_url: str, run: Sql) -> Any:
+def reader(url: str) -> Any:
     """Runs a statement with the rights of the dashboards' role."""
 
     def read(query: str, *parameters: Any) -> list[dict[str, Any]]:
-        with psycopg.connect(database_url, row_factory=psycopg.rows.dict_row) as connection:
+        with psycopg.connect(url, row_factory=psycopg.rows.dict_row) as connection:
             connection.execute("SET ROLE susy_dashboard")
             return connection.execute(query, parameters or None).fetchall()
 
     return read
 
 
+@pytest.fixture
+def read(database_url: str, run: Sql) -> Any:
+    """Reads the test's database."""
+    return reader(database_url)
+
+
+@pytest.fixture(scope="module")
+def read_done(shared_store: Store, shared_database_url: str) -> Any:
+    """Reads a database of the file, in which a check is done."""
+    done(shared_store, external_id="upload-1")
+    return reader(shared_database_url)
+
+
 @pytest.mark.parametrize("view", VIEWS)
-def test_the_dashboards_role_reads_every_view(store: Store, read: Any, view: str) -> None:
-    done(store)
-    read(f"SELECT * FROM dashboard.{view}")
+def test_the_dashboards_role_reads_every_view(read_done: Any, view: str) -> None:
+    read_done(f"SELECT * FROM dashboard.{view}")
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_the_dashboards_role_reads_no_table(read: Any, table: str) -> None:
+def test_the_dashboards_role_reads_no_table(read_done: Any, table: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        read(f"SELECT * FROM susy.{table}")
+        read_done(f"SELECT * FROM susy.{table}")
 
 
 def test_the_dashboards_role_writes_nothing(store: Store, read: Any) -> None:
@@ -120,9 +131,8 @@ def test_the_dashboards_role_writes_nothing(store: Store, read: Any) -> None:
 
 
 @pytest.mark.parametrize("query", re.findall(r"```sql\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL))
-def test_the_documented_queries_run(store: Store, read: Any, query: str) -> None:
-    done(store, external_id="upload-1")
-    read(query)
+def test_the_documented_queries_run(read_done: Any, query: str) -> None:
+    read_done(query)
 
 
 def test_a_check_is_one_row_with_its_live_verdict(store: Store, read: Any, run: Sql) -> None:

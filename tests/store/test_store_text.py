@@ -63,12 +63,12 @@ CALLS: dict[str, Call] = {
 
 @pytest.mark.parametrize("text", NOT_TEXT, ids=ascii)
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_what_is_no_text_is_an_invalid_message(store: Store, call: Call, text: str) -> None:
+def test_what_is_no_text_is_an_invalid_message(shared_store: Store, call: Call, text: str) -> None:
     with pytest.raises(PermanentError) as caught:
-        call(store, text)
+        call(shared_store, text)
     assert caught.value.code is ErrorCode.INVALID_MESSAGE
     caught.value.message.encode()
-    store.ping()
+    shared_store.ping()
 
 
 @pytest.mark.parametrize("text", NOT_TEXT, ids=ascii)

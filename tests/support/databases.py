@@ -51,6 +51,23 @@ def store(database_url: str) -> Iterator[Store]:
         yield store
 
 
+@pytest.fixture(scope="module")
+def shared_database_url(postgres_url: str, template_database: str) -> Iterator[str]:
+    """A migrated database of the test file, for tests to which it does not matter what the others left there.
+
+    Making a database takes the server longer than most statements.
+    """
+    with new_database(postgres_url, template=template_database) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shared_store(shared_database_url: str) -> Iterator[Store]:
+    """An open store on `shared_database_url`."""
+    with Store(shared_database_url, pool_size=2) as store:
+        yield store
+
+
 @pytest.fixture
 def run(database_url: str) -> Iterator[Sql]:
     """Runs a statement in the test's database without the store; the rows it returns."""
