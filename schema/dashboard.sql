@@ -1081,8 +1081,8 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
 CREATE VIEW dashboard.drift AS
 WITH weekly AS MATERIALIZED (
     SELECT
-        date_trunc('week', day)::date AS week, source, weights_sha256, precision, tiling, policy_name, policy_version,
-        decision, generator, score_bin, sum(checks) AS checks
+        day - (day - date '1970-01-05') % 7 AS week, source, weights_sha256, precision, tiling, policy_name,
+        policy_version, decision, generator, score_bin, sum(checks::double precision) AS checks
     FROM (
         SELECT
             day, source, weights_sha256, precision, tiling, policy_name, policy_version, decision, generator,
