@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json as text_of
+from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from schema.scan import Precision
 from worker.cli.check import with_some_weights
 from worker.cli.output import notes, out, print_json, progress_bar, table
 from worker.errors import ConfigurationError, ErrorCode
@@ -22,6 +25,7 @@ from worker.settings import Settings, load_settings
 if TYPE_CHECKING:
     from worker.lab.evaluation.evaluate import Evaluation
     from worker.lab.evaluation.items import Declarations
+    from worker.lab.evaluation.precisions import Comparison
     from worker.lab.evaluation.tables import Table
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -70,6 +74,13 @@ def evaluate(
     bootstrap: Annotated[int, typer.Option(min=0, help="Resamples for the intervals; 0 for none.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the resamples.")] = 0,
     skip_unreadable: SkipUnreadable = False,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="float32, bfloat16 or float16; of several, such as float32,bfloat16, the first is evaluated, and the "
+            "decisions are counted that flip with each other one. Default: SUSY_PRECISION."
+        ),
+    ] = None,
     to: Annotated[Path, typer.Option("--out", help="Folder for the report and the files of figures.")] = Path(
         "evaluation"
     ),
@@ -83,6 +94,7 @@ def evaluate(
     from worker.lab.evaluation.evaluate import evaluate as run
     from worker.lab.evaluation.html import require_folder
     from worker.lab.evaluation.items import Options
+    from worker.lab.evaluation.precisions import Comparison
     from worker.lab.evaluation.scorer import open_scorer
     from worker.lab.evaluation.scoring import Treatment, tasks_of
 
@@ -108,11 +120,16 @@ def evaluate(
     limit_threads(settings)
     path = weights or weights_path(with_some_weights(settings))
     names = None if classes is None else split_names(classes)
-    scorer = open_scorer(path, settings.device, names, settings.batch_size, settings.precision)
+    precisions = _precisions(precision, path) or [settings.precision]
+    scorers = [open_scorer(path, settings.device, names, settings.batch_size, name) for name in precisions]
     with progress_bar() as bar:
-        found = run(open_dataset(data), scorer, options, tasks_of(bar))
-    _save(found, folder)
-    _print(found, json=json)
+        dataset = open_dataset(data)
+        found = run(dataset, scorers[0], options, tasks_of(bar))
+        without_intervals = replace(options, bootstrap=Bootstrap(0, seed))
+        others = [run(dataset, scorer, without_intervals, tasks_of(bar)) for scorer in scorers[1:]]
+    comparisons = [Comparison.of(found, other) for other in others]
+    _save(found, comparisons, folder)
+    _print(found, comparisons, json=json)
     notes.print(f"report: {folder / 'report.html'}")
 
 
@@ -174,22 +191,38 @@ def _patches(text: str) -> int | None:
     return int(text)
 
 
-def _save(found: Evaluation, folder: Path) -> None:
-    from worker.lab.evaluation.report import report
-    from worker.lab.evaluation.tables import document, images_csv
+def _precisions(names: str | None, path: Path) -> list[str]:
+    """The precisions of the option; empty without it."""
+    chosen = [str(one_of(Precision, name, "--precision")) for name in dict.fromkeys(split_names(names or ""))]
+    if len(chosen) > 1 and path.suffix != ".safetensors":
+        why = f"--precision {names}: a TorchScript program runs as it is; import it first (`susy weights import`)"
+        raise ConfigurationError(ErrorCode.SETTINGS, why)
+    return chosen
 
-    text = text_of.dumps(document(found), ensure_ascii=False, indent=1) + "\n"
+
+def _document(found: Evaluation, comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    from worker.lab.evaluation.tables import document
+
+    compared = [comparison.document() for comparison in comparisons]
+    return document(found) | ({"precisions": compared} if compared else {})
+
+
+def _save(found: Evaluation, comparisons: Sequence[Comparison], folder: Path) -> None:
+    from worker.lab.evaluation.report import report
+    from worker.lab.evaluation.tables import images_csv
+
+    text = text_of.dumps(_document(found, comparisons), ensure_ascii=False, indent=1) + "\n"
     write_atomically(folder / "evaluation.json", text.encode())
     write_atomically(folder / "images.csv", images_csv(found).encode())
     write_atomically(folder / "report.html", report(found).encode())
 
 
-def _print(found: Evaluation, *, json: bool) -> None:
-    from worker.lab.evaluation import tables
+def _print(found: Evaluation, comparisons: Sequence[Comparison], *, json: bool) -> None:
+    from worker.lab.evaluation import precisions, tables
     from worker.lab.evaluation.items import Level
 
     if json:
-        print_json(tables.document(found))
+        print_json(_document(found, comparisons))
         return
     plain = found.plain
     for figures in (
@@ -201,6 +234,7 @@ def _print(found: Evaluation, *, json: bool) -> None:
         tables.false_positives(found),
         tables.confusion(plain.levels[Level.IMAGE].answers, f"Confusion matrix, per image ({plain.variant})"),
         tables.calibration(found),
+        precisions.table(comparisons),
         tables.not_scored(found),
     ):
         print_table(figures)
