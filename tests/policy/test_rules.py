@@ -62,6 +62,13 @@ def test_a_first_frame_that_looks_synthetic_is_synthetic_and_other_signals_say_n
         assert not wants_map(scan_of([0.01, None], selected=[True, False]), policy(localize="never"))
 
 
+def test_what_is_not_a_jpeg_is_not_asked_for_its_quality() -> None:
+    used = policy(out_of_scope={"heavily_recompressed": 30})
+    for signals, asked in ((SIGNALS, True), (None, True), (replace(SIGNALS, jpeg_quality=None), False)):
+        found = findings(Case(replace(scan_of([0.99] * 3), signals=signals), used), ())
+        assert (Reason.HEAVILY_RECOMPRESSED in [finding.reason for finding in found]) is asked
+
+
 def test_tiles_that_disagree_are_not_averaged_away_and_keep_their_map() -> None:
     scan = scan_of([0.95, 0.95, 0.95, 0.95, 0.05, None])
     used = policy(authentic_below=0.3, region_at=1, out_of_scope={"tiles_disagree": 0.9})

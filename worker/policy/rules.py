@@ -114,7 +114,7 @@ def scope_findings(case: Case) -> Iterator[Finding]:
         contrast = float(scan.contrast.max()) if len(scan.contrast) else None
         yield _below(Reason.LOW_CONTRAST, contrast, policy.minimum_contrast)
     signals = scan.signals
-    if out.heavily_recompressed is not None:
+    if out.heavily_recompressed is not None and (signals is None or signals.jpeg_quality is not None):
         quality = None if signals is None else signals.jpeg_quality
         yield _below(Reason.HEAVILY_RECOMPRESSED, quality, out.heavily_recompressed)
     if out.likely_resized is not None:
