@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID
 
@@ -182,7 +182,7 @@ def test_the_data_is_that_of_the_verdict(store: Store) -> None:
         "generator": "alpha",
         "reasons": ["above_synthetic_at", "synthetic_region"],
         "needs_review": True,
-        "regions": [{"x": 0, "y": 224, "width": 224, "height": 448, "score": 0.987654321}],
+        "regions": [asdict(region) for region in VERDICT.regions],
         "policy": {"name": "default", "version": "1a2b3c"},
         "content_sha256": SCAN.content_sha256,
         "has_map": True,
