@@ -30,10 +30,11 @@ PAGE = Path(__file__).parents[1] / "docs/database.md"
 SCRIPT = Path(__file__).with_suffix(".sql")
 STEP = 50_000
 """Checks per transaction."""
-LARGE = 10_000
-"""Rows from which a sequential scan counts as one of a large table, where the ledger is at least ten times as large."""
+LARGE = 100_000
+"""Rows from which a sequential scan counts as one of a large table."""
 MOST, MOST_OF_A_DAY = 0.050, 0.500
-"""Seconds that a query may take, and one that aggregates a day or more."""
+"""Seconds that a query may take, and one that adds up or ranks whatever happened in an hour, a day or more."""
+ADDS_UP = re.compile(r"GROUP BY|percentile_cont|count\(|dashboard\.drift|ORDER BY region_area")
 GIVE_UP = 10
 """Seconds after which a query is not tried again, and is cancelled."""
 AN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -54,7 +55,7 @@ class Finding:
     @property
     def limit(self) -> float:
         """Seconds that it may take."""
-        return MOST_OF_A_DAY if re.search(r"GROUP BY|percentile_cont|count\(", self.query) else MOST
+        return MOST_OF_A_DAY if ADDS_UP.search(self.query) else MOST
 
     @property
     def is_fine(self) -> bool:
@@ -89,8 +90,11 @@ def _database(url: str | None) -> Iterator[str]:
         yield running.new_database("scale")
 
 
-def fill(connection: psycopg.Connection, rows: int, days: float, *, show: bool = False) -> None:
-    """So many checks that ended, a hundredth of them more that wait, statistics, and a visibility map."""
+def fill(connection: psycopg.Connection, rows: int, days: float, *, first: int = 1, show: bool = False) -> None:
+    """So many checks that ended, a hundredth of them more that wait, statistics, and a visibility map.
+
+    Their contents are numbered from `first`: those of another call must not be the same.
+    """
     statements = _statements()
     connection.execute("SET session_replication_role = replica")
     connection.execute("SET synchronous_commit = off")
@@ -100,12 +104,13 @@ def fill(connection: psycopg.Connection, rows: int, days: float, *, show: bool =
             [name, version],
         )
     started = time.monotonic()
-    for first in range(1, rows + 1, STEP):
-        values = {"first": first, "last": min(first + STEP - 1, rows), "rows": rows, "days": days}
+    last = first + rows - 1
+    for begin in range(first, last + 1, STEP):
+        values = {"first": begin, "last": min(begin + STEP - 1, last), "rows": last, "count": rows, "days": days}
         connection.execute(statements["BATCH"], values)
-        if first == 1 and show:
+        if begin == first and show:
             _require_space(connection, rows)
-        if show and (first // STEP) % 10 == 0:
+        if show and (begin // STEP) % 10 == 0:
             print(f"{values['last']:,} checks after {time.monotonic() - started:.0f} s", flush=True)
     connection.execute(statements["WAITING"], {"waiting": max(rows // 100, 10)})
     connection.execute(statements["SHADOW"], {})
@@ -175,7 +180,7 @@ def measure(connection: psycopg.Connection, rounds: int) -> list[Finding]:
 def _measure(connection: psycopg.Connection, query: str, rounds: int, large: set[str]) -> Finding:
     statement = cast("LiteralString", query)
     plan = connection.execute(cast("LiteralString", f"EXPLAIN (FORMAT JSON) {statement}")).fetchall()[0][0]
-    scanned = {node["Relation Name"] for node in _nodes(plan[0]["Plan"]) if "Seq Scan" in node["Node Type"]}
+    scanned = {node["Relation Name"] for node in nodes(plan[0]["Plan"]) if "Seq Scan" in node["Node Type"]}
     seconds: list[float] = []
     rows = 0
     while len(seconds) < rounds and sum(seconds) < GIVE_UP:
@@ -186,10 +191,11 @@ def _measure(connection: psycopg.Connection, query: str, rounds: int, large: set
     return Finding(query, seconds, rows, tuple(sorted(scanned & large)))
 
 
-def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A plan's node and all below it."""
     yield plan
     for child in plan.get("Plans", ()):
-        yield from _nodes(child)
+        yield from nodes(child)
 
 
 def report(findings: list[Finding]) -> str:

@@ -1,10 +1,11 @@
--- BATCH: checks, scans and verdicts number %(first)s to %(last)s of %(rows)s, spread evenly over %(days)s days until now.
+-- BATCH: checks, scans and verdicts number %(first)s to %(last)s, of %(count)s up to number %(rows)s that are spread evenly
+-- over %(days)s days until now.
 -- As triggers are off, ids, times and counts are what a worker would have written. Sizes are those of photographs of
 -- about a megapixel: 20 tiles, six classes; every fourth scan has a map.
 WITH numbers AS (
     SELECT
         i,
-        now() - make_interval(secs => (%(rows)s - i) * (%(days)s * 86400.0 / %(rows)s)) AS at,
+        now() - make_interval(secs => (%(rows)s - i) * (%(days)s * 86400.0 / %(count)s)) AS at,
         md5('check' || i) AS digest,
         abs(hashint8(i)) %% 1000 AS dice
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i
@@ -73,18 +74,18 @@ WITH numbers AS (
         CASE WHEN decision = 'authentic' THEN '[]'::jsonb
             ELSE '[{"x": 0, "y": 0, "width": 448, "height": 224, "score": 0.97}]' END,
         at + interval '2 seconds',
-        CASE WHEN decision = 'inconclusive' AND %(rows)s - i > %(rows)s / 50 THEN at + interval '1 hour' END
+        CASE WHEN decision = 'inconclusive' AND %(rows)s - i > %(count)s / 50 THEN at + interval '1 hour' END
     FROM made WHERE state = 'done'
 )
 INSERT INTO susy.reviews (id, check_id, reviewer, decision, content_sha256, created_at)
 SELECT
     gen_random_uuid(), id, 'moderator-' || dice %% 9, CASE WHEN dice %% 3 = 0 THEN 'authentic' ELSE 'synthetic' END,
     content, at + interval '1 hour'
-FROM made WHERE state = 'done' AND decision = 'inconclusive' AND %(rows)s - i > %(rows)s / 50;
+FROM made WHERE state = 'done' AND decision = 'inconclusive' AND %(rows)s - i > %(count)s / 50;
 
 -- WAITING: %(waiting)s checks that wait in the backfill lane, and a shadow's verdicts on the checks of the last day.
 INSERT INTO susy.checks (id, source, external_id, uri, lane)
-SELECT gen_random_uuid(), 'archive', 'waiting-' || i, '/images/archive/' || i || '.jpg', 'backfill'
+SELECT gen_random_uuid(), 'archive', 'waiting-' || gen_random_uuid(), '/images/archive/' || i || '.jpg', 'backfill'
 FROM generate_series(1, %(waiting)s::int) AS i;
 
 -- SHADOW: a shadow's verdicts on the checks of the last day, of which every fifth differs.
@@ -97,7 +98,8 @@ SELECT
     CASE WHEN abs(hashtext(v.check_id::text)) %% 5 = 0 THEN 'inconclusive' ELSE v.decision END, v.score, v.class_scores,
     v.generator, v.generator_confidence, v.reasons, false, v.regions, v.created_at
 FROM susy.checks AS c JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
-WHERE c.created_at >= now() - interval '1 day';
+WHERE c.created_at >= now() - interval '1 day'
+ON CONFLICT DO NOTHING;
 
 -- COUNTS: what the triggers would have counted.
 INSERT INTO susy.decision_counts (
@@ -110,7 +112,8 @@ SELECT
     count(*), count(*) FILTER (WHERE v.needs_review)
 FROM susy.verdicts AS v JOIN susy.checks AS c ON c.id = v.check_id JOIN susy.scans AS s ON s.id = v.scan_id
 WHERE v.mode = 'live'
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11;
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+ON CONFLICT DO NOTHING;
 
 -- QUEUE: what the triggers would have queued for review.
 SELECT susy.refresh_review_items(array_agg(check_id)) FROM susy.verdicts

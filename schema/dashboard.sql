@@ -106,7 +106,7 @@ COMMENT ON COLUMN dashboard.checks.audit_rate IS 'The probability with which the
 
 CREATE VIEW dashboard.review_queue AS
 SELECT
-    c.id,
+    i.check_id AS id,
     c.source,
     c.external_id,
     c.uri,

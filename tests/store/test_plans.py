@@ -38,3 +38,28 @@ def test_a_query_without_an_index_is_found(database_url: str, monkeypatch: pytes
         [finding] = scale.measure(connection, 1)
     assert finding.scanned == ("checks",)
     assert not finding.is_fine
+
+
+@pytest.mark.timeout(120)
+def test_pages_of_the_review_queue_are_found_by_their_key_and_leave_nothing_out(database_url: str) -> None:
+    page = (
+        "SELECT score_band, reach_rank, waiting_since, id FROM dashboard.review_queue"
+        " WHERE (score_band, reach_rank, waiting_since, id) > (%s, %s, %s, %s) LIMIT 3"
+    )
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        scale.fill(connection, 4000, 3)
+        [(expected,)] = connection.execute("SELECT array_agg(id) FROM dashboard.review_queue").fetchall()
+        key = (-1, -1.0, "-infinity", "00000000-0000-0000-0000-000000000000")
+        for method in ("seqscan", "hashjoin", "mergejoin", "sort"):
+            connection.execute(f"SET enable_{method} = off")  # type: ignore[call-overload]
+        [[plan]] = connection.execute(f"EXPLAIN (FORMAT JSON) {page}", key).fetchall()  # type: ignore[call-overload]
+        conditions = [node.get("Index Cond", "") for node in scale.nodes(plan[0]["Plan"])]
+        assert any(
+            each.startswith("(ROW(score_band, reach_rank, waiting_since, check_id) > ROW(") for each in conditions
+        )
+        found = []
+        while rows := connection.execute(page, key).fetchall():  # type: ignore[call-overload]
+            found += [row[3] for row in rows]
+            key = rows[-1]
+    assert found == expected
+    assert len(found) > 3  # more than one page
