@@ -19,7 +19,7 @@ import pytest
 import typer
 
 from schema.messages import SubmitMessage
-from tests.support.checkout import CHECKOUT, DOCS, README
+from tests.support.checkout import CHECKOUT, DOCS
 from tests.support.commands import Susy, run
 from tests.support.databases import Sql
 from tests.support.documentation import PAGES, Command, commands, fenced, indented, lines
