@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import sys
 import urllib.request
@@ -36,7 +35,8 @@ CHECK, SUBMIT, EVALUATE = fenced(README, "sh")
 def folder(tmp_path: Path) -> Path:
     """A user's folder with a photograph."""
     photo = min(SAMPLES.glob("authentic*.jpg"), key=lambda path: path.stat().st_size)
-    shutil.copy(photo, tmp_path / "photo.jpg")
+    with Image.open(photo) as opened:  # a part of it has few tiles, and more than the five that decide
+        opened.crop((200, 100, 680, 580)).save(tmp_path / "photo.jpg", quality=92)
     return tmp_path
 
 
