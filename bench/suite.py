@@ -15,6 +15,7 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,7 +28,7 @@ import redis
 import torch
 from PIL import Image
 
-from bench import ledger, throughput
+from bench import ledger, throughput, worker_memory
 from bench.figures import Figure, table, write
 from bench.machine import cpu_class, describe
 from bench.pipeline import CLASSES, POLICY, Scorer, photograph_like
@@ -316,6 +317,25 @@ def ledger_cost(quick: bool) -> list[Figure]:
     ]
 
 
+def memory(quick: bool) -> list[Figure]:
+    """Peaks of a worker in default settings: images of 12 megapixels at once, and one of 48."""
+    figures: list[Figure] = []
+    if quick:
+        return figures
+    sizes = {
+        "8 images of 12 megapixels": ((4000, 3000), 8, 1.2),
+        "one of 48 megapixels": ((8000, 6000), 1, 1.6),
+    }
+    for name, (size, count, limit) in sizes.items():
+        with tempfile.TemporaryDirectory() as folder:
+            images = [Path(folder) / f"{number}.jpg" for number in range(count)]
+            for number, image in enumerate(images):
+                image.write_bytes(photograph_like(*size, number))
+            peaks = [worker_memory.peaks(images)[1] / 1e3 for _ in range(3)]
+        figures.append(Figure.of(f"peak memory of a worker, {name}", peaks, "GB", f"≤ {limit}"))
+    return figures
+
+
 GROUPS: dict[str, Callable[[bool], list[Figure]]] = {
     "forward": forward,
     "whole_check": whole_check,
@@ -325,6 +345,7 @@ GROUPS: dict[str, Callable[[bool], list[Figure]]] = {
     "full_map": full_map,
     "ledger": ledger_cost,
     "end_to_end": end_to_end,
+    "memory": memory,
 }
 
 
@@ -335,13 +356,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=LATEST)
     options = parser.parse_args()
     machine, figures = describe() | {"quick": options.quick}, list[Figure]()
+    failed: list[str] = []
     for name in options.only or GROUPS:
         began = time.monotonic()
-        figures += GROUPS[name](options.quick)
+        try:
+            figures += GROUPS[name](options.quick)
+        except Exception:  # noqa: BLE001 (half an hour of other figures must not be lost)
+            traceback.print_exc()
+            failed.append(name)
         write(options.out, machine, figures)
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print(table(figures))
     refused = [figure.name for figure in figures if figure.is_refused]
+    if failed:
+        sys.exit(f"not measured: {', '.join(failed)}")
     if refused:
         sys.exit(f"refused, because their rounds differ by more than a third: {', '.join(refused)}")
 

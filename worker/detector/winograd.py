@@ -38,8 +38,11 @@ divided by them, so that more of its entries are 1."""
 def transform_weight(weight: Tensor) -> Tensor:
     """Float32 [out, in, 3, 3] → [36, in, out]."""
     both = torch.kron(_WEIGHT, _WEIGHT)
-    transformed = both @ weight.detach().double().permute(2, 3, 1, 0).reshape(9, -1)
-    return transformed.float().view(36, weight.shape[1], weight.shape[0])
+    answer = weight.new_empty(36, weight.shape[1], weight.shape[0])
+    for some in range(0, len(weight), 64):  # in float64, all of them would be a process's peak of memory
+        part = weight.detach()[some : some + 64].double().permute(2, 3, 1, 0)
+        answer[:, :, some : some + 64] = (both @ part.reshape(9, -1)).view(36, *part.shape[2:])
+    return answer
 
 
 def convolve(tiles: Tensor, weight: Tensor, bias: Tensor, added: Tensor | None = None, *, relu: bool) -> Tensor:
