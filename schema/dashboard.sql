@@ -589,7 +589,8 @@ BEGIN
                 FROM (
                     SELECT
                         c.id AS check_id, c.source, c.lane, c.content_sha256, c.created_at AS waiting_since, v.decision,
-                        v.policy_name AS policy, v.generator, v.score, coalesce(v.needs_review, false) AS needs_review
+                        v.policy_name AS policy, v.generator, v.score, coalesce(v.needs_review, false) AS needs_review,
+                        (10 - round(coalesce(v.score, 0) * 10))::smallint AS score_band
                     FROM susy.golden_items AS g
                     JOIN susy.checks AS c ON c.id = g.check_id
                     LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'

@@ -329,8 +329,8 @@ BEGIN
 END
 $$;
 
--- Filters of a claim as conditions on the queue `i`; the text refers to the filters themselves as $2. Raises for a key or
--- a kind of value that no filter has.
+-- Filters of a claim as conditions on the queue `i`; the text refers to the filters themselves as $2. Those of scores
+-- also name the bands, by which the index begins where they do. Raises for a key or a kind of value that no filter has.
 CREATE FUNCTION susy.claim_conditions(filters jsonb)
 RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -349,8 +349,12 @@ BEGIN
             WHEN 'decision' THEN $q$ AND i.decision = $2 ->> 'decision'$q$
             WHEN 'generator' THEN $q$ AND i.generator = $2 ->> 'generator'$q$
             WHEN 'why' THEN $q$ AND i.needs_review = ($2 ->> 'why' = 'policy')$q$
-            WHEN 'min_score' THEN $q$ AND i.score >= ($2 ->> 'min_score')::double precision$q$
-            WHEN 'max_score' THEN $q$ AND i.score <= ($2 ->> 'max_score')::double precision$q$
+            WHEN 'min_score' THEN
+                $q$ AND i.score >= ($2 ->> 'min_score')::double precision AND i.score_band <=
+                    (10 - round(least(greatest(($2 ->> 'min_score')::double precision, 0), 1) * 10))::smallint$q$
+            WHEN 'max_score' THEN
+                $q$ AND i.score <= ($2 ->> 'max_score')::double precision AND i.score_band >=
+                    (10 - round(least(greatest(($2 ->> 'max_score')::double precision, 0), 1) * 10))::smallint$q$
             WHEN 'since' THEN $q$ AND i.waiting_since >= ($2 ->> 'since')::timestamptz$q$
             WHEN 'attributes' THEN
                 $q$ AND (SELECT c.attributes FROM susy.checks AS c WHERE c.id = i.check_id) @> ($2 -> 'attributes')$q$

@@ -496,8 +496,8 @@ BEGIN
 END
 $$;
 
--- Filters of a claim as conditions on the queue `i`; the text refers to the filters themselves as $2. Raises for a key or
--- a kind of value that no filter has.
+-- Filters of a claim as conditions on the queue `i`; the text refers to the filters themselves as $2. Those of scores
+-- also name the bands, by which the index begins where they do. Raises for a key or a kind of value that no filter has.
 CREATE FUNCTION susy.claim_conditions(filters jsonb)
 RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -516,8 +516,12 @@ BEGIN
             WHEN 'decision' THEN $q$ AND i.decision = $2 ->> 'decision'$q$
             WHEN 'generator' THEN $q$ AND i.generator = $2 ->> 'generator'$q$
             WHEN 'why' THEN $q$ AND i.needs_review = ($2 ->> 'why' = 'policy')$q$
-            WHEN 'min_score' THEN $q$ AND i.score >= ($2 ->> 'min_score')::double precision$q$
-            WHEN 'max_score' THEN $q$ AND i.score <= ($2 ->> 'max_score')::double precision$q$
+            WHEN 'min_score' THEN
+                $q$ AND i.score >= ($2 ->> 'min_score')::double precision AND i.score_band <=
+                    (10 - round(least(greatest(($2 ->> 'min_score')::double precision, 0), 1) * 10))::smallint$q$
+            WHEN 'max_score' THEN
+                $q$ AND i.score <= ($2 ->> 'max_score')::double precision AND i.score_band >=
+                    (10 - round(least(greatest(($2 ->> 'max_score')::double precision, 0), 1) * 10))::smallint$q$
             WHEN 'since' THEN $q$ AND i.waiting_since >= ($2 ->> 'since')::timestamptz$q$
             WHEN 'attributes' THEN
                 $q$ AND (SELECT c.attributes FROM susy.checks AS c WHERE c.id = i.check_id) @> ($2 -> 'attributes')$q$
@@ -994,7 +998,8 @@ BEGIN
                 FROM (
                     SELECT
                         c.id AS check_id, c.source, c.lane, c.content_sha256, c.created_at AS waiting_since, v.decision,
-                        v.policy_name AS policy, v.generator, v.score, coalesce(v.needs_review, false) AS needs_review
+                        v.policy_name AS policy, v.generator, v.score, coalesce(v.needs_review, false) AS needs_review,
+                        (10 - round(coalesce(v.score, 0) * 10))::smallint AS score_band
                     FROM susy.golden_items AS g
                     JOIN susy.checks AS c ON c.id = g.check_id
                     LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
