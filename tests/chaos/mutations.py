@@ -73,7 +73,8 @@ MUTATIONS = {
             "put_back_by_hand",
             database=(
                 "DROP INDEX susy.uq_verdicts_live",
-                "ALTER TABLE susy.verdicts DROP CONSTRAINT uq_verdicts_check_id_policy_name_policy_version",
+                "ALTER TABLE susy.verdicts"
+                " DROP CONSTRAINT uq_verdicts_check_id_policy_name_policy_version_superseded_at",
             ),
         ),
         Mutation("lease token", "frozen_past_its_lease", _no_lease_token),

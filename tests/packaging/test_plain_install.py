@@ -83,7 +83,7 @@ PLAIN = {
     ("policy", "activate"), ("policy", "route"), ("policy", "shadow"), ("policy", "history"), ("policy", "rollback"),
     ("key", "create"), ("key", "list"), ("key", "revoke"),
     ("endpoint", "list"), ("endpoint", "disable"), ("endpoint", "enable"), ("callbacks", "status"),
-    ("callbacks", "retry"), ("explain",), ("policy", "audit"),
+    ("callbacks", "retry"), ("explain",), ("policy", "audit"), ("prune",), ("capacity",),
     ("cases", "add"), ("cases", "list"), ("cases", "export"),
     ("reviews", "bulk"), ("reviews", "undo"), ("reviews", "configure"),
     ("reviews", "agreement"), ("reviews", "accuracy"),
@@ -159,6 +159,8 @@ def test_the_plain_installation_submits_reads_and_changes_the_backlog(
     done("health", "alive", code=1)
     assert "missing_extra" in done("health", "worker", code=1)[1]
     assert "missing_extra" in done("show", check_id, "--overlay", "map.png", code=2)[1]
+    done("prune", "--older-than", "90d", "--dry-run")
+    done("capacity", "--uploads-per-day", "1e6", "--measured", str(CHECKOUT / "bench/results/latest.json"))
     report = done("doctor")[0]
     for part in ("weights", "device"):
         assert re.search(rf"^{part} +skipped .*susy-worker\[worker\]", report, re.MULTILINE), report
