@@ -313,10 +313,11 @@ RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, 
 DECLARE
     check_ids uuid[];
 BEGIN
-    -- Most new verdicts ask for nothing, and cost one look for a review.
+    -- Most new verdicts ask for nothing, and cost one look for a review. One that was superseded is followed by the
+    -- verdict that took its place, in the same statement.
     SELECT array_agg(DISTINCT v.check_id) INTO check_ids FROM changed AS v
-    WHERE TG_OP <> 'INSERT'
-        OR (v.mode = 'live' AND (
+    WHERE (TG_OP <> 'INSERT' AND v.mode <> 'superseded')
+        OR (TG_OP = 'INSERT' AND v.mode = 'live' AND (
             v.needs_review OR v.audit_rate IS NOT NULL
             OR EXISTS (SELECT FROM susy.reviews AS r WHERE r.check_id = v.check_id)
             OR EXISTS (SELECT FROM susy.review_items AS i WHERE i.check_id = v.check_id)
