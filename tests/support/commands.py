@@ -167,6 +167,7 @@ class Forked(Process):
         stdin: Path = NOTHING,
     ) -> None:
         self._forks, self.log = forks, log
+        self._code: int | None = None
         self.pid = forks.start(
             target,
             *map(str, arguments),
@@ -178,7 +179,9 @@ class Forked(Process):
         )
 
     def poll(self) -> int | None:
-        return self._forks.poll(self.pid)
+        if self._code is None:
+            self._code = self._forks.poll(self.pid)
+        return self._code
 
 
 SUSY_FUNCTION = ("worker.cli.main", "run")

@@ -72,32 +72,39 @@ class ForkServer:
 
         The function's exit code is what it returns, 0 for None. A standard stream without a path is closed.
         """
-        answer = self._ask(
-            start=target,
-            arguments=arguments,
-            environment=environment,
-            folder=str(folder),
-            stdin=stdin and str(stdin),
-            stdout=stdout and str(stdout),
-            stderr=stderr and str(stderr),
-        )
-        pid: int = answer["pid"]
-        return pid
+        with self._lock:
+            answer = self._ask(
+                start=target,
+                arguments=arguments,
+                environment=environment,
+                folder=str(folder),
+                stdin=stdin and str(stdin),
+                stdout=stdout and str(stdout),
+                stderr=stderr and str(stderr),
+            )
+            pid: int = answer["pid"]
+            self._codes.pop(pid, None)
+            return pid
 
     def poll(self, pid: int) -> int | None:
-        """The exit code of a started process, negative for a signal; None while it runs."""
-        if pid not in self._codes:
-            answer = self._ask(poll=pid)
-            if answer["code"] is None:
-                return None
-            self._codes[pid] = answer["code"]
-            usage.add(answer["cpu"])
-            self._counted += answer["cpu"]
-        return self._codes[pid]
+        """The exit code of the latest process with that pid, negative for a signal; None while it runs.
+
+        Once there is one, the kernel may give the pid to another process: keep the code.
+        """
+        with self._lock:
+            if pid not in self._codes:
+                answer = self._ask(poll=pid)
+                if answer["code"] is None:
+                    return None
+                self._codes[pid] = answer["code"]
+                usage.add(answer["cpu"])
+                self._counted += answer["cpu"]
+            return self._codes[pid]
 
     def preload(self, *modules: str) -> None:
         """Import more of what is slow, for the forks from now on."""
-        self._ask(preload=modules)
+        with self._lock:
+            self._ask(preload=modules)
 
     def close(self) -> None:
         """End the process and all that it started."""
@@ -109,11 +116,10 @@ class ForkServer:
         self._process.stdout.close()
 
     def _ask(self, **request: Any) -> dict[str, Any]:
-        with self._lock:
-            assert self._process.stdin
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-            return self._answer()
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout
@@ -151,7 +157,8 @@ class ForkedProcess:
 
     def poll(self) -> int | None:
         """The exit code, negative for a signal; None while it runs."""
-        self.returncode = self._forks.poll(self.pid)
+        if self.returncode is None:
+            self.returncode = self._forks.poll(self.pid)
         return self.returncode
 
     def kill(self) -> None:
