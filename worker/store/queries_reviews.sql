@@ -4,9 +4,8 @@
 
 -- ==== Bulk reviews ===================================================================================================
 
--- MATCH_FOR_REVIEW: up to `limit` checks that have ended and match, locked in the order of their ids, so that no two
--- sessions wait for each other in a circle.
-SELECT c.id FROM susy.checks AS c
+-- Part MATCHING: the checks that have ended and match a filter, `c`, with their live verdicts, `v`.
+FROM susy.checks AS c
 LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
 WHERE c.state NOT IN ('queued', 'running')
     AND (%(state)s::text IS NULL OR c.state = %(state)s)
@@ -19,22 +18,16 @@ WHERE c.state NOT IN ('queued', 'running')
     AND (%(min_score)s::float8 IS NULL OR v.score >= %(min_score)s)
     AND (%(max_score)s::float8 IS NULL OR v.score <= %(max_score)s)
     AND (%(reviewed_too)s OR NOT EXISTS (SELECT FROM susy.counted_reviews AS r WHERE r.check_id = c.id))
+
+-- MATCH_FOR_REVIEW: up to `limit` checks that have ended and match, locked in the order of their ids, so that no two
+-- sessions wait for each other in a circle.
+SELECT c.id
+:MATCHING
 ORDER BY c.id LIMIT %(limit)s FOR NO KEY UPDATE OF c;
 
 -- COUNT_FOR_REVIEW: how many match, by source and decision of the verdict.
-SELECT c.source, v.decision, count(*) AS checks FROM susy.checks AS c
-LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
-WHERE c.state NOT IN ('queued', 'running')
-    AND (%(state)s::text IS NULL OR c.state = %(state)s)
-    AND (%(source)s::text IS NULL OR c.source = %(source)s)
-    AND (%(since)s::timestamptz IS NULL OR c.created_at >= %(since)s)
-    AND (%(until)s::timestamptz IS NULL OR c.created_at <= %(until)s)
-    AND (%(decision)s::text IS NULL OR v.decision = %(decision)s)
-    AND (%(policy)s::text IS NULL OR v.policy_name = %(policy)s)
-    AND (%(generator)s::text IS NULL OR v.generator = %(generator)s)
-    AND (%(min_score)s::float8 IS NULL OR v.score >= %(min_score)s)
-    AND (%(max_score)s::float8 IS NULL OR v.score <= %(max_score)s)
-    AND (%(reviewed_too)s OR NOT EXISTS (SELECT FROM susy.counted_reviews AS r WHERE r.check_id = c.id))
+SELECT c.source, v.decision, count(*) AS checks
+:MATCHING
 GROUP BY c.source, v.decision ORDER BY count(*) DESC, c.source, v.decision;
 
 -- STILL_UNREVIEWED: those of the locked checks that nobody has reviewed. A statement of its own, whose snapshot shows the

@@ -60,7 +60,7 @@ def choose(items: Labelled, goals: Goals) -> tuple[Chosen, ...]:
     chosen = []
     if goals.max_fpr is not None:
         words = f"at most {goals.max_fpr:.3g} of authentic images called synthetic"
-        place = _lowest(_over(authentic, goals.max_fpr), "authentic", authentic, goals.max_fpr, words)
+        place = _lowest(_exceeds(authentic, goals.max_fpr, above=True), "authentic", authentic, goals.max_fpr, words)
         chosen.append(Chosen("synthetic_at", words, float(GRID[place]), authentic.count))
     if goals.precision is not None:
         assert goals.prevalence is not None
@@ -69,7 +69,7 @@ def choose(items: Labelled, goals: Goals) -> tuple[Chosen, ...]:
         chosen.append(Chosen("synthetic_at", words, float(GRID[place]), authentic.count + synthetic.count))
     if goals.min_recall is not None:
         words = f"at least {goals.min_recall:.3g} of synthetic images not called authentic"
-        place = _highest(_missed(synthetic, 1 - goals.min_recall), synthetic, 1 - goals.min_recall, words)
+        place = _highest(_exceeds(synthetic, 1 - goals.min_recall, above=False), synthetic, 1 - goals.min_recall, words)
         chosen.append(Chosen("authentic_below", words, float(GRID[place]), synthetic.count))
     return tuple(chosen)
 
@@ -102,23 +102,15 @@ def needed(tail: Tail, share: float) -> int:
     return math.ceil(tail.count * wanted / (total * total / squares) - 1e-9)
 
 
-def _over(tail: Tail, limit: float) -> NDArray[np.bool_]:
-    """[10001] whether the share at or above each threshold may exceed `limit`."""
-    total, squares = np.asarray(tail.above.total), np.asarray(tail.above.squares)
-    over = np.ones(len(GRID), np.bool_)
+def _exceeds(tail: Tail, limit: float, *, above: bool) -> NDArray[np.bool_]:
+    """[10001] whether the share at or above each threshold, or that below it, may exceed `limit`."""
+    mass = tail.above if above else tail.below
+    total, squares = np.asarray(mass.total), np.asarray(mass.squares)
+    exceeds = np.ones(len(GRID), np.bool_)
     # A bound is never below the share itself, so that most thresholds need none.
     tried = np.flatnonzero(total <= limit * tail.total) if tail.count else np.empty(0, np.intp)
-    over[tried] = _bounds(total[tried], squares[tried], tail, tried, above=True) > limit
-    return over
-
-
-def _missed(tail: Tail, limit: float) -> NDArray[np.bool_]:
-    """[10001] whether the share below each threshold may exceed `limit`."""
-    total, squares = np.asarray(tail.below.total), np.asarray(tail.below.squares)
-    over = np.ones(len(GRID), np.bool_)
-    tried = np.flatnonzero(total <= limit * tail.total) if tail.count else np.empty(0, np.intp)
-    over[tried] = _bounds(total[tried], squares[tried], tail, tried, above=False) > limit
-    return over
+    exceeds[tried] = _bounds(total[tried], squares[tried], tail, tried, above=above) > limit
+    return exceeds
 
 
 def _bounds(
