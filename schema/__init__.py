@@ -1,5 +1,9 @@
 """What is stored and sent: states, messages, scans, verdicts, examinations, scopes and tables.
 
-Every package imports it; it imports neither the worker nor torch nor Celery. Reading order: `states`, `messages`,
-`scan`, `verdict`, `examination`, `access`, then `tables` and `dashboard.sql`.
+Every package imports it; it imports neither the worker nor torch nor Celery. Reading order:
+
+1. What crosses boundaries: `states`, `messages`, `scan`, `verdict`, `examination`, `gate`, `access`.
+2. The ledger: `tables`, and the SQL of its triggers and functions: `append_only.sql`, `events.sql`, `triggers.sql`,
+   `reviews.sql`.
+3. What dashboards read: the views in `dashboard.sql`. `comments.sql` describes tables, views and columns.
 """

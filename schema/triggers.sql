@@ -1,4 +1,4 @@
--- Triggers that count decisions and note what operators do, and their functions. See `tables.py` for the others.
+-- Triggers that count decisions, note what operators do and make cases, and their functions.
 
 CREATE FUNCTION susy.score_bin(score double precision) RETURNS smallint LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN coalesce(width_bucket(score, ARRAY[

@@ -1,5 +1,5 @@
 -- Events of checks, and their delivery to endpoints, in the order of an event's life. An event is written by a trigger in
--- the transaction that ends a check (schema/tables.py). Read by `queries.py` as queries.sql is.
+-- the transaction that ends a check (schema/events.sql). Read by `queries.py` as queries.sql is.
 --
 -- `ahead` is the time that a test's clock is ahead of the database's, in seconds; 0 otherwise.
 
