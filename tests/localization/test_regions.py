@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from skimage.measure import label
+from skimage.measure import label, regionprops
 
 from schema.scan import TILE, Tiling
 from schema.verdict import UNKNOWN_GENERATOR, Polygon
 from tests.support.scans import scan_of
-from worker.localization.heatmap import heatmap
+from worker.localization.heatmap import Heatmap, heatmap, rasterize
 from worker.localization.overlaps import overlap, region_overlap
-from worker.localization.regions import find_regions, outline
+from worker.localization.regions import MEDIAN_LONGEST, find_regions, outline
 from worker.pipeline.measure import lay_tiles
 
 
@@ -79,6 +79,36 @@ def test_a_regions_generator_is_the_leading_class_of_its_own_cells() -> None:
     assert {region.x: region.generator for region in find_regions(heat, 0.9)} == {0: "beta", 448: "beta"}
     strict = {region.x: region.generator for region in find_regions(heat, 0.9, generator_share=0.8)}
     assert strict == {0: "beta", 448: UNKNOWN_GENERATOR}
+
+
+def boxes_on_the_picture(heat: Heatmap, at: float) -> list[tuple[int, int, int, int, float]]:
+    """The regions by their definition, from the pixels of the map's picture: x, y, width, height, score."""
+    median = np.nanmedian(rasterize(heat, MEDIAN_LONGEST))
+    strong = heat.scores >= min(at, (float(median) + float(np.nanmax(heat.scores))) / 2)
+    boxes = []
+    for part in regionprops(label(strong, connectivity=1), intensity_image=heat.scores):
+        top, left, bottom, right = part.bbox
+        x, y = heat.x_edges[left], heat.y_edges[top]
+        if part.intensity_max >= at:
+            size = heat.x_edges[right] - x, heat.y_edges[bottom] - y
+            boxes.append((int(x), int(y), int(size[0]), int(size[1]), round(float(part.intensity_max), 4)))
+    return boxes
+
+
+@settings(deadline=None)
+@given(st.integers(224, 1500), st.integers(224, 1500), st.sampled_from([56, 112, 150, 224]), st.integers(0, 2**32))
+def test_regions_are_those_of_the_maps_picture(width: int, height: int, stride: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    stride = stride if width * height < 600_000 else 224
+    tiles = len(lay_tiles(width, height, Tiling(stride=stride))[0])
+    share = random.choice([0.0, 0.3, 0.9])
+    scores = np.round(random.beta(0.5, 0.5, tiles), random.choice([1, 6]))
+    authentic = [None if random.random() < share else float(score) for score in scores]
+    heat = heatmap(scan_of(authentic, width=width, height=height, stride=stride))
+    at = float(random.choice([0.5, 0.9, 0.99]))
+    found = [(each.x, each.y, each.width, each.height, each.score) for each in find_regions(heat, at)]
+    expected = boxes_on_the_picture(heat, at) if (heat.scores >= at).any() else []
+    assert sorted(found) == sorted(expected)
 
 
 def filled(polygon: Polygon, shape: tuple[int, int]) -> np.ndarray:

@@ -186,7 +186,6 @@ def test_the_extras_are_those_of_the_project_file() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     names = {
         "pillow": "PIL",
-        "scikit-image": "skimage",
         "scikit-learn": "sklearn",
         "huggingface_hub": "huggingface_hub",
     }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import label, regionprops
+from scipy.ndimage import find_objects, label
 
 from schema.verdict import Polygon, Region
 from worker.localization.generators import leading_generator
-from worker.localization.heatmap import Heatmap, rasterize
+from worker.localization.heatmap import Heatmap, cells_of_pixels
 
 MEDIAN_LONGEST = 512
 """Longest side, in pixels, of the picture of the map whose median is taken: each cell counts by its area."""
@@ -25,30 +25,47 @@ def find_regions(heat: Heatmap, at: float, generator_share: float = 0.5) -> tupl
     """
     if not (heat.scores >= at).any():  # NaN compares false
         return ()
-    median = float(np.nanmedian(rasterize(heat, MEDIAN_LONGEST)))
-    parts = label(heat.scores >= min(at, (median + float(np.nanmax(heat.scores))) / 2), connectivity=1)
+    # The maximum is not NaN here; the median is, where every cell with a score is narrower than a pixel.
+    level = (_median(heat) + float(np.nanmax(heat.scores))) / 2
+    parts, _ = label(heat.scores >= min(at, level))
     areas = np.outer(np.diff(heat.y_edges), np.diff(heat.x_edges)).astype(np.float64)
-    found = [
-        _region(heat, part.bbox, part.image, areas[part.slice], float(part.intensity_max), generator_share)
-        for part in regionprops(parts, intensity_image=heat.scores)
-        if part.intensity_max >= at
-    ]
+    found = []
+    for number, (rows, columns) in enumerate(find_objects(parts), 1):
+        cells = parts[rows, columns] == number
+        score = float(heat.scores[rows, columns][cells].max())
+        if score >= at:
+            found.append(_region(heat, rows, columns, cells, areas[rows, columns][cells], score, generator_share))
     return tuple(sorted(found, key=lambda region: (-region.score, -region.width * region.height)))
+
+
+def _median(heat: Heatmap) -> float:
+    """The median score of the picture of the map, of which each cell is so many pixels; NaN without a pixel."""
+    rows, columns = cells_of_pixels(heat, MEDIAN_LONGEST)
+    down = np.bincount(rows, minlength=len(heat.y_edges) + 1)[1:-1]
+    across = np.bincount(columns, minlength=len(heat.x_edges) + 1)[1:-1]
+    scored = np.isfinite(heat.scores)
+    scores, pixels = heat.scores[scored], np.outer(down, across)[scored]
+    order = scores.argsort()
+    ends = pixels[order].cumsum()
+    count = int(ends[-1])
+    if count == 0:
+        return float("nan")
+    middle = scores[order][ends.searchsorted([(count - 1) // 2, count // 2], side="right")]
+    return float(middle.mean())
 
 
 def _region(
     heat: Heatmap,
-    bounds: tuple[int, int, int, int],
+    rows: slice,
+    columns: slice,
     cells: NDArray[np.bool_],
-    areas: NDArray[np.float64],
+    weights: NDArray[np.float64],
     score: float,
     generator_share: float,
 ) -> Region:
-    """The region of `cells` (bool [rows, columns]) within `bounds` (top, left, bottom, right, in cells)."""
-    top, left, bottom, right = bounds
-    x_edges, y_edges = heat.x_edges[left : right + 1], heat.y_edges[top : bottom + 1]
-    weights = areas[cells]
-    mean = weights @ heat.probabilities[top:bottom, left:right][cells].astype(np.float64) / weights.sum()
+    """The region of `cells` (bool [rows, columns]) within these rows and columns; `weights` are their areas."""
+    x_edges, y_edges = heat.x_edges[columns.start : columns.stop + 1], heat.y_edges[rows.start : rows.stop + 1]
+    mean = weights @ heat.probabilities[rows, columns][cells].astype(np.float64) / weights.sum()
     x0, y0 = int(x_edges[0]), int(y_edges[0])
     return Region(
         x=x0,
@@ -69,6 +86,9 @@ def outline(cells: NDArray[np.bool_], x_edges: NDArray[np.int32], y_edges: NDArr
 
     No ring meets itself: where two cells of the part touch at a corner only, the rings of holes touch there.
     """
+    if cells.all():  # most parts are rectangles
+        left, top, right, bottom = int(x_edges[0]), int(y_edges[0]), int(x_edges[-1]), int(y_edges[-1])
+        return (((left, top), (right, top), (right, bottom), (left, bottom), (left, top)),)
     ahead = _border(cells)
     rings = []
     while ahead:
