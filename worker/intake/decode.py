@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 from worker.errors import ErrorCode, PermanentError, SusyError, TransientError
 from worker.intake.container import ENCODED_COPIES, FIXED_BYTES, Container, corrupt, truncated
 from worker.intake.gif import read_gif
-from worker.intake.heif import read_heif
+from worker.intake.heif.read import read_heif
 from worker.intake.jpeg import read_jpeg
 from worker.intake.png import read_png
 from worker.intake.webp import read_webp
