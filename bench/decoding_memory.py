@@ -21,7 +21,7 @@ from worker.intake.container import ENCODED_COPIES
 from worker.intake.decode import decode, inspect, with_decoded
 from worker.lab.evaluation.alterations import ALTERATIONS
 from worker.lab.imaging import ALTERING_BYTES
-from worker.memory import MemoryBudget
+from worker.machine.memory import MemoryBudget
 from worker.pipeline.measure import lay_out
 
 WIDTH, HEIGHT = 4000, 3000

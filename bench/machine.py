@@ -12,8 +12,8 @@ import numpy
 import PIL
 import torch
 
-from worker.cores import usable_cores
 from worker.detector.prepare import processor_flags
+from worker.machine.cores import usable_cores
 
 _TOLD = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
 

@@ -42,7 +42,7 @@ from worker.detector.torchscript_archive import ArchiveError, checked_archive
 from worker.detector.weights import load_weights, save_weights
 from worker.errors import SusyError
 from worker.intake.decode import decode
-from worker.redis_url import RedisUrl
+from worker.settings.redis_url import RedisUrl
 
 SECONDS = 20
 """For one input."""

@@ -29,7 +29,6 @@ from torch import Tensor, nn
 from schema.scan import Precision
 from tests.support.real_tiles import real_tiles
 from tests.support.released import load_script, save_released
-from worker.cores import usable_cores
 from worker.demo import DEMO_WEIGHTS
 from worker.detector.detector import choose_device
 from worker.detector.engine import CPU_BATCH, CUDA_BATCH, InferenceEngine
@@ -42,6 +41,7 @@ from worker.detector.prepare import (
     use_tf32,
 )
 from worker.detector.weights import load_weights
+from worker.machine.cores import usable_cores
 
 RELEASED = "released form"
 EXACT = 1e-5

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from worker.embedded import embedded_services
+from worker.embedded.servers import embedded_services
 from worker.store.migrate import upgrade
 
 FILL = """

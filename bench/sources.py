@@ -21,9 +21,9 @@ import trustme
 
 from tests.support.web import Authority, web_server
 from tools.seaweedfs import SeaweedFS
+from worker.machine.threads import map_in_threads
 from worker.settings import load_settings
 from worker.sources.sources import Sources
-from worker.threads import map_in_threads
 
 BUCKET = "images"
 SIZE = 300_000

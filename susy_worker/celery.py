@@ -1,6 +1,6 @@
 """The worker's Celery app, for `celery -A susy_worker.celery worker`. Needs the extra `worker`."""
 
-from worker.memory import share_one_heap
+from worker.machine.memory import share_one_heap
 
 share_one_heap()  # before the imports that start threads
 

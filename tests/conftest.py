@@ -56,7 +56,7 @@ LONGEST = (
     "detector/test_torchscript.py",
     "serve/test_gate.py",
     "serve/test_server.py",
-    "test_settings.py",
+    "settings/test_settings.py",
 )
 """Files that take longest, which are begun first, so that no process works alone on one in the end: the files at the
 top of `--durations` and `--usage`."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from worker.embedded import embedded_services
+from worker.embedded.servers import embedded_services
 from worker.store.migrate import upgrade
 
 CHECKOUT = Path(__file__).parents[1]

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from worker.settings import Settings, facts, variable
-from worker.units import format_duration, format_size
+from worker.settings.units import format_duration, format_size
 
 CHECKOUT = Path(__file__).parents[1]
 PAGES = (CHECKOUT / "README.md", CHECKOUT / "docs/settings.md")

@@ -25,8 +25,8 @@ from worker.hooks.mapping import HooksFile
 from worker.hooks.sqs import SqsQueue
 from worker.hooks.stream import RedisStream
 from worker.queue.publisher import Publisher
-from worker.redis_url import RedisUrl
 from worker.settings import Settings
+from worker.settings.redis_url import RedisUrl
 from worker.store import Store
 
 STREAM = "uploads"

@@ -14,7 +14,7 @@ import pillow_heif  # noqa: F401 (as decoding imports it)
 
 from worker.errors import PermanentError
 from worker.intake.decode import decode, with_decoded
-from worker.memory import MemoryBudget
+from worker.machine.memory import MemoryBudget
 
 MAX_PIXELS = 100_000_000
 

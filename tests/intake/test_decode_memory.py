@@ -22,7 +22,7 @@ from tests.support.forks import ForkServer
 from worker.errors import ErrorCode, TransientError
 from worker.intake.container import ENCODED_COPIES
 from worker.intake.decode import Image, inspect, with_decoded
-from worker.memory import MemoryBudget, Reservation
+from worker.machine.memory import MemoryBudget, Reservation
 
 WIDTH, HEIGHT = 2400, 2000
 

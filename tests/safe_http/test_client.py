@@ -348,7 +348,7 @@ def test_a_response_is_read_inside_its_block(client: SafeClient, https: WebServe
 
 
 def test_many_threads_share_a_client(client: SafeClient, https: WebServer) -> None:
-    from worker.threads import map_in_threads
+    from worker.machine.threads import map_in_threads
 
     for number in range(40):
         https.serve(f"/{number}", str(number).encode())

@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from tests.support.tcp_proxy import TcpProxy
-from worker.redis_url import RedisUrl
+from worker.settings.redis_url import RedisUrl
 
 USER, PASSWORD = "hook:1", "p@ss/w?r#d%:; ü"
 USER_QUOTED, QUOTED = quote(USER, safe=""), quote(PASSWORD, safe="")

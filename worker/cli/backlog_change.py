@@ -14,8 +14,8 @@ import typer
 from schema.states import CheckState, Lane
 from worker.cli.output import notes, out, print_json, progress_bar
 from worker.settings import load_settings
+from worker.settings.units import parse_duration
 from worker.store import CheckFilter, Store
-from worker.units import parse_duration
 
 STEP = 1000
 """Checks changed in one transaction, so that no worker waits long for a row."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from worker.cli.check import with_some_weights
 from worker.cli.evaluate import limit_threads, print_table
 from worker.cli.output import notes, out, progress_bar
-from worker.memory import MemoryBudget
+from worker.machine.memory import MemoryBudget
 
 if TYPE_CHECKING:
     from worker.detector.weights import WeightsInfo

@@ -26,9 +26,9 @@ from worker.cli.output import (
 )
 from worker.errors import ErrorCode, PermanentError, SusyError, printable
 from worker.extras import needs
+from worker.machine.threads import map_in_threads
 from worker.settings import Settings, load_settings
 from worker.sources.files import display_path
-from worker.threads import map_in_threads
 
 
 @needs("worker")

@@ -13,8 +13,8 @@ from worker.cli.output import notes, out, print_json, table
 from worker.errors import ErrorCode, PermanentError, SusyError
 from worker.extras import needs, require_extra
 from worker.settings import load_settings
+from worker.settings.units import parse_duration
 from worker.store.callbacks import CallbackStore, Endpoint
-from worker.units import parse_duration
 
 app = typer.Typer(help="Endpoints of callbacks: register, test, disable, rotate keys.", no_args_is_help=True)
 

@@ -17,7 +17,7 @@ from worker.cli.output import notes, out, print_json, progress_bar, table
 from worker.errors import ConfigurationError, ErrorCode
 from worker.extras import needs
 from worker.files import write_atomically
-from worker.memory import MemoryBudget
+from worker.machine.memory import MemoryBudget
 from worker.policy.policy import Aggregation, Rule
 from worker.policy.selection import PolicySet, load_pinned
 from worker.settings import Settings, load_settings

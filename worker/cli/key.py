@@ -10,8 +10,8 @@ import typer
 from schema.access import Scope
 from worker.cli.output import notes, out, print_json, table
 from worker.settings import load_settings
+from worker.settings.units import parse_duration
 from worker.store import ApiKey, Store
-from worker.units import parse_duration
 
 app = typer.Typer(help="API keys of the HTTP service.", no_args_is_help=True)
 

@@ -12,9 +12,9 @@ from schema.states import Decision
 from worker.cli.backlog_change import confirm
 from worker.cli.output import notes, out, print_json, progress_bar
 from worker.settings import load_settings
+from worker.settings.units import parse_duration
 from worker.store import Store
 from worker.store.pruning import Pruned, PruneFilter
-from worker.units import parse_duration
 
 YOUNGEST = 86_400.0
 """Seconds that a check must have been over, at least: its callbacks and reviews take their time."""

@@ -34,7 +34,7 @@ def show(
         out.print(_table(document))
     if overlay is not None:
         require_extra("worker", what="--overlay")
-        from worker.memory import MemoryBudget
+        from worker.machine.memory import MemoryBudget
         from worker.pipeline.overlay import draw_overlay
 
         write_atomically(overlay, draw_overlay(view, settings, MemoryBudget(settings.memory_budget)))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from worker.embedded import embedded_services
+from worker.embedded.servers import embedded_services
 from worker.errors import ConfigurationError, ErrorCode
 from worker.queue.publisher import Publisher
 from worker.queue.reconciler import reconcile_forever

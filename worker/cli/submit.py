@@ -12,7 +12,7 @@ from worker.cli.output import error_document, notes, out, print_json
 from worker.errors import ErrorCode, PermanentError, SusyError, printable
 from worker.files import read_regular_file
 from worker.settings import Settings, load_settings
-from worker.units import parse_duration
+from worker.settings.units import parse_duration
 
 if TYPE_CHECKING:
     from worker.client import Client, Receipt

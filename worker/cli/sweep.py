@@ -13,7 +13,7 @@ from worker.extras import needs
 from worker.hooks.mapping import load_hooks
 from worker.hooks.objects import parse_location
 from worker.settings import load_settings
-from worker.units import parse_duration
+from worker.settings.units import parse_duration
 
 
 @needs("aws")

@@ -38,7 +38,7 @@ def up(
     .susy/uploads unless SUSY_STORAGE is set. The first start creates an API key and prints it, once.
     """
     from worker.cli.stack import running_stack
-    from worker.embedded import write_services
+    from worker.embedded.servers import write_services
 
     settings = with_some_weights(load_settings(image_roots=tuple(root or [Path.cwd()])))
     configure_logging(settings.log_format, settings.log_level)

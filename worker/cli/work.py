@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from worker.extras import needs
-from worker.memory import share_one_heap
+from worker.machine.memory import share_one_heap
 from worker.settings import load_settings
 
 

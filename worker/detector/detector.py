@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from schema.scan import ModelIdentity
-from worker.cores import usable_cores
 from worker.detector.engine import InferenceEngine
 from worker.detector.paths import weights_path
 from worker.detector.prepare import choose_precision, prepare
 from worker.detector.weights import load_weights
 from worker.errors import ConfigurationError, ErrorCode
+from worker.machine.cores import usable_cores
 from worker.settings import Settings
 
 

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError, ResponseError
 from worker.errors import ErrorCode, PermanentError, TransientError
 from worker.hooks.consume import Received
 from worker.log import get_logger
-from worker.redis_url import RedisUrl
+from worker.settings.redis_url import RedisUrl
 
 log = get_logger(__name__)
 

@@ -21,7 +21,7 @@ from worker.intake.heif.read import read_heif
 from worker.intake.jpeg import read_jpeg
 from worker.intake.png import read_png
 from worker.intake.webp import read_webp
-from worker.memory import Budget
+from worker.machine.memory import Budget
 
 STRIP_PIXELS = 1 << 18
 """Pixels converted at a time: what conversion allocates beside the image stays at a few megabytes."""

@@ -16,7 +16,7 @@ from worker.intake.decode import Image, with_decoded
 from worker.localization.heatmap import Heatmap, heatmap, map_grid
 from worker.localization.pictures import map_png
 from worker.localization.regions import find_regions
-from worker.memory import MemoryBudget
+from worker.machine.memory import MemoryBudget
 from worker.pipeline.measure import Scorer, complete, measure
 from worker.policy.decide import MAP_REASONS, decide, out_of_scope, wants_map
 from worker.policy.policy import Policy

@@ -8,7 +8,7 @@ import math
 from worker.errors import ErrorCode, PermanentError
 from worker.intake.decode import with_decoded
 from worker.localization.pictures import OVERLAY_LONGEST, overlay_png
-from worker.memory import MemoryBudget
+from worker.machine.memory import MemoryBudget
 from worker.settings import Settings
 from worker.sources.sources import Sources, shown
 from worker.store import CheckDetails

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from schema.gate import GateAnswer, GateReason
 from schema.states import CheckState, Decision
 from worker.errors import ConfigurationError, ErrorCode
+from worker.settings.units import Duration
 from worker.store import CheckDetails
-from worker.units import Duration
 from worker.validation import describe_invalid, read_toml
 
 MAX_DEADLINE = 60.0

@@ -13,7 +13,7 @@ import anyio.to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from worker.memory import MemoryBudget
+from worker.machine.memory import MemoryBudget
 from worker.queue.publisher import Publisher
 from worker.serve.backlog import Backlog
 from worker.serve.gate_rules import GateRules

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from worker.errors import ErrorCode, InputDataError, PermanentError, TransientError
 from worker.files import read_regular_file
 from worker.intake.decode import Image, decode, with_decoded
-from worker.memory import Budget
+from worker.machine.memory import Budget
 
 Result = TypeVar("Result")
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from worker.errors import ConfigurationError, ErrorCode
 from worker.lab.dataset.shared_budget import SharedBudget
-from worker.memory import default_budget
+from worker.machine.memory import default_budget
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing.context import SpawnContext
 
-from worker.memory import LOOK_EVERY, Reservation
+from worker.machine.memory import LOOK_EVERY, Reservation
 
 
 class SharedBudget:
     """Bytes shared by the images of several processes, which are spawned with it.
 
-    As in `worker.memory.MemoryBudget`, an image that exceeds the budget by itself gets its turn when no other one is
-    being processed. The order of arrival is not kept: each process has one image at a time, so none waits for long.
+    As in `MemoryBudget`, an image that exceeds the budget by itself gets its turn when no other one is being processed.
+    The order of arrival is not kept: each process has one image at a time, so none waits for long.
     """
 
     def __init__(self, capacity: int, context: SpawnContext) -> None:

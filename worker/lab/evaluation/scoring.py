@@ -22,7 +22,7 @@ from worker.lab.dataset.entries import Entry
 from worker.lab.evaluation.alterations import Variant, VariantParameters, make_variant
 from worker.lab.evaluation.scorer import Scorer
 from worker.lab.imaging import ALTERING_BYTES, Pixels
-from worker.memory import MemoryBudget
+from worker.machine.memory import MemoryBudget
 from worker.pipeline.measure import lay_out
 
 StartTask = Callable[[str, int], Callable[[], object]]

@@ -24,11 +24,11 @@ from worker.intake.decode import Image, with_decoded
 from worker.lab.evaluation.alterations import ALTERATIONS, Alteration
 from worker.lab.evaluation.scorer import open_scorer
 from worker.lab.imaging import ALTERING_BYTES, Pixels
+from worker.machine.threads import map_in_threads
 from worker.pipeline.examine import Examiner
 from worker.pipeline.measure import Scorer
 from worker.policy.policy import Policy
 from worker.settings import Settings
-from worker.threads import map_in_threads
 
 _OPPOSITES = {Decision.AUTHENTIC, Decision.SYNTHETIC}
 

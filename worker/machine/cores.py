@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from worker import cgroups
+from worker.machine import cgroups
 
 _ROOT = Path("/")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import run
-from worker.cores import usable_cores
+from worker.machine.cores import usable_cores
 
 AFFINITY = len(os.sched_getaffinity(0))
 
@@ -30,7 +30,7 @@ def test_without_control_groups_the_affinity_counts(tmp_path: Path) -> None:
 
 
 def test_the_affinity_of_this_process_is_respected() -> None:
-    code = "from worker.cores import usable_cores; print(usable_cores())"
+    code = "from worker.machine.cores import usable_cores; print(usable_cores())"
     one = ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))]
     answer = run(*one, sys.executable, "-c", code)
     assert answer.stdout.strip() == "1", answer.stderr

@@ -15,8 +15,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import Protocol, Self
 
-from worker import cgroups
 from worker.errors import ErrorCode, TransientError
+from worker.machine import cgroups
 
 _M_ARENA_MAX = -8
 """Of `malloc.h`."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.image_roots import require_images
+from worker.settings.image_roots import require_images
 
 
 def test_a_file_system_of_the_kernel_is_refused_wherever_it_is_mounted(tmp_path: Path) -> None:

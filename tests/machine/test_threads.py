@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 
-from worker.threads import map_in_threads
+from worker.machine.threads import map_in_threads
 
 
 def test_results_come_in_the_order_of_the_items() -> None:

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from tools.settings_table import PAGES, with_tables
-from worker import settings as module
 from worker.errors import ConfigurationError, ErrorCode
-from worker.settings import SERVICES_FILE, Settings, facts, load_settings, unknown_variables, variable
+from worker.settings import SERVICES_FILE, Settings, facts, load_settings, sources, unknown_variables, variable
 
 SECRET = "hunter2"
 OLD_NAMES = {
@@ -29,7 +28,7 @@ def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.upper().startswith("SUSY_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    module._warn_of_old_name.cache_clear()
+    sources._warn_of_old_name.cache_clear()
 
 
 def refusal(**overrides: Any) -> str:

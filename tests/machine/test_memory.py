@@ -15,7 +15,7 @@ from schema.states import CheckState
 from tests.support.commands import Processes, run
 from tests.support.waiting import eventually
 from worker.errors import ErrorCode, TransientError
-from worker.memory import MemoryBudget, available_memory
+from worker.machine.memory import MemoryBudget, available_memory
 from worker.settings import load_settings
 from worker.store import Store
 
@@ -235,7 +235,7 @@ def test_the_budget_is_a_setting_with_a_unit_and_half_of_the_memory_by_default(m
 TRIM_SCRIPT = """
 import time
 from pathlib import Path
-from worker.memory import MemoryBudget
+from worker.machine.memory import MemoryBudget
 
 def resident():
     return int(Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]) * 1024

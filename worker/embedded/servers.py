@@ -22,7 +22,7 @@ from typing import Any
 import psycopg
 import redis
 
-from worker.embedded_folder import taken
+from worker.embedded.folder import taken
 from worker.errors import ConfigurationError, ErrorCode
 from worker.extras import require_extra
 from worker.settings import Settings
@@ -99,7 +99,7 @@ def _start_postgres(postgres_server: Any, data: Path) -> Any:
             postgres = postgres_server(data, cleanup_mode="stop")
             psycopg.connect(postgres.get_uri(), connect_timeout=5).close()
         except (psycopg.OperationalError, subprocess.SubprocessError) as error:
-            said = _last_words(data / "log") or _failed_command(errors)
+            said = _end_of_log(data / "log") or _failed_command(errors)
             passes = isinstance(error, subprocess.TimeoutExpired) or _PASSES.search(said)
             if time.monotonic() > until or not passes:
                 raise RuntimeError(said or str(error)) from error
@@ -115,7 +115,7 @@ _PASSES = re.compile(
 """What Postgres says where a killed server, or its own start, is in the way for a moment."""
 
 
-def _last_words(log: Path) -> str:
+def _end_of_log(log: Path) -> str:
     """The last line of Postgres' log that names an error, or else its last line."""
     try:
         lines = log.read_text(errors="replace").splitlines()[-50:]

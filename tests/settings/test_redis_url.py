@@ -15,8 +15,8 @@ from worker.cli.doctor import _redis as examine_redis
 from worker.errors import ConfigurationError, ErrorCode, SusyError
 from worker.queue.celery_app import make_app
 from worker.queue.publisher import Publisher
-from worker.redis_url import RedisUrl
 from worker.settings import load_settings
+from worker.settings.redis_url import RedisUrl
 
 __all__ = ["guarded_redis"]
 

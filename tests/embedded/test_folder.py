@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import Processes, Susy
-from worker.embedded_folder import taken
+from worker.embedded.folder import taken
 from worker.errors import ConfigurationError, ErrorCode
 
 VERSION = "18"
