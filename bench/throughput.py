@@ -63,9 +63,9 @@ class Product:
 
     def __init__(self, folder: Path, running: Servers, options: dict[str, str] | None = None) -> None:
         (folder / "policy.toml").write_text(POLICY)
-        self._url = running.new_database(f"product_{os.urandom(4).hex()}")
+        self.url = running.new_database(f"product_{os.urandom(4).hex()}")
         self._environment = {
-            "SUSY_DATABASE_URL": self._url,
+            "SUSY_DATABASE_URL": self.url,
             "SUSY_REDIS_URL": running.redis_url,
             "SUSY_IMAGE_ROOTS": str(folder),
             "SUSY_WEIGHTS": str(folder / "susy.safetensors"),
@@ -86,7 +86,7 @@ class Product:
 
     def submit(self, paths: list[Path]) -> None:
         settings = load_settings(
-            database_url=self._url,
+            database_url=self.url,
             redis_url=self._environment["SUSY_REDIS_URL"],
             key_prefix=self._environment["SUSY_KEY_PREFIX"],
         )
@@ -95,14 +95,13 @@ class Product:
                 client.submit(source="bench", uri=str(path))
 
     def scores(self) -> dict[str, float]:
-        with psycopg.connect(self._url) as connection:
+        with psycopg.connect(self.url) as connection:
             rows = connection.execute("SELECT uri, score FROM dashboard.checks WHERE state = 'done'")
             return {str(uri): float(score) for uri, score in rows}
 
-    def done(self) -> int:
-        with psycopg.connect(self._url) as connection:
-            query = "SELECT count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'quarantined')"
-            done, failed = connection.execute(f"{query} FROM susy.checks").fetchone() or (0, 0)
+    def done(self, connection: psycopg.Connection) -> int:
+        query = "SELECT count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'quarantined')"
+        done, failed = connection.execute(f"{query} FROM susy.checks").fetchone() or (0, 0)
         if failed:
             raise SystemExit(f"{failed} checks were quarantined; the run measures nothing")
         return int(done)
@@ -119,14 +118,14 @@ class Naive:
         from bench.naive.app import TABLE
 
         self.name = {"glcm": "plain Celery worker", "closed_form": "stronger Celery worker"}[contrast]
-        self._url = running.new_database(f"naive_{os.urandom(4).hex()}")
+        self.url = running.new_database(f"naive_{os.urandom(4).hex()}")
         self.environment = {
-            "NAIVE_DATABASE_URL": self._url,
+            "NAIVE_DATABASE_URL": self.url,
             "NAIVE_REDIS_URL": f"{running.redis_url.rpartition('/')[0]}/{1 + ['glcm', 'closed_form'].index(contrast)}",
             "NAIVE_MODEL": str(folder / "SuSy.pt"),
             "NAIVE_CONTRAST": contrast,
         }
-        with psycopg.connect(self._url) as connection:
+        with psycopg.connect(self.url) as connection:
             connection.execute(TABLE)
 
     @contextmanager
@@ -144,13 +143,12 @@ class Naive:
                 app.send_task("bench.naive.app.check", [str(path)], queue="naive")
 
     def scores(self) -> dict[str, float]:
-        with psycopg.connect(self._url) as connection:
+        with psycopg.connect(self.url) as connection:
             rows = connection.execute("SELECT path, score FROM results")
             return {str(path): float(score) for path, score in rows}
 
-    def done(self) -> int:
-        with psycopg.connect(self._url) as connection:
-            return int((connection.execute("SELECT count(*) FROM results").fetchone() or (0,))[0])
+    def done(self, connection: psycopg.Connection) -> int:
+        return int((connection.execute("SELECT count(*) FROM results").fetchone() or (0,))[0])
 
 
 @contextmanager
@@ -183,17 +181,18 @@ def measure(
     Nothing is timed if its scores of `warm_up` differ from the `expected` ones.
     """
     began = time.perf_counter()
-    with candidate.started(log) as processes:
+    # One connection for the whole run: a new one for each look would cost Postgres a good part of a core.
+    with candidate.started(log) as processes, psycopg.connect(candidate.url, autocommit=True) as connection:
         candidate.submit(warm_up)
-        _wait(candidate, 1, processes)
+        _wait(candidate, connection, 1, processes)
         ready = time.perf_counter() - began
-        _wait(candidate, len(warm_up), processes)
+        _wait(candidate, connection, len(warm_up), processes)
         if expected is not None:
             require_equal(candidate.name, candidate.scores(), expected)
         before = _cpu_seconds(processes)
         start = time.perf_counter()
         candidate.submit(paths)
-        _wait(candidate, len(warm_up) + len(paths), processes)
+        _wait(candidate, connection, len(warm_up) + len(paths), processes)
         seconds = time.perf_counter() - start
         cpu = _cpu_seconds(processes) - before
     return Run(len(paths) / seconds, cpu / len(paths), candidate.scores(), ready)
@@ -241,8 +240,10 @@ def compare(
     return runs
 
 
-def _wait(candidate: Product | Naive, count: int, processes: list[psutil.Process]) -> None:
-    while candidate.done() < count:
+def _wait(
+    candidate: Product | Naive, connection: psycopg.Connection, count: int, processes: list[psutil.Process]
+) -> None:
+    while candidate.done(connection) < count:
         if not all(process.is_running() for process in processes):
             raise SystemExit(f"{candidate.name} ended")
         time.sleep(0.02)
