@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.render import LATEST
 from worker.capacity import Demand, Measured, plan
-from worker.cli.capacity import lines
+from worker.cli.services.capacity import lines
 
 PAGE = Path(__file__).parents[1] / "docs/capacity.md"
 BEGIN, END = "<!-- susy capacity: begin -->", "<!-- susy capacity: end -->"

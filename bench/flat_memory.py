@@ -26,7 +26,7 @@ from PIL import Image
 
 from bench.worker_memory import worker_process
 from schema.messages import Submission
-from worker.cli.stack import running_stack
+from worker.cli.services.stack import running_stack
 from worker.detector.paths import DEMO
 from worker.store import Store
 

@@ -236,7 +236,7 @@ def answer_at_once(_examiner, _content, _policy, find_scan, *_, **__):  # type: 
 
 def run_worker() -> None:
     """`susy worker`, whose every image has a ready answer."""
-    from worker.cli.work import worker
+    from worker.cli.services.work import worker
     from worker.pipeline.examine import Examiner
     from worker.queue import runtime
     from worker.sources.fetched import Fetched

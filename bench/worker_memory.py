@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from worker.cli.stack import Stack, running_stack
+from worker.cli.services.stack import Stack, running_stack
 from worker.client import Client
 from worker.demo import SAMPLES
 from worker.detector.paths import DEMO

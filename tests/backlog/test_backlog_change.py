@@ -14,7 +14,7 @@ from schema.states import CheckState, Lane
 from tests.backlog.conftest import FILL, Sql, Susy
 from tests.support.commands import Processes
 from tests.support.ledger import backfill, claimed, done, submission
-from worker.cli.backlog_change import STEP
+from worker.cli.checks.backlog_change import STEP
 from worker.errors import ErrorCode
 from worker.store import CheckFilter, Store
 

@@ -37,7 +37,7 @@ def run_worker() -> None:
         runtime_module.Detector = StandIn  # type: ignore[assignment,misc]
     mutate_process()
     _break(os.environ.get("CHAOS_BROKEN"))
-    from worker.cli import work
+    from worker.cli.services import work
     from worker.queue.runtime import current
 
     start = current.start
@@ -54,7 +54,7 @@ def run_worker() -> None:
 def run_reconciler() -> None:
     """`susy reconciler`, which takes a message for lost after two seconds instead of thirty."""
     from tests.chaos.mutations import mutate_process
-    from worker.cli import work
+    from worker.cli.services import work
     from worker.queue import reconciler
     from worker.queue.dispatcher import LaneDispatcher
 
@@ -67,7 +67,7 @@ def run_deliver() -> None:
     """`susy deliver`, with a schedule that is as much shorter as CHAOS_SCHEDULE says."""
     from tests.chaos.mutations import mutate_process
     from worker.callbacks import schedule
-    from worker.cli import work
+    from worker.cli.services import work
     from worker.store import callbacks
 
     factor = float(os.environ.get("CHAOS_SCHEDULE", "1"))

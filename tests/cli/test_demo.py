@@ -7,7 +7,7 @@ import pytest
 
 from schema.verdict import Decision
 from tests.support.scans import scan_of
-from worker.cli.demo_samples import Sample, SampleResult, load_samples
+from worker.cli.demo.samples import Sample, SampleResult, load_samples
 
 RIGHT = (448, 0, 224, 224)
 

@@ -13,7 +13,7 @@ from skimage.feature import graycomatrix, graycoprops
 
 from schema.scan import TILE
 from schema.states import Decision
-from worker.cli.demo_samples import load_samples
+from worker.cli.demo.samples import load_samples
 from worker.detector.contrast import SELECTED_TILES, highest, luma, tile_contrasts
 from worker.detector.tiles import Grid, coverage_grid, cut, reference_grid
 

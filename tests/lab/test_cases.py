@@ -14,7 +14,7 @@ from tests.support.commands import Susy
 from tests.support.databases import Sql
 from tests.support.ledger import claimed, examination
 from tests.support.scans import scan_of
-from worker.cli import cases
+from worker.cli.policies import change
 from worker.demo import SAMPLES
 from worker.lab.cases import Change, Outcome, compare_policies
 from worker.lab.dataset.layouts import open_dataset
@@ -246,14 +246,14 @@ def test_an_activation_is_refused_when_somebody_else_changes_the_policies_while_
     decided(store, 0.3, 1, "authentic")
     for policy in (WIDE, STRICT):
         store.policies.put(policy.version, policy.document)
-    count = cases.count_regressions
+    count = change.count_regressions
 
     def count_while_another_activates(*arguments: Any, **options: Any) -> int:
         active = PolicyConfiguration(active={WIDE.name: WIDE.version.version}).document
         store.policies.change(1, active, change="activate", changed_by="bob", reason="first")
         return count(*arguments, **options)
 
-    monkeypatch.setattr(cases, "count_regressions", count_while_another_activates)
+    monkeypatch.setattr(change, "count_regressions", count_while_another_activates)
     given = {"SUSY_DATABASE_URL": database_url}
     refused = susy("policy", "activate", STRICT.version, "--reason", "second", **given)
     assert refused.code == 1

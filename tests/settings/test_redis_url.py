@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from schema.states import Lane
 from tests.support.guarded_redis import FORMS, PASSWORD, QUOTED, Server, guarded_redis
-from worker.cli.doctor import _redis as examine_redis
+from worker.cli.services.doctor import _redis as examine_redis
 from worker.errors import ConfigurationError, ErrorCode, SusyError
 from worker.queue.celery_app import make_app
 from worker.queue.publisher import Publisher

@@ -24,7 +24,7 @@ from tusclient.client import TusClient
 
 from tools.demo_hooks.receiver import Receiver
 from tools.seaweedfs import SeaweedFS, free_ports
-from worker.cli.stack import Stack, running_stack
+from worker.cli.services.stack import Stack, running_stack
 from worker.demo import SAMPLES
 from worker.detector.paths import DEMO
 

@@ -9,39 +9,12 @@ import sys
 
 import typer
 
-from worker.cli import (
-    backlog,
-    calibrate,
-    callbacks,
-    capacity,
-    cases,
-    check,
-    consume,
-    data,
-    db,
-    demo,
-    doctor,
-    drift,
-    endpoint,
-    evaluate,
-    explain,
-    health,
-    key,
-    policy,
-    prune,
-    review,
-    reviews,
-    serve,
-    show,
-    stability,
-    submit,
-    sweep,
-    train,
-    up,
-    weights,
-    work,
-)
+from worker.cli.checks import backlog, check, explain, prune, review, reviews, show, submit, sweep
+from worker.cli.demo import demo
+from worker.cli.lab import calibrate, data, evaluate, stability, train, weights
 from worker.cli.output import prepare_streams
+from worker.cli.policies import cases, drift, policy
+from worker.cli.services import callbacks, capacity, consume, db, doctor, endpoint, health, key, serve, up, work
 from worker.errors import SetupError, SusyError, printable
 from worker.log import configure_logging
 from worker.settings import LogFormat

@@ -97,3 +97,16 @@ def coloured(decision: str) -> Text:
 def shown_score(score: float | None) -> str:
     """A score as people read it; a dash when nothing was scored."""
     return "–" if score is None else f"{score:.3f}"
+
+
+def shown_duration(seconds: float | None) -> str:
+    """A duration for people; a dash when there is none."""
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"
+    return f"{seconds / 86400:.1f} days"

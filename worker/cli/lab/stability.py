@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.check import files_in, read_local, with_some_weights
-from worker.cli.evaluate import split_names
+from worker.cli.local_images import files_in, read_local, with_some_weights
+from worker.cli.options import split_names
 from worker.cli.output import notes, out, print_json, progress_bar, table
 from worker.errors import ErrorCode, InputDataError
 from worker.extras import needs

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.backlog_change import Since, moment
-from worker.cli.calibrate_images import Images, calibrate_images
-from worker.cli.evaluate import (
+from worker.cli.lab.calibrate_images import Images, calibrate_images
+from worker.cli.lab.evaluate import (
     AggregateOption,
     Alias,
     Authentic,
@@ -20,6 +19,7 @@ from worker.cli.evaluate import (
     declarations_of,
     print_table,
 )
+from worker.cli.options import Since, moment
 from worker.cli.output import notes, print_json
 from worker.extras import needs
 from worker.files import require_replaceable
@@ -154,7 +154,7 @@ def _base(
     of_workers: bool = False,
 ) -> Policy:
     """The policy that gets the thresholds, with the rule and the aggregation of the command line."""
-    from worker.cli.policy import find_policy
+    from worker.cli.policies.find import find_policy
     from worker.policy.selection import PolicySet, load_pinned
     from worker.queue.policies import read_policies
     from worker.store import Store

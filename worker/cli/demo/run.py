@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from schema.scan import TILE
-from worker.cli.demo_report import write_report
-from worker.cli.demo_samples import Sample, SampleResult, load_samples
+from worker.cli.demo.report import write_report
+from worker.cli.demo.samples import Sample, SampleResult, load_samples
 from worker.cli.output import coloured, notes, out, progress_bar, shown_score, table
-from worker.cli.stack import Stack, running_stack
+from worker.cli.services.stack import Stack, running_stack
 from worker.client import Client
 from worker.demo import SAMPLES
 from worker.detector.paths import DEMO

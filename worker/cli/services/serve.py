@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.work import stop_with_standard_input
+from worker.cli.services.work import stop_with_standard_input
 from worker.extras import needs
 from worker.log import configure_logging
 from worker.settings import load_settings

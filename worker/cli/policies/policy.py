@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli import policy_apply, policy_audit, policy_change
-from worker.cli.backtest import backtest
 from worker.cli.output import out, print_json, table
-from worker.settings import Settings, load_settings
+from worker.cli.policies import apply, audit, change
+from worker.cli.policies.backtest import backtest
+from worker.cli.policies.find import find_policy, policies_of_workers
+from worker.settings import load_settings
 
 if TYPE_CHECKING:
-    from worker.policy.policy import Policy
-    from worker.policy.selection import PolicySet
+    pass
 
 app = typer.Typer(help="Decision policies.", no_args_is_help=True)
 Reference = Annotated[str, typer.Argument(help="A policy file, NAME@VERSION, or NAME for its active version.")]
@@ -41,7 +41,7 @@ def show(
     elif settings.database_url is None:
         found = PolicySet(load_pinned(settings.policy_file, settings.policy_dir)).default
     else:
-        found = _policies_of_workers(settings).default
+        found = policies_of_workers(settings).default
     print_json({**found.complete_document, "version": found.version.version})
 
 
@@ -113,36 +113,13 @@ def diff(one: Reference, other: Reference, json: Json = False) -> None:
 
 
 app.command("backtest")(backtest)
-app.command("apply")(policy_apply.apply)
-app.command("activate")(policy_change.activate)
-app.command("route")(policy_change.route)
-app.command("shadow")(policy_change.shadow)
-app.command("audit")(policy_audit.audit)
-app.command("history")(policy_change.history)
-app.command("rollback")(policy_change.rollback)
-
-
-def find_policy(reference: str, settings: Settings) -> Policy:
-    """A policy by its file, its name and version, or its name alone."""
-    from worker.policy.policy import load_policy
-
-    if "/" in reference or reference.endswith(".toml") or Path(reference).is_file():
-        return load_policy(Path(reference))
-    if "@" in reference:
-        from worker.store import Store
-
-        with Store(settings.require_database_url(), pool_size=1) as store:
-            return policy_change.stored(store.policies, policy_change.parse(reference))
-    return _policies_of_workers(settings).named(reference)
-
-
-def _policies_of_workers(settings: Settings) -> PolicySet:
-    from worker.policy.selection import load_pinned
-    from worker.queue.policies import read_policies
-    from worker.store import Store
-
-    with Store(settings.require_database_url(), pool_size=1) as store:
-        return read_policies(store.policies, load_pinned(settings.policy_file, settings.policy_dir))
+app.command("apply")(apply.apply)
+app.command("activate")(change.activate)
+app.command("route")(change.route)
+app.command("shadow")(change.shadow)
+app.command("audit")(audit.audit)
+app.command("history")(change.history)
+app.command("rollback")(change.rollback)
 
 
 def _compact(value: Any) -> str:

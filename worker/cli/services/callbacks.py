@@ -8,10 +8,9 @@ from uuid import UUID
 
 import typer
 
-from worker.cli.backlog import duration
-from worker.cli.backlog_change import moment
-from worker.cli.endpoint import state_of
-from worker.cli.output import out, print_json, table
+from worker.cli.options import moment
+from worker.cli.output import out, print_json, shown_duration, table
+from worker.cli.services.endpoint import state_of
 from worker.settings import load_settings
 from worker.store.callbacks import CallbackStore, EndpointStatus
 
@@ -35,7 +34,7 @@ def status(json: Annotated[bool, typer.Option("--json", help="One JSON object pe
         shown.add_row(
             endpoint.name,
             f"{endpoint.pending:,}",
-            duration(endpoint.oldest_age),
+            shown_duration(endpoint.oldest_age),
             f"{endpoint.failed:,}",
             f"{endpoint.delivered_lately:,}",
             state_of(endpoint),

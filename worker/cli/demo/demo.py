@@ -15,7 +15,7 @@ def demo(
     report: Annotated[Path, typer.Option(help="Folder for the page and the overlays.")] = Path("demo-report"),
 ) -> None:
     """Check the bundled samples through the queue; exit 0 only if each got the expected decision."""
-    from worker.cli.demo_run import run_demo
+    from worker.cli.demo.run import run_demo
 
     if not run_demo(report):
         raise typer.Exit(1)

@@ -1,14 +1,8 @@
-"""`susy policy activate`, `route`, `shadow`, `rollback` and `history`: what decides, changed one revision at a time.
-
-`audit` is in `policy_audit`.
-"""
+"""`susy policy activate`, `route`, `shadow`, `rollback` and `history`: what decides, changed one revision at a time."""
 
 from __future__ import annotations
 
-import getpass
 import json as json_text
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +10,11 @@ import typer
 from pydantic import ValidationError
 
 from schema.verdict import PolicyVersion
+from worker.cli.options import By
 from worker.cli.output import notes, out, print_json, table
+from worker.cli.policies.cases import count_regressions
+from worker.cli.policies.find import Version, parse, stored, usable
+from worker.cli.policies.revision import Expect, Json, Reason, change_policies, read_policies
 from worker.errors import ConfigurationError, ErrorCode, PermanentError
 from worker.settings import load_settings
 from worker.store import Store
@@ -24,16 +22,7 @@ from worker.validation import describe_invalid, read_toml
 
 if TYPE_CHECKING:
     from worker.policy.configuration import PolicyConfiguration
-    from worker.policy.policy import Policy
     from worker.store.policies import PolicyLedger
-
-Version = Annotated[str, typer.Argument(help="NAME@VERSION, as `susy policy list` shows it.", metavar="NAME@VERSION")]
-Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
-By = Annotated[str | None, typer.Option(help="Who; by default the user of this machine.")]
-Expect = Annotated[
-    int | None, typer.Option(help="Change nothing unless this revision still applies.", metavar="REVISION", min=0)
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
 def activate(
@@ -51,8 +40,6 @@ def activate(
 
     Refused if it would be wrong about an image that people decided about, where the present policy is not.
     """
-    from worker.cli.cases import count_regressions
-
     chosen, regressed = parse(version), 0
 
     def change(ledger: PolicyLedger, current: PolicyConfiguration) -> PolicyConfiguration:
@@ -172,93 +159,6 @@ def history(
             shown.add_row(str(change.revision), when, change.change, change.changed_by, change.reason)
     if not json:
         out.print(shown)
-
-
-def parse(reference: str) -> PolicyVersion:
-    """NAME@VERSION. Raises `BadParameter`."""
-    from worker.policy.configuration import parse_reference
-
-    try:
-        return parse_reference(reference)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def stored(ledger: PolicyLedger, version: PolicyVersion) -> Policy:
-    """A version from the ledger. Raises `PermanentError` (`unknown_policy`) and `ConfigurationError`."""
-    from worker.queue.policies import policy_of
-
-    return policy_of(ledger, version)
-
-
-def usable(ledger: PolicyLedger, version: PolicyVersion) -> Policy:
-    """A version from the ledger that is to decide.
-
-    Raises as `stored` does, and `ConfigurationError` when it has thresholds for a generator that the detector does not
-    know which made the latest scan.
-    """
-    policy, classes = stored(ledger, version), ledger.latest_classes()
-    if classes is not None and (unknown := policy.unknown_generators(classes)):
-        raise ConfigurationError(
-            ErrorCode.POLICY_INVALID,
-            f"policy {version}: generators.{', generators.'.join(unknown)}: the weights of the latest scan know "
-            f"{', '.join(classes[1:])} and unknown_generator; correct the name, or check an image with newer weights "
-            "first",
-        )
-    return policy
-
-
-def change_policies(
-    change: Callable[[PolicyLedger, PolicyConfiguration], PolicyConfiguration],
-    words: str | Callable[[], str],
-    reason: str,
-    by: str | None,
-    expect: int | None,
-    *,
-    as_json: bool,
-) -> PolicyConfiguration:
-    """Derive the next revision from the present one, and let it apply; the configuration that applies then.
-
-    `words` describe the change, if a function, once it is derived.
-    """
-    who = author(by)
-    why = _stated("--reason", reason)
-    with Store(load_settings().require_database_url(), pool_size=1) as store:
-        revision, current = read_policies(store.policies)
-        if expect not in (None, revision):
-            raise PermanentError(
-                ErrorCode.CONFLICT, f"revision {revision} applies, not {expect}; look at `susy policy history`"
-            )
-        changed = change(store.policies, current)
-        if changed == current:
-            notes.print(f"Nothing changes: revision {revision} says so already.")
-            return current
-        document, text = changed.document, words if isinstance(words, str) else words()
-        store.policies.change(revision + 1, document, change=text, changed_by=who, reason=why)
-    if as_json:
-        print_json({"revision": revision + 1, "change": text, "by": who, "reason": why, "configuration": document})
-    else:
-        out.print(f"revision {revision + 1}: {text}")
-    return changed
-
-
-def read_policies(ledger: PolicyLedger) -> tuple[int, PolicyConfiguration]:
-    """The number of the configuration that applies, 0 before the first, and the configuration."""
-    from worker.queue.policies import parse_configuration
-
-    found = ledger.revision()
-    return (0 if found is None else found.revision), parse_configuration(found)
-
-
-def author(by: str | None) -> str:
-    """Who changes something: the name that was given, or the user of this machine. Raises `BadParameter`."""
-    return _stated("--by", os.environ.get("USER") or getpass.getuser() if by is None else by)
-
-
-def _stated(option: str, text: str) -> str:
-    if not text.strip():
-        raise typer.BadParameter("must not be empty", param_hint=option)
-    return " ".join(text.split())
 
 
 def _load_routes(file: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from schema.states import Decision
-from worker.cli.backlog_change import confirm
+from worker.cli.options import confirm
 from worker.cli.output import notes, out, print_json, progress_bar
 from worker.settings import load_settings
 from worker.settings.units import parse_duration

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from schema.states import Decision
-from worker.cli.backlog_change import Since, moment
+from worker.cli.options import Since, moment
 from worker.cli.output import notes, out, print_json, progress_bar, table
+from worker.cli.policies.cases import cases_document, print_cases
+from worker.cli.policies.find import find_policy
 from worker.extras import needs
 from worker.settings import load_settings
 
@@ -35,8 +37,6 @@ def backtest(
     Where people reviewed, precision, recall and false-positive rate of both are compared, with their intervals. Cases,
     in which people overrode a policy, are shown one by one where they are fixed or regress.
     """
-    from worker.cli.cases import cases_document, print_cases
-    from worker.cli.policy import find_policy
     from worker.lab.backtest import backtest as run
     from worker.lab.cases import compare_policies
     from worker.store import Store

@@ -11,9 +11,9 @@ from rich.live import Live
 from rich.table import Table
 
 from schema.states import Lane
-from worker.cli.backlog_change import cancel, retry
-from worker.cli.backlog_import import import_
-from worker.cli.output import out, print_json
+from worker.cli.checks.backlog_change import cancel, retry
+from worker.cli.checks.backlog_import import import_
+from worker.cli.output import out, print_json, shown_duration
 from worker.settings import load_settings
 from worker.store import BacklogStatus, Store
 
@@ -114,8 +114,8 @@ def _rendered(status: BacklogStatus) -> Group:
             f"{'' if lane.queued_is_exact else '~'}{lane.queued:,}",
             f"{lane.running:,}",
             f"{lane.done_per_minute:,.1f}",
-            duration(lane.oldest_age),
-            duration(lane.drained_in) if (lane.queued or lane.running) and not lane.paused_at else "–",
+            shown_duration(lane.oldest_age),
+            shown_duration(lane.drained_in) if (lane.queued or lane.running) and not lane.paused_at else "–",
         )
     aside = Table("set aside", box=None, pad_edge=False)
     aside.add_column("checks", justify="right")
@@ -126,16 +126,3 @@ def _rendered(status: BacklogStatus) -> Group:
     if status.rejected_messages:
         aside.add_row("rejected messages", f"{status.rejected_messages:,}")
     return Group(lanes, "", aside) if aside.row_count else Group(lanes)
-
-
-def duration(seconds: float | None) -> str:
-    """A duration for people; a dash when there is none."""
-    if seconds is None:
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"
-    return f"{seconds / 86400:.1f} days"

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
 from schema.states import CheckState, Lane
+from worker.cli.options import Since, Yes, confirm, moment
 from worker.cli.output import notes, out, print_json, progress_bar
 from worker.settings import load_settings
-from worker.settings.units import parse_duration
 from worker.store import CheckFilter, Store
 
 STEP = 1000
@@ -24,13 +23,9 @@ Ids = Annotated[list[UUID] | None, typer.Argument(help="Ids of checks.", metavar
 Code = Annotated[str | None, typer.Option(help="Only those whose latest failure has this code.")]
 Source = Annotated[str | None, typer.Option(help="Only those of this source.")]
 OfLane = Annotated[Lane | None, typer.Option(help="Only those of this lane.")]
-Since = Annotated[
-    str | None, typer.Option(help="Not before this time: 2026-01-31T08:00, or 2h for two hours ago (s, m, h, d).")
-]
 Until = Annotated[str | None, typer.Option(help="Not after this time, in the same form.")]
 All = Annotated[bool, typer.Option("--all", help="All of them; required when there is no other filter.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print how many match.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 
@@ -139,28 +134,5 @@ def _change(
         raise typer.Exit(1)
 
 
-def confirm(yes: bool) -> None:
-    """Ask whether to continue, unless `yes`; exit when the answer is no, or when nobody can be asked."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise typer.BadParameter("there is no terminal for the confirmation; add --yes, or --dry-run to only count")
-    if not typer.confirm("Continue?", err=True):
-        notes.print("Nothing was changed.")
-        raise typer.Exit(1)
-
-
 def _ids(check_ids: list[UUID] | None) -> list[UUID] | None:
     return sorted(set(check_ids)) if check_ids else None
-
-
-def moment(text: str | None, now: datetime) -> datetime | None:
-    """A point in time as an operator writes it; in this machine's time zone when it names none."""
-    if text is None:
-        return None
-    try:
-        if text.strip().endswith(("s", "m", "h", "d")):
-            return now - timedelta(seconds=parse_duration(text))
-        return datetime.fromisoformat(text.strip()).astimezone()
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(f"{text!r} is not a time; write 2026-01-31T08:00, or 2h for two hours ago") from None

@@ -67,7 +67,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Print name, classes, parameters, temperature, digest and provenance."""
-    from worker.cli.check import with_some_weights
+    from worker.cli.local_images import with_some_weights
     from worker.detector.paths import weights_path
     from worker.detector.weights import load_weights
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from schema.access import Scope
-from worker.cli.check import with_some_weights
+from worker.cli.local_images import with_some_weights
 from worker.cli.output import notes
 from worker.extras import is_installed, needs
 from worker.log import configure_logging
@@ -37,7 +37,7 @@ def up(
     Other `susy` commands started in this folder find the servers by themselves. Uploaded images are kept in
     .susy/uploads unless SUSY_STORAGE is set. The first start creates an API key and prints it, once.
     """
-    from worker.cli.stack import running_stack
+    from worker.cli.services.stack import running_stack
     from worker.embedded.servers import write_services
 
     settings = with_some_weights(load_settings(image_roots=tuple(root or [Path.cwd()])))

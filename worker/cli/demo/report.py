@@ -9,7 +9,7 @@ from string import Template
 
 import PIL.Image
 
-from worker.cli.demo_samples import SampleResult
+from worker.cli.demo.samples import SampleResult
 from worker.errors import SusyError
 from worker.intake.decode import decode
 from worker.localization.pictures import OVERLAY_LONGEST, overlay

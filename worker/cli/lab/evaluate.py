@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from schema.scan import Precision
-from worker.cli.check import with_some_weights
+from worker.cli.local_images import with_some_weights
+from worker.cli.options import one_of, split_names
 from worker.cli.output import notes, out, print_json, progress_bar, table
 from worker.errors import ConfigurationError, ErrorCode
 from worker.extras import needs
@@ -168,19 +169,6 @@ def print_table(figures: Table) -> None:
     out.print(rows)
     if figures.note:
         out.print(figures.note, style="dim")
-
-
-def split_names(names: str) -> list[str]:
-    """`a,b` → [`a`, `b`]."""
-    return [name.strip() for name in names.split(",") if name.strip()]
-
-
-def one_of(choices: type[Choice], name: str, option: str) -> Choice:
-    """The choice of that name; raises `ConfigurationError` that names all choices."""
-    try:
-        return choices(name)
-    except ValueError:
-        raise ConfigurationError(ErrorCode.SETTINGS, f"{option} {name}: it is one of {', '.join(choices)}") from None
 
 
 def _patches(text: str) -> int | None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.options import By
 from worker.cli.output import out, print_json, table
-from worker.cli.policy_change import By, Expect, Json, change_policies, read_policies
+from worker.cli.policies.revision import Expect, Json, change_policies, read_policies
 from worker.errors import ErrorCode, PermanentError
 from worker.settings import load_settings
 from worker.store import Store

@@ -12,8 +12,9 @@ from uuid import UUID
 
 import typer
 
-from worker.cli.backlog_change import Since, moment
+from worker.cli.options import Since, author, moment
 from worker.cli.output import notes, out, print_json, progress_bar, table
+from worker.cli.policies.find import find_policy
 from worker.errors import ErrorCode, PermanentError, printable
 from worker.extras import needs
 from worker.files import write_atomically
@@ -65,8 +66,6 @@ def add(
     json: Json = False,
 ) -> None:
     """Make cases of reviewed checks, also where people agreed with the policy. Overrides become cases by themselves."""
-    from worker.cli.policy_change import author
-
     if bool(check_ids) is reviewed or (check_ids and (since or source)):
         raise typer.BadParameter("name checks, or say --reviewed, perhaps with --since and --source")
     with Store(load_settings().require_database_url(), pool_size=1) as store:
@@ -126,7 +125,6 @@ def check(
     json: Json = False,
 ) -> None:
     """Decide about every case again, by a policy or by new weights; exit 1 if more regress than may."""
-    from worker.cli.policy import find_policy
     from worker.lab.cases import Change, compare_policies, of_change
     from worker.lab.cases_scanned import compare_weights
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worker.cli.check import with_some_weights
-from worker.cli.evaluate import limit_threads, print_table
+from worker.cli.lab.evaluate import limit_threads, print_table
+from worker.cli.local_images import with_some_weights
 from worker.cli.output import notes, out, progress_bar
 from worker.machine.memory import MemoryBudget
 

@@ -9,10 +9,10 @@ from uuid import UUID
 import typer
 
 from schema.states import CheckState, Decision
-from worker.cli import reviews_golden
-from worker.cli.backlog_change import moment
+from worker.cli.checks import reviews_golden
+from worker.cli.options import moment
 from worker.cli.output import notes, out, print_json, table
-from worker.cli.policy_change import change_policies, read_policies
+from worker.cli.policies.revision import change_policies, read_policies
 from worker.settings import load_settings
 from worker.store import Store
 from worker.store.reviews import MAX_BATCH, MatchCount, ReviewFilter

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from schema.verdict import PolicyVersion
-from worker.cli.backlog_change import Since, Yes, moment
-from worker.cli.backtest import flips_document, flips_table
+from worker.cli.options import By, Since, Yes, author, moment
 from worker.cli.output import notes, out, print_json, progress_bar
-from worker.cli.policy_change import By, Version, author, parse, stored, usable
+from worker.cli.policies.backtest import flips_document, flips_table
+from worker.cli.policies.find import Version, parse, stored, usable
 from worker.errors import SusyError, TransientError
 from worker.extras import needs
 from worker.settings import load_settings
