@@ -122,9 +122,9 @@ def test_regions_are_kept_where_the_policy_before_found_the_same(store: Store, r
     store.record(claim, replace(examination(examined, examined_by(examined, OLD)), policy=OLD.document))
     decide_new = Deciding(NEW, policies.get)
     [[check]] = store.policies.decided_scans()
-    assert decide_new(check).keeps_regions
-    assert not Deciding(NEW, unknown_policy)(check).keeps_regions
-    assert not Deciding(other, policies.get)(check).keeps_regions
+    assert decide_new([check])[0].keeps_regions
+    assert not Deciding(NEW, unknown_policy)([check])[0].keeps_regions
+    assert not Deciding(other, policies.get)([check])[0].keeps_regions
     application = store.applications.begin(NEW.version, {}, applied_by="ada")
     apply_policy(
         NEW,
@@ -136,7 +136,7 @@ def test_regions_are_kept_where_the_policy_before_found_the_same(store: Store, r
     assert verdict == examined_by(examined, NEW)
     run("UPDATE susy.scans SET updated_at = now() + interval '1 second'")
     [[changed]] = store.policies.decided_scans()
-    assert not Deciding(OLD, policies.get)(changed).keeps_regions
+    assert not Deciding(OLD, policies.get)([changed])[0].keeps_regions
 
 
 def test_the_earlier_version_can_be_applied_again_however_often(store: Store, past: list[UUID], run: Sql) -> None:

@@ -15,12 +15,13 @@ from tests.support.commands import Susy
 from tests.support.databases import Sql
 from tests.support.ledger import claimed, examination
 from tests.support.scans import scan_of
-from worker.lab.backtest import Share, backtest, decide_again
+from worker.lab.backtest import Share, backtest
+from worker.lab.decide_again import decide_scan
 from worker.localization.heatmap import heatmap
 from worker.localization.regions import find_regions
 from worker.policy.decide import decide, may_have_region
 from worker.policy.policy import Policy
-from worker.store import DecidedScan, Store
+from worker.store import Store
 
 LENIENT = Policy(name="lenient", synthetic_at=0.95, authentic_below=0.9, minimum_contrast=0)
 CONTRAST = (500, 500, 500, 500)
@@ -85,10 +86,9 @@ def test_regions_are_looked_for_wherever_they_can_decide() -> None:
     policies = [STRICT, LENIENT, Policy(name="a", synthetic_at=1, authentic_below=1, region_at=0.7, minimum_contrast=0)]
     for authentic in [(0.01, 0.99, 0.99, 0.99), (0.5, None, 0.2, None), (0.99,) * 4, (None,) * 4, ()]:
         examined = scan(*authentic)
-        stored = DecidedScan(None, "", None, None, None, False, Decision.AUTHENTIC, None, False, None, examined)  # type: ignore[arg-type]
         for policy in policies:
             regions = find_regions(heatmap(examined), policy.region_at)
-            again = decide_again(stored, policy)
+            again = decide_scan(examined, policy)
             assert again.decision is decide(examined, policy, regions).decision
             assert may_have_region(examined, policy) or again.regions == ()
 

@@ -56,8 +56,8 @@ def test_postgres_understands_the_statement(shared_store: Store, name: str) -> N
     statement = queries.STATEMENTS[name]
     if name == "ANALYZE":
         pytest.skip("cannot be prepared")
-    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", statement)))
-    numbered = re.sub(r"%\((\w+)\)s", lambda match: f"${names.index(match[1]) + 1}", statement).replace("%%", "%")
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)[sb]", statement)))
+    numbered = re.sub(r"%\((\w+)\)[sb]", lambda match: f"${names.index(match[1]) + 1}", statement).replace("%%", "%")
     with shared_store._database.connection() as connection:
         connection.execute(f"PREPARE it AS {numbered}")
         connection.execute("DEALLOCATE it")

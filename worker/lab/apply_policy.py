@@ -7,14 +7,15 @@ that was interrupted resumes when it is repeated, and two runs at once do the wo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from schema.states import Decision
 from schema.verdict import PolicyVersion
-from worker.lab.backtest import Flip, decide_again
+from worker.lab.backtest import Flip
+from worker.lab.decide_again import decide_again
 from worker.policy.policy import Policy
 from worker.store import DecidedScan, Replacement
 
@@ -60,9 +61,15 @@ class Deciding:
         self._find_policy = find_policy
         self._same_regions: dict[PolicyVersion, bool] = {}
 
-    def __call__(self, check: DecidedScan) -> Replacement:
-        keeps = check.scan_is_unchanged and self._finds_the_same(check.policy)
-        return Replacement(check.verdict_id, decide_again(check, self._policy, all_regions=not keeps), keeps)
+    def __call__(self, checks: Sequence[DecidedScan]) -> list[Replacement]:
+        """The verdict about each of the checks."""
+        keeps = [check.scan_is_unchanged and self._finds_the_same(check.policy) for check in checks]
+        searched = [check for check, kept in zip(checks, keeps, strict=True) if not kept]
+        verdicts = decide_again(checks, self._policy, all_regions=searched)
+        return [
+            Replacement(check.verdict_id, verdict, kept)
+            for check, verdict, kept in zip(checks, verdicts, keeps, strict=True)
+        ]
 
     def _finds_the_same(self, version: PolicyVersion) -> bool:
         if version not in self._same_regions:
@@ -101,7 +108,7 @@ def apply_policy(
         for batch in batches:
             open_checks = [decided for decided in batch if reviewed or decided.review is None]
             result.reviewed += len(batch) - len(open_checks)
-            decided = [(check, decide(check)) for check in open_checks]
+            decided = list(zip(open_checks, decide(open_checks), strict=True))
             _count(result, before, writing)
             writing = writer.submit(replace, {check.check_id: replacement for check, replacement in decided})
             before = decided

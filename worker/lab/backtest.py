@@ -11,13 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
-from schema.scan import Scan
 from schema.states import Decision
 from schema.verdict import Verdict
+from worker.lab.decide_again import decide_again
 from worker.lab.intervals import exact_interval
-from worker.localization.heatmap import heatmap
-from worker.localization.regions import find_regions
-from worker.policy.decide import decide, may_have_region, may_show_region
 from worker.policy.policy import Policy
 from worker.store import DecidedScan
 
@@ -98,9 +95,8 @@ class Backtest:
     before: Agreement = field(default_factory=Agreement)
     after: Agreement = field(default_factory=Agreement)
 
-    def add(self, decided: DecidedScan) -> Verdict:
-        """Decide one scan again, and count it."""
-        verdict = decide_again(decided, self.policy)
+    def add(self, decided: DecidedScan, verdict: Verdict) -> None:
+        """Count one check, about whose scan the policy decides `verdict`."""
         self.checks += 1
         self.days.add(decided.created_at.date())
         self.decisions_before[decided.decision] += 1
@@ -114,7 +110,6 @@ class Backtest:
             is_synthetic = decided.review is Decision.SYNTHETIC
             self.before.pairs[decided.decision is Decision.SYNTHETIC, is_synthetic] += 1
             self.after.pairs[verdict.decision is Decision.SYNTHETIC, is_synthetic] += 1
-        return verdict
 
 
 def backtest(
@@ -123,22 +118,7 @@ def backtest(
     """Decide every scan of `batches` by `policy`; `advance` is told how many were decided."""
     result = Backtest(policy)
     for batch in batches:
-        for decided in batch:
-            result.add(decided)
+        for decided, verdict in zip(batch, decide_again(batch, policy), strict=True):
+            result.add(decided, verdict)
         advance(len(batch))
     return result
-
-
-def decide_again(decided: DecidedScan, policy: Policy, *, all_regions: bool = False) -> Verdict:
-    """What `policy` decides about the scan of a check."""
-    return decide_scan(decided.scan, policy, all_regions=all_regions)
-
-
-def decide_scan(scan: Scan, policy: Policy, *, all_regions: bool = False) -> Verdict:
-    """What `policy` decides about a stored scan.
-
-    Unless `all_regions` are wanted, they are looked for only where they can decide, so the verdict may have fewer.
-    """
-    is_wanted = may_show_region(scan, policy) if all_regions else may_have_region(scan, policy)
-    regions = find_regions(heatmap(scan), policy.region_at, policy.generator_share) if is_wanted else ()
-    return decide(scan, policy, regions)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from schema.states import Decision
-from worker.lab.backtest import decide_scan
+from worker.lab.decide_again import decide_scan
 from worker.policy.policy import Policy
 from worker.store.cases import Case
 

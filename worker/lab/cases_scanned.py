@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from worker.detector.detector import Detector
 from worker.errors import SusyError
-from worker.lab.backtest import decide_scan
 from worker.lab.cases import Outcome
+from worker.lab.decide_again import decide_scan
 from worker.pipeline.examine import Examiner, content_digest
 from worker.policy.policy import Policy
 from worker.settings import Settings

@@ -23,21 +23,59 @@ def aggregate(
     top_fraction: float = TOP_FRACTION,
 ) -> NDArray[np.float64]:
     """One distribution [C] from the tiles' distributions [T, C], T ≥ 1. Its sum is that of a tile's distribution."""
+    fractions = {"trim_fraction": trim_fraction, "top_fraction": top_fraction}
+    return np.asarray(aggregate_each(tiles[None], np.array([len(tiles)]), how, **fractions)[0])
+
+
+def aggregate_each(
+    tiles: NDArray[np.float64],
+    counts: NDArray[np.intp],
+    how: Aggregation,
+    *,
+    trim_fraction: float = TRIM_FRACTION,
+    top_fraction: float = TOP_FRACTION,
+) -> NDArray[np.float64]:
+    """A distribution [N, C] for each of N images from its first `counts` [N] of `tiles` [N, K, C].
+
+    NaN where an image has no tile.
+    """
+    places = np.arange(tiles.shape[1])
+    present = places < counts[:, None]
     if how is Aggregation.MEAN:
-        return np.asarray(tiles.mean(axis=0))
-    by_score = tiles[np.argsort(1 - tiles[:, 0], kind="stable")]
-    if how is Aggregation.MAX:
-        return np.asarray(by_score[-1])
-    count = len(tiles)
+        first, end = np.zeros_like(counts), counts
+    else:
+        order = np.argsort(np.where(present, 1 - tiles[..., 0], np.inf), axis=1, kind="stable")
+        tiles = np.take_along_axis(tiles, order[..., None], axis=1)
+        first, end = _kept(counts, how, trim_fraction, top_fraction)
+    kept = (places >= first[:, None]) & (places < end[:, None])
+    sums = np.where(kept[..., None], tiles, 0).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums / (end - first)[:, None])
+
+
+def _kept(
+    counts: NDArray[np.intp], how: Aggregation, trim_fraction: float, top_fraction: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The first of the tiles, by score, whose mean is wanted, and the one after the last; none of no tiles."""
+    each, inverse = np.unique(counts, return_inverse=True)
+    ranges = np.array([_kept_of(int(count), how, trim_fraction, top_fraction) for count in each], np.intp)
+    first, end = ranges.reshape(-1, 2)[inverse].T
+    return first, end
+
+
+def _kept_of(count: int, how: Aggregation, trim_fraction: float, top_fraction: float) -> tuple[int, int]:
+    if count == 0:
+        return 0, 0
     match how:
+        case Aggregation.MAX:
+            return count - 1, count
         case Aggregation.TRIMMED_MEAN:
             cut = math.floor(trim_fraction * count + _EXACT)
-            kept = slice(cut, count - cut)
+            return cut, count - cut
         case Aggregation.TOP_FRACTION:
-            kept = slice(count - max(1, math.ceil(top_fraction * count - _EXACT)), count)
+            return count - max(1, math.ceil(top_fraction * count - _EXACT)), count
         case _:
-            kept = slice((count - 1) // 2, count // 2 + 1)
-    return np.asarray(by_score[kept].mean(axis=0))
+            return (count - 1) // 2, count // 2 + 1
 
 
 def evidence(distributions: NDArray[np.float64], rule: Rule) -> NDArray[np.float64]:

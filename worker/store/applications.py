@@ -61,6 +61,10 @@ class ApplicationTable:
         self._database.execute(queries.FINISH_APPLICATION, {"application_id": application_id})
 
 
+_json = json.JSONEncoder(check_circular=False).encode
+"""Verdicts have no circles to look for."""
+
+
 def _columns(replacements: Sequence[Replacement]) -> dict[str, list[Any]]:
     """The verdicts, column by column."""
     verdicts = [replacement.verdict for replacement in replacements]
@@ -69,13 +73,13 @@ def _columns(replacements: Sequence[Replacement]) -> dict[str, list[Any]]:
         "replaced": [replacement.replaced for replacement in replacements],
         "decisions": [verdict.decision.value for verdict in verdicts],
         "scores": [verdict.score for verdict in verdicts],
-        "class_scores": [json.dumps(dict(verdict.class_scores)) for verdict in verdicts],
+        "class_scores": [_json(dict(verdict.class_scores)) for verdict in verdicts],
         "generators": [verdict.generator for verdict in verdicts],
         "confidences": [verdict.generator_confidence for verdict in verdicts],
         "reasons": [" ".join(verdict.reasons) for verdict in verdicts],
         "needs_review": [verdict.needs_review for verdict in verdicts],
         "regions": [
-            None if each.keeps_regions else json.dumps([asdict(region) for region in each.verdict.regions])
+            None if each.keeps_regions else _json([vars(region) for region in each.verdict.regions])
             for each in replacements
         ],
     }

@@ -15,7 +15,7 @@ from worker.errors import ErrorCode, PermanentError
 from worker.store import queries
 from worker.store.cases import CaseTable
 from worker.store.database import PATIENT, Database
-from worker.store.scans import stored_scan
+from worker.store.scans import ScanColumns
 from worker.store.types import DecidedScan, PolicyChange, PolicyRevision, StoredPolicy
 
 LARGEST_WINDOW = 32_000
@@ -114,7 +114,7 @@ class PolicyLedger:
             if until is None:
                 return
             place = {"after": after, "until": until}
-            scans = self._database.rows(queries.DECIDED_SCANS, {**values, **place}, _decided_scan, PATIENT)
+            scans = self._database.tuples(queries.DECIDED_SCANS, {**values, **place}, _decided_scan, PATIENT)
             yield scans
             after = scans[-1].check_id if len(scans) == batch else until
             # Checks that are not selected are passed over in larger steps.
@@ -135,35 +135,31 @@ def _document(*, name: str, version: str, document: Mapping[str, Any]) -> tuple[
 
 
 def _decided_scan(
-    *,
     check_id: UUID,
     source: str,
     created_at: datetime,
     verdict_id: UUID,
     policy_name: str,
     policy_version: str,
-    scan_is_unchanged: bool,
     decision: str,
     generator: str | None,
     needs_review: bool,
+    scan_is_unchanged: bool,
     review_decision: str | None,
-    **columns: Any,
+    *columns: Any,
 ) -> DecidedScan:
-    review = None if review_decision is None else Decision(review_decision)
-    scan = stored_scan(**columns).scan
-    policy = PolicyVersion(policy_name, policy_version)
     return DecidedScan(
         check_id=check_id,
         source=source,
         created_at=created_at,
         verdict_id=verdict_id,
-        policy=policy,
+        policy=PolicyVersion(policy_name, policy_version),
         scan_is_unchanged=scan_is_unchanged,
         decision=Decision(decision),
         generator=generator,
         needs_review=needs_review,
-        review=review,
-        scan=scan,
+        review=None if review_decision is None else Decision(review_decision),
+        columns=ScanColumns(*columns),
     )
 
 

@@ -7,9 +7,9 @@ any language can use them: `corners` int32 [T, 2], `contrast` float32 [T], `sele
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -19,6 +19,7 @@ from uuid_utils.compat import uuid7
 
 from schema.examination import Examination, StoredScan
 from schema.scan import ModelIdentity, Precision, Scan, SelectionGrid, Signals, Tiling
+from schema.scan_batch import ScanBatch
 from worker.store import queries
 from worker.store.connection import Connection
 from worker.store.database import scalars
@@ -87,6 +88,51 @@ def map_columns(examination: Examination) -> dict[str, Any]:
     }
 
 
+class ScanColumns(NamedTuple):
+    """A scan as its queries select it, in this order; most of it is never looked at when thousands are decided."""
+
+    id: UUID
+    has_map: bool
+    content_sha256: str
+    weights_sha256: str
+    tiling: str
+    precision: str
+    model_name: str
+    classes: list[str]
+    is_demo: bool
+    width: int
+    height: int
+    format: str
+    corners: bytes
+    contrast: bytes
+    selected: bytes
+    scored: bytes
+    probabilities: bytes
+    map_sampled: bool
+    signals: Mapping[str, Any] | None
+
+    def scan(self) -> Scan:
+        """The scan, its arrays decoded."""
+        return stored_scan(**self._asdict()).scan
+
+
+def scan_batch(scans: Sequence[ScanColumns]) -> ScanBatch:
+    """What decisions look at of one or more scans with the same classes."""
+    classes = tuple(scans[0].classes)
+    probabilities = _array(b"".join(scan.probabilities for scan in scans), _FLOAT16, np.float16)
+    return ScanBatch.joined(
+        classes=classes,
+        lengths=[len(scan.selected) for scan in scans],
+        contrast=_array(b"".join(scan.contrast for scan in scans), _FLOAT32, np.float32),
+        selected=_array(b"".join(scan.selected for scan in scans), _BOOL, np.bool_),
+        scored=_array(b"".join(scan.scored for scan in scans), _BOOL, np.bool_),
+        probabilities=probabilities.reshape(-1, len(classes)),
+        pixels=[scan.width * scan.height for scan in scans],
+        is_demo=[scan.is_demo for scan in scans],
+        signals=[None if scan.signals is None else _signals(scan.signals) for scan in scans],
+    )
+
+
 def stored_scan(
     *,
     id: UUID,
@@ -129,10 +175,12 @@ def stored_scan(
     return StoredScan(id, scan, has_map)
 
 
+_KNOWN_SIGNALS = {field.name for field in fields(Signals)}
+
+
 def _signals(document: Mapping[str, Any]) -> Signals:
     """The signals that this version knows; what another one measured is not looked at."""
-    known = {field.name for field in fields(Signals)}
-    return Signals(**{name: value for name, value in document.items() if name in known})
+    return Signals(**{name: value for name, value in document.items() if name in _KNOWN_SIGNALS})
 
 
 def _array(stored: bytes, little_endian: str, native: type[np.generic]) -> NDArray[Any]:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from schema.scan import Scan
 from schema.states import CheckState, Decision, Lane
 from schema.verdict import PolicyVersion, Verdict
+from worker.store.scans import ScanColumns
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,13 @@ class DecidedScan:
     needs_review: bool
     review: Decision | None
     """The latest review's decision."""
-    scan: Scan
+    columns: ScanColumns
+    """The scan as it is stored."""
+
+    @cached_property
+    def scan(self) -> Scan:
+        """The scan, decoded when it is first asked for."""
+        return self.columns.scan()
 
 
 @dataclass(frozen=True)
