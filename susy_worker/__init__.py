@@ -5,8 +5,9 @@
     receipt = submit(source="avatars", external_id="upload-1", uri="/images/1.jpg")
 
 In a checkout the code lies in the packages `worker`, `schema` and `migrations`; the wheel contains them inside this
-one (`docs/decisions/0011-one-installed-package.md`). `celery`, `train` and `datasets` are the other public modules;
-they need the extra `worker`.
+one (`docs/decisions/0011-one-installed-package.md`).
+
+Reading order: `guards` (for upload handlers); then what needs the extra for workers: `celery`, `train` and `datasets`.
 """
 
 from schema.gate import GateAnswer, GateReason, GateResult

@@ -1,6 +1,15 @@
 """susy-worker: image checks from a queue, scored by SuSy, decided by a policy, stored in Postgres.
 
-Reading order: `queue` (how a check travels and is attempted), `pipeline` (one image from bytes to an examination), then
-the parts that it calls: `intake`, `detector`, `localization`, `policy`. `store` is the ledger; `client`, `importing`
-and `cli` are the ways in; `lab` is the science beside the service.
+Reading order:
+
+1. One check: `queue` (how it travels and is attempted), `pipeline` (one image from bytes to an examination), then the
+   parts that these call: `sources`, `intake`, `detector`, `localization`, `policy`, and `store` (the ledger).
+2. The ways in: `client` (Python), `serve` (HTTP), `guards` (upload handlers), `hooks` (what storages report),
+   `importing` (manifests and folders), `cli` (the command line).
+3. The way out: `callbacks`. Dashboards read views (`schema/dashboard.sql`).
+4. `lab`: the science beside the service.
+5. What all of them use: `settings`, `errors`, `log`, `machine`, `files`, `validation`, `extras` (packages that may be
+   missing), `safe_http` and `object_location` (places that strangers name).
+6. `embedded` and `demo` (servers and weights for trying things out), `capacity` (how many machines a number of uploads
+   takes).
 """

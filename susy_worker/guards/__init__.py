@@ -1,4 +1,4 @@
-"""Guards of upload handlers: `susy_worker.guards.django`, `.flask`, `.fastapi`; `docs/upload-hooks.md` shows them."""
+"""Guards of upload handlers; `docs/upload-hooks.md` shows them. Reading order: `django`, `flask`, `fastapi`."""
 
 from worker.guards.judging import Guard, Judgement
 

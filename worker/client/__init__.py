@@ -4,8 +4,10 @@
 
     receipt = submit(source="avatars", external_id="upload-1", uri="/images/1.jpg")
 
-Reading order: `client`, the one class that hooks use; `direct`, its way straight into Postgres; `http`, its way through
-the HTTP service, over connections of `timed`. With `SUSY_URL` set, nothing but pydantic and urllib3 is imported.
+With SUSY_URL set, nothing but pydantic and urllib3 is imported.
+
+Reading order: `client`, the one class that hooks use; `direct`, its way straight into Postgres; `http`, its way
+through the HTTP service, over connections of `timed`.
 """
 
 from schema.messages import Receipt

@@ -1,5 +1,5 @@
 """Guards of upload handlers: one line before a view of Django, Flask or FastAPI asks the gate about its files.
 
-Reading order: `judging` (what a guard decides of one file), `refusing` (what it answers when it refuses), then the
-frameworks, one file each: `django`, `flask`, `fastapi`. They import only their own framework and the client.
+Reading order: `judging` (what a guard decides of one file), then the frameworks, one file each: `django`, `flask`,
+`fastapi`. They import only their own framework and the client.
 """

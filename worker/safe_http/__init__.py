@@ -1,6 +1,6 @@
 """HTTP requests to hosts that strangers name: images by URL, callbacks.
 
 Reading order: `addresses` (which addresses are public), `urls` (the one parser), `policy` (where requests may go),
-`network` (resolve once, connect to the address that was judged, keep the deadline), `client` (requests and redirects).
-The first three need no package beside the standard library's; the others need the extra `http`.
+`network` (resolve once, connect to the address that was judged, keep the deadline), `client` (requests and redirects),
+`retry_after` (a header). Only `network` and `client` need the extra http.
 """

@@ -1,7 +1,13 @@
 """The HTTP service: submit checks, read them and their maps, follow events. Needs the extra `serve`; imports no torch.
 
-Reading order: `app` (the routes and what surrounds them), `services` (what requests share), `checks` (the most used
-routes), then one module per group of routes, and below them `keyring` (API keys), `rates`, `backlog` (backpressure),
-`submitting` (one INSERT for all requests that wait), `waiting` (long polls), `bodies`, `problems`, `limits`, `access`.
-`server` and `protocol` run it. A further group of routes is a module with a `router`, named in `app`.
+Reading order:
+
+1. `app` (the routes and what surrounds them), `services` (what requests share).
+2. The routes, one module per group: `checks`, `images`, `events`, `maps`, `reviews`, `hooks`, `gate` with
+   `gate_rules`, `health`. A further group is a module with a router, named in `app`.
+3. Who may send what, and how much: `authorization`, `keyring` (API keys), `rates`, `limits`, `backlog` (backpressure).
+4. A request's body: `bodies` (JSON), `forms` and `uploads` (images).
+5. One statement for many requests: `submitting` (one INSERT for all that wait), `waiting` (long polls).
+6. Answers: `problems` (errors), `documents`, `examples` and `hook_examples` (what OpenAPI says), `access` (the log).
+7. `server` and `protocol` run it.
 """

@@ -1,10 +1,15 @@
 """The ledger in Postgres: every check, scan, verdict and policy.
 
-Reading order: `queries.sql` (every statement, in the order of a check's life), `store` (the operations), `recording`
-and `scans` (the transaction that ends a check), `events` (what is read of it, by `queries_callbacks.sql`), `policies`
-(what decides) and `applications` (deciding again), `reviews` and `reviewed` (what people decided), `cases` (the
-regression set), `drift` (what is compared over time), `keys` (of the HTTP service), `types` (what goes in and comes
-out), then `database`, `dsn`, `errors` (connections) and `migrate`.
+Reading order:
+
+1. `queries.sql` (every statement, in the order of a check's life; `queries` reads it) and `store` (the operations).
+2. The end of a check: `recording` and `scans` (the transaction), `events` (what is read of it), `callbacks`.
+3. What decides: `policies`, `applications` (deciding again), `cases` (the regression set), `drift` (two periods
+   compared).
+4. What people decided: `reviews`, and `reviewed` (as labels of scans).
+5. `keys` (of the HTTP service), `hooks` (what is remembered of object storage), `pruning` (what ended long ago).
+6. `types` and `documents` (what goes in and comes out).
+7. Connections: `database`, `connection`, `errors`, `migrate`.
 """
 
 from schema.messages import Receipt

@@ -1,4 +1,6 @@
-"""The senders: one file each, a function that reads a message into events. `registry` names them.
+"""The senders: one file each, a function that reads a message into events.
 
-To add one, write a file with such a function (`worker.hooks.events.Reader`) and put it into `registry.SENDERS`.
+Reading order: `registry` (all of them by name), `s3`, what wraps S3's events: `sns` and `eventbridge`; `seaweedfs`,
+`tusd`; what platforms send themselves: `cloudevents`, `webhook`, and `platform` (the data of both). To add a sender,
+write a file with such a function (`worker.hooks.events.Reader`) and add it to `registry.SENDERS`.
 """

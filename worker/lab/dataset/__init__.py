@@ -1,1 +1,6 @@
-"""Labelled images: `entries`, `layouts` (opening a data set), `checks` (what may be wrong with it), `patches`."""
+"""Labelled images.
+
+Reading order: `entries` (labelled images, whatever the layout), `layouts` (opening a data set) and `parquet`, `checks`
+(what may be wrong with it), `patches` (what training reads), then `parallel` and `shared_budget` (many images on all
+cores, within the memory).
+"""

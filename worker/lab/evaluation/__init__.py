@@ -1,5 +1,7 @@
 """Figures of weights on labelled images.
 
-Read `evaluate` (the whole evaluation), `scoring` and `items` (from images to rows), `detection`, `recognition` and
-`calibration` (from rows to figures), then `tables` and `report`. `stability` is a study of its own.
+Reading order: `evaluate` (the whole evaluation), `scorer`, `alterations`, `scoring` and `items` (from images to rows),
+`detection`, `recognition`, `calibration` and `precisions` (from rows to figures) with `bootstrap` (their intervals),
+then `tables`, `report`, `charts` and `html` (what is written). `stability` and `stability_report` are a study of their
+own.
 """
