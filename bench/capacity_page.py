@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.render import LATEST
 from worker.capacity import Demand, Measured, plan
 from worker.cli.services.capacity import lines
+from worker.errors import ConfigurationError
 
 PAGE = Path(__file__).parents[1] / "docs/capacity.md"
 BEGIN, END = "<!-- susy capacity: begin -->", "<!-- susy capacity: end -->"
@@ -32,7 +33,10 @@ def tables(measured: Measured) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="?", default=LATEST)
-    measured = Measured.read(parser.parse_args().results)
+    try:
+        measured = Measured.read(parser.parse_args().results)
+    except ConfigurationError as error:
+        raise SystemExit(f"{PAGE.name} stays as it is: {error}") from error
     before, _, rest = PAGE.read_text().partition(BEGIN)
     PAGE.write_text(f"{before}{BEGIN}\n\n{tables(measured)}\n\n{END}{rest.partition(END)[2]}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +33,12 @@ class Figure:
     """Rounds."""
     spread: float
     """(maximum − minimum) ÷ median, of what the target is about."""
+    group: str = ""
+    """The group of `make bench` that measures it."""
+    load: float | None = None
+    """The machine's load average before the group began: what else was running."""
+    measured_at: str = ""
+    """UTC, to the minute."""
 
     @classmethod
     def of(
@@ -65,19 +71,22 @@ class Figure:
         )
 
     @property
-    def is_refused(self) -> bool:
-        """Whether the rounds differ too much to report the figure."""
-        return self.spread > LARGEST_SPREAD
+    def refused(self) -> str | None:
+        """Why the figure is not reported: its rounds differ too much; None if it is."""
+        if self.spread <= LARGEST_SPREAD:
+            return None
+        return f"its {self.n} rounds differ by {self.spread:.0%}, more than {LARGEST_SPREAD:.0%}"
 
     def row(self) -> str:
         """A row of a Markdown table; a refused figure gives only its spread."""
-        if self.is_refused:
+        if self.refused:
             cells = ["refused", self.baseline or "–", "–", self.target or "–", "–"]
         else:
             ratio = "–" if self.ratio is None else f"{self.ratio:.2f}"
             verdict = {True: "yes", False: "**no**", None: "–"}[self.ok]
             cells = [f"{self.value:.3g} {self.unit}", self.baseline or "–", ratio, self.target or "–", verdict]
-        return f"| {' | '.join([self.name, *cells, f'{self.n}, {self.spread:.0%}'])} |"
+        load = "–" if self.load is None else f"{self.load:.1f}"
+        return f"| {' | '.join([self.name, *cells, f'{self.n}, {self.spread:.0%}', load])} |"
 
 
 def _reaches(value: float, target: str) -> bool:
@@ -85,7 +94,10 @@ def _reaches(value: float, target: str) -> bool:
     return value >= float(limit) if sign == "≥" else value <= float(limit)
 
 
-HEADER = "| figure | median | baseline | ratio | target | reached | rounds, spread |\n|---|---|---|---|---|---|---|"
+HEADER = (
+    "| figure | median | baseline | ratio | target | reached | rounds, spread | load |\n"
+    "|---|---|---|---|---|---|---|--:|"
+)
 
 
 def table(figures: Sequence[Figure]) -> str:
@@ -93,14 +105,32 @@ def table(figures: Sequence[Figure]) -> str:
     return "\n".join([HEADER, *(figure.row() for figure in figures)])
 
 
+SAME = ("cpu_class", "cores", "python", "torch", "numpy", "pillow")
+"""What two runs must agree in for their figures to stand in one file."""
+
+
+def merged(
+    kept: tuple[dict[str, Any], list[Figure]] | None, machine: dict[str, Any], measured: Sequence[Figure]
+) -> list[Figure]:
+    """`measured`, and of an earlier run on this machine the groups that were not measured now."""
+    if kept is None or any(kept[0].get(name) != machine.get(name) for name in SAME):
+        return list(measured)
+    groups = {figure.group for figure in measured}
+    known = {(figure.name, figure.baseline) for figure in measured}
+    others = [one for one in kept[1] if one.group not in groups and (one.name, one.baseline) not in known]
+    return [*others, *measured]
+
+
 def write(path: Path, machine: dict[str, Any], figures: Sequence[Figure]) -> None:
-    """Write what `read` reads, also after each group of figures, so that an interrupted run leaves what it has."""
+    """Write what `read` reads, and why a figure is refused, for `susy capacity`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    written = {"machine": machine, "figures": [asdict(figure) for figure in figures]}
-    path.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n")
+    shown = [{**asdict(figure), "refused": figure.refused} for figure in figures]
+    path.write_text(json.dumps({"machine": machine, "figures": shown}, indent=1, ensure_ascii=False) + "\n")
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Figure]]:
     """The machine and the figures of a file."""
     written = json.loads(path.read_text())
-    return written["machine"], [Figure(**figure) for figure in written["figures"]]
+    names = {field.name for field in fields(Figure)}
+    figures = [Figure(**{name: one[name] for name in one if name in names}) for one in written["figures"]]
+    return written["machine"], figures

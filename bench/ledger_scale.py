@@ -90,8 +90,16 @@ def _database(url: str | None) -> Iterator[str]:
         yield running.new_database("scale")
 
 
-def fill(connection: psycopg.Connection, rows: int, days: float, *, first: int = 1, show: bool = False) -> None:
-    """So many checks that ended, a hundredth of them more that wait, statistics, and a visibility map.
+def fill(
+    connection: psycopg.Connection,
+    rows: int,
+    days: float,
+    *,
+    first: int = 1,
+    show: bool = False,
+    waiting: int | None = None,
+) -> None:
+    """So many checks that ended, `waiting` more that wait (a hundredth), statistics, and a visibility map.
 
     Their contents are numbered from `first`: those of another call must not be the same.
     """
@@ -112,7 +120,7 @@ def fill(connection: psycopg.Connection, rows: int, days: float, *, first: int =
             _require_space(connection, rows)
         if show and (begin // STEP) % 10 == 0:
             print(f"{values['last']:,} checks after {time.monotonic() - started:.0f} s", flush=True)
-    connection.execute(statements["WAITING"], {"waiting": max(rows // 100, 10)})
+    connection.execute(statements["WAITING"], {"waiting": max(rows // 100, 10) if waiting is None else waiting})
     connection.execute(statements["SHADOW"], {})
     connection.execute(statements["COUNTS"], {})
     connection.execute(statements["QUEUE"], {})

@@ -20,14 +20,16 @@ BEGIN, END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
 
 
 def section(machine: dict[str, Any], figures: list[Figure]) -> str:
-    """The class's heading, the machine in two lines, and the table."""
+    """The class's heading, the machine in two lines, the table, and why figures are refused."""
     reached = sum(figure.ok is True for figure in figures)
     judged = sum(figure.ok is not None for figure in figures)
+    times = sorted(figure.measured_at for figure in figures if figure.measured_at) or [machine["measured_at"]]
+    when = times[0][:10] if times[0][:10] == times[-1][:10] else f"{times[0][:10]} to {times[-1][:10]}"
     return (
         f"### {machine['cpu_class']}\n\n"
         f"{machine['cpu']}, {machine['cores']} cores ({', '.join(machine['flags'])}); Python {machine['python']}, "
-        f"torch {machine['torch']},\nNumPy {machine['numpy']}, Pillow {machine['pillow']}; load before the run "
-        f"{machine['load_before']}; {machine['measured_at'][:10]}. {reached} of {judged} targets are reached.\n\n"
+        f"torch {machine['torch']},\nNumPy {machine['numpy']}, Pillow {machine['pillow']}; {when}. "
+        f"{reached} of {judged} targets are reached.\n\n"
         f"{table(figures)}\n"
     )
 

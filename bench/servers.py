@@ -38,6 +38,15 @@ class Servers:
         """A migrated database's URL."""
         with psycopg.connect(self.database_url, autocommit=True) as server:
             server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self._migrated(name)
+
+    def database(self, name: str) -> str:
+        """A migrated database's URL; it may be one of an earlier run in the same folder."""
+        with psycopg.connect(self.database_url) as server:
+            known = server.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
+        return self._migrated(name) if known else self.new_database(name)
+
+    def _migrated(self, name: str) -> str:
         parameters = {**conninfo_to_dict(self.database_url), "dbname": name}
         url = f"postgresql://?{urlencode(parameters, quote_via=quote)}"
         upgrade(url)
@@ -51,9 +60,10 @@ class Servers:
 
 
 @contextmanager
-def servers() -> Iterator[Servers]:
-    """Embedded Postgres and Valkey in a folder of their own, which is deleted afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="susy-bench-"))
+def servers(kept: Path | None = None) -> Iterator[Servers]:
+    """Embedded Postgres and Valkey with their data in the folder `kept`, or in one that is deleted afterwards."""
+    folder = kept or Path(tempfile.mkdtemp(prefix="susy-bench-"))
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         with embedded_services(folder) as services:
             with psycopg.connect(services.database_url, autocommit=True) as server:
@@ -61,7 +71,8 @@ def servers() -> Iterator[Servers]:
                 server.execute("SELECT pg_reload_conf()")
             yield Servers(services.database_url, services.redis_url)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if kept is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def median(values: Sequence[float], scale: float = 1000.0) -> str:

@@ -1,11 +1,15 @@
-"""Images per second through Redis and Postgres, from the first submission to the last verdict.
+"""Images per second through Redis and Postgres, while the worker is full.
 
-    python -m bench.throughput [--rounds 3] [--images 48] [--busy-cores 0] [--reuploads 0.0]
+    python -m bench.throughput [--rounds 3] [--images 64] [--busy-cores 0] [--reuploads 0.0]
 
 Compares this project's worker in its default settings with two plain Celery workers (`bench/naive`) on the same files,
 the same embedded servers and the same released network (a stand-in with random weights): five tiles, the reference
 grid, no map. Candidates alternate within a round, and ratios are taken within it. The scores of all candidates are
 compared before a ratio is printed. `--busy-cores` keeps that many cores busy with something else meanwhile.
+
+The rate is that between the tenth verdict and the last but ten, by one rule for every candidate: the first images meet
+a worker that is not full yet, and the last ones leave cores idle that a steady stream of uploads would use. Which of 60
+images happen to be last would otherwise decide. CPU time is that of all images.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +34,7 @@ import psycopg
 
 from bench.pipeline import SIZES, photograph_like
 from bench.servers import Servers, servers
+from bench.worker_memory import peak_megabytes
 from tests.support.released import random_susy, save_released
 from worker.client import Client
 from worker.detector.weights import save_weights
@@ -38,6 +43,10 @@ from worker.settings import load_settings
 CHECKOUT = Path(__file__).parents[1]
 CLASSES = ("authentic", *(f"generator-{number}" for number in range(1, 6)))
 POLICY = 'name = "bench"\nsynthetic_at = 0.9\nauthentic_below = 0.1\nminimum_contrast = 0\nlocalize = "never"\n'
+EDGE = 10
+"""Verdicts at the beginning and at the end that are not timed."""
+MOST_SECONDS = 600
+"""Seconds in which a candidate must have examined what it was given."""
 TOLERANCE = 1e-2
 """Largest difference of two candidates' scores. The ledger keeps probabilities as float16, and this project may compute
 in reduced precision, whose tolerance of 5e-3 holds for trained weights, not for the random ones used here."""
@@ -48,12 +57,14 @@ class Run:
     """What one candidate did in one round."""
 
     rate: float
-    """Images per second."""
+    """Images per second between the `EDGE`th verdict and the last but `EDGE`."""
     cpu: float
     """CPU seconds per image of its processes."""
     scores: dict[str, float] = field(repr=False)
     ready: float
     """Seconds from the start of its processes to the first verdict."""
+    peak_megabytes: float
+    """Of the resident memory of the process that was started first: this project's worker, or Celery's parent."""
 
 
 class Product:
@@ -180,22 +191,26 @@ def measure(
 
     Nothing is timed if its scores of `warm_up` differ from the `expected` ones.
     """
+    if len(paths) <= 2 * EDGE:
+        raise SystemExit(f"{len(paths)} images are too few: the first and the last {EDGE} are not timed")
     began = time.perf_counter()
     # One connection for the whole run: a new one for each look would cost Postgres a good part of a core.
     with candidate.started(log) as processes, psycopg.connect(candidate.url, autocommit=True) as connection:
         candidate.submit(warm_up)
-        _wait(candidate, connection, 1, processes)
+        wait_for(candidate, connection, 1, processes)
         ready = time.perf_counter() - began
-        _wait(candidate, connection, len(warm_up), processes)
+        wait_for(candidate, connection, len(warm_up), processes)
         if expected is not None:
             require_equal(candidate.name, candidate.scores(), expected)
-        before = _cpu_seconds(processes)
-        start = time.perf_counter()
+        before = cpu_seconds(processes)
         candidate.submit(paths)
-        _wait(candidate, connection, len(warm_up) + len(paths), processes)
-        seconds = time.perf_counter() - start
-        cpu = _cpu_seconds(processes) - before
-    return Run(len(paths) / seconds, cpu / len(paths), candidate.scores(), ready)
+        full, full_at = wait_for(candidate, connection, len(warm_up) + EDGE, processes)
+        last, last_at = wait_for(candidate, connection, len(warm_up) + len(paths) - EDGE, processes)
+        wait_for(candidate, connection, len(warm_up) + len(paths), processes)
+        cpu = cpu_seconds(processes) - before
+        peak = peak_megabytes(processes[0].pid)
+    rate = (last - full) / max(last_at - full_at, 1e-3)
+    return Run(rate, cpu / len(paths), candidate.scores(), ready, peak)
 
 
 def require_equal(name: str, found: dict[str, float], expected: dict[str, float]) -> None:
@@ -209,24 +224,32 @@ def compare(
     folder: Path,
     running: Servers,
     *,
-    rounds: int,
+    rounds: Iterable[int],
     images: int,
     busy: int = 0,
     reuploads: float = 0.0,
     settings: dict[str, str] | None = None,
+    without: str | None = None,
 ) -> dict[str, list[Run]]:
-    """By candidate, what it did in each of the rounds, in which all candidates alternate."""
+    """By candidate, what it did in each of the rounds, in which all candidates alternate.
+
+    With `without`, this project's worker also examines as many images that all differ, under that name.
+    """
     model = random_susy()
     save_released(folder / "SuSy.pt", model)
     save_weights(folder / "susy.safetensors", model, name="bench", version="1", classes=CLASSES, provenance={})
     paths = write_images(folder, images, reuploads)
+    different = write_images(folder, images, 0.0, "different-") if without else []
     warm_up = [folder / f"warm-up-{number}.jpg" for number in range(4)]
     for number, path in enumerate(warm_up):
         path.write_bytes(photograph_like(640, 480, 1000 + number))
     runs: dict[str, list[Run]] = {}
     expected: dict[str, float] | None = None
     with busy_cores(busy):
-        for _ in range(rounds):
+        for _ in rounds:
+            if without:
+                run = measure(Product(folder, running, settings), warm_up, different, folder / "log.txt")
+                runs.setdefault(without, []).append(run)
             for candidate in (
                 Product(folder, running, settings),
                 Naive(folder, running, "glcm"),
@@ -240,16 +263,21 @@ def compare(
     return runs
 
 
-def _wait(
+def wait_for(
     candidate: Product | Naive, connection: psycopg.Connection, count: int, processes: list[psutil.Process]
-) -> None:
-    while candidate.done(connection) < count:
-        if not all(process.is_running() for process in processes):
-            raise SystemExit(f"{candidate.name} ended")
+) -> tuple[int, float]:
+    """Wait until at least so many images have verdicts; how many have, and the time."""
+    until = time.monotonic() + MOST_SECONDS
+    while (done := candidate.done(connection)) < count:
+        if not all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
+            raise RuntimeError(f"{candidate.name} ended")
+        if time.monotonic() > until:
+            raise RuntimeError(f"{candidate.name} examined {done} of {count} images in {MOST_SECONDS} s")
         time.sleep(0.02)
+    return done, time.perf_counter()
 
 
-def _cpu_seconds(processes: list[psutil.Process]) -> float:
+def cpu_seconds(processes: list[psutil.Process]) -> float:
     everything = [child for process in processes for child in (process, *process.children(recursive=True))]
     return sum(times.user + times.system for times in (process.cpu_times() for process in everything))
 
@@ -273,22 +301,35 @@ def busy_cores(count: int) -> Iterator[None]:
             process.join()
 
 
-def write_images(folder: Path, count: int, reuploads: float) -> list[Path]:
-    """`count` JPEG files of mixed sizes; the last `reuploads` share of them are copies of the first."""
-    originals = round(count * (1 - reuploads))
-    paths = []
-    for number in range(count):
-        seed = number if number < originals else number - originals
-        path = folder / f"{number}.jpg"
+def write_images(folder: Path, count: int, reuploads: float, prefix: str = "") -> list[Path]:
+    """`count` JPEG files of mixed sizes, of which some repeat others as `contents` says."""
+    paths = [folder / f"{prefix}{number}.jpg" for number in range(count)]
+    for path, seed in zip(paths, contents(count, reuploads), strict=True):
         path.write_bytes(photograph_like(*SIZES[seed % len(SIZES)], seed))
-        paths.append(path)
     return paths
+
+
+def contents(count: int, reuploads: float) -> list[int]:
+    """The number of each image's content. Of those after the first `EDGE`, the `reuploads` share are copies.
+
+    Copies are of the earliest images, in their order, so that their originals have verdicts by then.
+    """
+    found: list[int] = []
+    originals = copies = 0
+    for number in range(count):
+        if copies < round(reuploads * (number + 1 - EDGE)):
+            found.append(copies)
+            copies += 1
+        else:
+            found.append(originals)
+            originals += 1
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=48)
+    parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--busy-cores", type=int, default=0)
     parser.add_argument("--reuploads", type=float, default=0.0)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of this project")
@@ -299,7 +340,7 @@ def main() -> None:
         runs = compare(
             Path(name),
             running,
-            rounds=options.rounds,
+            rounds=range(options.rounds),
             images=options.images,
             busy=options.busy_cores,
             reuploads=options.reuploads,

@@ -11,9 +11,9 @@ import bench
 from tests.support.commands import Processes
 
 
-@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(bench.__path__)])
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.walk_packages(bench.__path__, "bench.")])
 def test_a_benchmark_can_be_imported(name: str) -> None:
-    importlib.import_module(f"bench.{name}")
+    importlib.import_module(name)
 
 
 def test_damaged_inputs_of_every_kind_are_read_in_time_and_refused_or_right(bare_processes: Processes) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench.figures import Figure, read, table, write
+from bench.figures import Figure, merged, read, table, write
 from bench.machine import cpu_class, describe
 from bench.render import BEGIN, END, put
 
@@ -28,7 +29,7 @@ def test_of_costs_less_is_better() -> None:
 
 def test_a_figure_whose_rounds_differ_too_much_is_refused() -> None:
     figure = Figure.of("rate", [1.0, 2.0, 3.0], "images/s", "≥ 1")
-    assert figure.is_refused
+    assert figure.refused == "its 3 rounds differ by 100%, more than 35%"
     assert figure.ok is None
     assert "refused" in figure.row()
     assert "2 images/s" not in table([figure]), "a figure that says nothing must not be read"
@@ -48,6 +49,20 @@ def test_a_section_is_replaced_and_those_of_other_processors_are_kept(tmp_path: 
     assert all(f"| {figure} |" in page for figure in ("new", "other"))
     assert "| old |" not in page
     assert put(page, *read(tmp_path / "c.json")) == page, "rendering twice changes nothing"
+
+
+def test_a_run_of_some_groups_keeps_what_the_file_knows_of_the_others(tmp_path: Path) -> None:
+    machine, path = describe(), tmp_path / "latest.json"
+    old = [Figure.of("rate", [1.0], "images/s"), Figure.of("forward", [3.0], "tiles/s")]
+    write(
+        path,
+        machine,
+        [replace(figure, group=group) for figure, group in zip(old, ("end_to_end", "forward"), strict=True)],
+    )
+    new = [replace(Figure.of("rate at rest", [2.0], "images/s"), group="end_to_end")]
+    assert [one.name for one in merged(read(path), machine, new)] == ["forward", "rate at rest"]
+    assert merged(read(path), machine | {"torch": "0.1"}, new) == new, "figures of other versions do not stand beside"
+    assert merged(None, machine, new) == new
 
 
 @pytest.mark.parametrize(

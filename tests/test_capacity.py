@@ -63,8 +63,25 @@ def test_what_a_file_lacks_is_named(tmp_path: Path) -> None:
         Measured.read(tmp_path / "other.json")
 
 
+def test_a_figure_that_was_refused_is_named_in_one_line_with_the_remedy(tmp_path: Path) -> None:
+    figures = [Figure.of(name, [1.0], "units") for name in FIGURES.values()]
+    worst = FIGURES["worker_ms"]
+    at = [figure.name for figure in figures].index(worst)
+    figures[at] = replace(Figure.of(worst, [1.0, 2.0, 3.0], "ms"), group="ledger")
+    write(tmp_path / "latest.json", {}, figures)
+    with pytest.raises(ConfigurationError) as caught:
+        Measured.read(tmp_path / "latest.json")
+    assert f"{worst} (its 3 rounds differ by 100%, more than 35%)" in str(caught.value)
+    assert str(caught.value).endswith("run `make bench BENCH_ARGS='--only ledger'` on a machine at rest")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_the_repository_holds_can_be_computed_with() -> None:
+    assert Measured.read(Path("bench/results/latest.json")).tiles_per_core > 0
+
+
 def test_the_figures_are_those_that_the_bench_writes() -> None:
-    suite = Path("bench/suite.py").read_text()
+    suite = "".join(path.read_text() for path in Path("bench/groups").glob("*.py"))
     written = [name for name in FIGURES.values() if name != "forward, float32, per core"]
     assert [name for name in written if f'"{name}"' not in suite] == []
 

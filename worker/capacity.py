@@ -37,17 +37,28 @@ class Measured:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """From the results of `make bench`. Raises `ConfigurationError` (`settings`) naming what is missing."""
+        """From the results of `make bench`.
+
+        Raises `ConfigurationError` (`settings`) naming what is missing, or was refused because its rounds differed.
+        """
         try:
-            found = {figure["name"]: float(figure["value"]) for figure in json.loads(path.read_text())["figures"]}
+            figures = {figure["name"]: figure for figure in json.loads(path.read_text())["figures"]}
+            found = {name: float(figure["value"]) for name, figure in figures.items()}
+            refused = {name: figures[name].get("refused") for name in FIGURES.values() if name in figures}
         except OSError as error:
             why = f"{path} cannot be read ({error.strerror}); run `make bench`, or name a file by --measured"
             raise ConfigurationError(ErrorCode.SETTINGS, why) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             why = f"{path} does not hold results of `make bench`; run it, or name another file by --measured"
             raise ConfigurationError(ErrorCode.SETTINGS, why) from error
         if missing := [name for name in FIGURES.values() if name not in found]:
             raise ConfigurationError(ErrorCode.SETTINGS, f"{path} lacks {', '.join(missing)}; run `make bench` again")
+        if why_not := [f"{name} ({reason})" for name, reason in refused.items() if reason]:
+            groups = sorted({figures[name].get("group") or "GROUP" for name, reason in refused.items() if reason})
+            again = " ".join(f"--only {group}" for group in groups)
+            why = f"{path} holds no value to compute with for {', '.join(why_not)}"
+            why += f"; run `make bench BENCH_ARGS='{again}'` on a machine at rest"
+            raise ConfigurationError(ErrorCode.SETTINGS, why)
         return cls(**{field.name: found[FIGURES[field.name]] for field in fields(cls)})
 
 
