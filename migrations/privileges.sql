@@ -5,7 +5,7 @@
 -- susy_moderator   calls the functions of `dashboard`, by which moderators' tools record what people decide
 -- susy_submit      submits checks, and reads what became of them
 -- susy_worker      `susy worker` and `susy reconciler`: no keys, no secrets, no policies but those that decide
--- susy_serve       `susy serve`: submits, cancels, records reviews; checks API keys and creates none
+-- susy_serve       `susy serve`: submits, cancels, does what moderators and supervisors do; checks API keys, creates none
 -- susy_deliver     `susy deliver`: alone reads the secrets of endpoints
 -- susy_migrate     owns the schemas: `susy db upgrade` and operators' commands
 
@@ -132,10 +132,19 @@ BEGIN
     LOOP
         EXECUTE format('GRANT %s ON susy.%I TO %I', item.privileges, item.name, item.role);
     END LOOP;
-    -- Recording a review is a function of its own rights.
+    -- What moderators and supervisors do are functions with the rights of their owner.
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'susy_serve') THEN
         GRANT USAGE ON SCHEMA dashboard TO susy_serve;
         GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA dashboard TO susy_serve;
+        GRANT SELECT ON dashboard.reviews, dashboard.reviewer_accuracy TO susy_serve;
+        GRANT EXECUTE ON FUNCTION
+            susy.claim_review, susy.held_claim, susy.record_decision, susy.reviewed_sources, susy.undo_reviews,
+            susy.count_for_review, susy.review_in_bulk, susy.reviewer_agreement
+        TO susy_serve;
+    END IF;
+    -- Called by a view, under the rights of who reads it.
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'susy_dashboard') THEN
+        GRANT EXECUTE ON FUNCTION susy.reviewer_agreement TO susy_dashboard;
     END IF;
 END
 $$;

@@ -182,7 +182,7 @@ COMMENT ON TABLE susy.api_keys IS 'A key of the HTTP service.';
 COMMENT ON COLUMN susy.api_keys.id IS 'The key.';
 COMMENT ON COLUMN susy.api_keys.name IS 'Name that the operator gave it.';
 COMMENT ON COLUMN susy.api_keys.digest IS 'SHA-256 of the key, 32 bytes; the key itself is not stored.';
-COMMENT ON COLUMN susy.api_keys.scopes IS 'What it may do: submit, read, review, admin.';
+COMMENT ON COLUMN susy.api_keys.scopes IS 'What it may do: submit, read, review, supervise, admin.';
 COMMENT ON COLUMN susy.api_keys.sources IS 'The sources it may use; null for all.';
 COMMENT ON COLUMN susy.api_keys.created_at IS 'When it was created.';
 COMMENT ON COLUMN susy.api_keys.expires_at IS 'When it stops to work; null without an end.';
@@ -362,10 +362,18 @@ COMMENT ON FUNCTION susy.refresh_review_items(uuid[]) IS 'Makes the review queue
 COMMENT ON FUNCTION susy.refresh_after_verdicts() IS 'Trigger: brings the review queue up to date with verdicts.';
 COMMENT ON FUNCTION susy.refresh_after_reviews() IS 'Trigger: brings the review queue up to date with reviews, undos and golden items.';
 COMMENT ON FUNCTION susy.add_undo_event() IS 'Trigger: writes the event of a review that was undone.';
+COMMENT ON FUNCTION susy.person(text, text) IS 'A person''s name without the spaces around it; raises where there is none.';
 COMMENT ON FUNCTION susy.undo_reviews(uuid, text, text) IS 'Undoes a review, or what is left of a bulk review, by its id.';
 COMMENT ON FUNCTION susy.expire_claims() IS 'Ends claims whose time is over.';
 COMMENT ON FUNCTION susy.held_claim(uuid, text) IS 'A claim that its holder still has, locked; raises when it has ended.';
-COMMENT ON FUNCTION susy.record_decision(uuid, text, text, text, uuid) IS 'Stores what a person decided, and ends that person''s claim.';
+COMMENT ON FUNCTION susy.claim_ended_by(uuid, text, text) IS 'Whether a claim of this moderator has ended by this action.';
+COMMENT ON FUNCTION susy.shown_claims(uuid[]) IS 'What moderators are shown of open claims.';
+COMMENT ON FUNCTION susy.record_decision(uuid, text, text, text, uuid, uuid) IS 'Stores what a person decided, and ends that person''s claim; repeated, it answers with the same review.';
+COMMENT ON FUNCTION susy.claim_review(text, jsonb, integer, uuid) IS 'Gives a moderator the next check; repeated with the same id, the same one.';
+COMMENT ON FUNCTION susy.reviewed_sources(uuid) IS 'The sources of the checks of a claim, a review or a bulk review.';
+COMMENT ON FUNCTION susy.bulk_conditions(jsonb) IS 'The filter of a bulk review as SQL conditions of fixed words; raises for one that does not exist.';
+COMMENT ON FUNCTION susy.count_for_review(jsonb) IS 'How many checks a bulk review would decide, by source and decision.';
+COMMENT ON FUNCTION susy.review_in_bulk(uuid, jsonb, text, text, text, integer, integer) IS 'Reviews all checks that match a filter, as one; how many.';
 COMMENT ON FUNCTION susy.claim_conditions(jsonb) IS 'The filters of a claim as SQL conditions of fixed words; raises for one that does not exist.';
 COMMENT ON FUNCTION susy.reviewer_agreement(timestamp with time zone, text) IS 'How far reviewers agree, in double reviews since a time, of a source; null for all.';
 

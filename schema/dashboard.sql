@@ -488,23 +488,24 @@ COMMENT ON COLUMN dashboard.review_claims.extensions IS 'How often it was extend
 
 CREATE FUNCTION dashboard.record_review(check_id uuid, decision text, reviewer text, note text DEFAULT NULL)
 RETURNS uuid LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT susy.record_decision($1, $2, $3, $4, NULL);
+    SELECT susy.record_decision($1, $2, $3, $4, NULL, NULL);
 $$;
 
 CREATE FUNCTION dashboard.decide_claim(claim_id uuid, moderator text, decision text, note text DEFAULT NULL)
 RETURNS uuid LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT susy.record_decision(
-        (SELECT c.check_id FROM susy.review_claims AS c WHERE c.claim_id = $1 AND c.action = 'claimed'), $3, $2, $4, $1
+        (SELECT c.check_id FROM susy.review_claims AS c WHERE c.claim_id = $1 AND c.action = 'claimed'),
+        $3, $2, $4, $1, NULL
     );
 $$;
 
 CREATE FUNCTION dashboard.undo_review(review_id uuid, reviewer text, reason text)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    who text := btrim(coalesce(reviewer, ''));
+    who text := susy.person(reviewer, 'an undo says by whom and why');
     answer susy.golden_answers;
 BEGIN
-    IF who = '' OR btrim(coalesce(reason, '')) = '' THEN
+    IF coalesce(reason, '') !~ '\S' THEN
         RAISE EXCEPTION 'an undo says by whom and why' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT g.* INTO answer FROM susy.golden_answers AS g
@@ -534,122 +535,21 @@ RETURNS TABLE (
     lane text, attributes jsonb, why text, decision text, score double precision, generator text,
     generator_confidence double precision, reasons text[], regions jsonb, width integer, height integer,
     reviewed_before text
-) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-    who text := btrim(coalesce(claim_next_review.moderator, ''));
-    conditions text := susy.claim_conditions(claim_next_review.filters);
-    try_golden boolean := random() < susy.review_rate('golden_rate');
-    tried uuid[] := '{}';
-    item record;
-    golden record;
-    token uuid;
-    ends timestamp with time zone;
-BEGIN
-    IF who = '' THEN
-        RAISE EXCEPTION 'a claim names its moderator' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF claim_next_review.seconds IS NULL OR claim_next_review.seconds NOT BETWEEN 1 AND 86400 THEN
-        RAISE EXCEPTION 'a claim is for 1 to 86400 seconds' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    PERFORM susy.expire_claims();
-    IF (SELECT count(*) FROM susy.open_claims AS o WHERE o.moderator = who) >= 50 THEN
-        RAISE EXCEPTION '% holds 50 claims; decide, skip or release some', who USING ERRCODE = 'SY006';
-    END IF;
-    LOOP
-        EXECUTE $query$
-            SELECT i.check_id, i.kind, i.content_sha256 FROM susy.review_items AS i
-            WHERE i.check_id <> ALL ($3)
-                AND NOT EXISTS (
-                    SELECT FROM susy.open_claims AS o WHERE o.check_id = i.check_id AND o.kind <> 'golden'
-                )
-                AND NOT EXISTS (
-                    SELECT FROM susy.open_claims AS o WHERE o.content_sha256 = i.content_sha256 AND o.kind <> 'golden'
-                )
-                AND NOT EXISTS (
-                    SELECT FROM susy.review_claims AS s
-                    WHERE s.check_id = i.check_id AND s.moderator = $1 AND s.action = 'skipped'
-                )
-                AND (i.kind = 'first' OR NOT EXISTS (
-                    SELECT FROM susy.reviews AS r WHERE r.check_id = i.check_id AND r.reviewer = $1
-                ))
-                AND (i.kind = 'first' OR NOT EXISTS (
-                    SELECT FROM susy.reviews AS r WHERE r.content_sha256 = i.content_sha256 AND r.reviewer = $1
-                ))
-        $query$ || conditions || $query$
-            ORDER BY i.score_band, i.reach_rank, i.waiting_since, i.check_id LIMIT 1 FOR UPDATE OF i SKIP LOCKED
-        $query$ INTO item USING who, claim_next_review.filters, tried;
-        IF item.check_id IS NULL THEN
-            RETURN;
-        END IF;
-        IF try_golden THEN
-            try_golden := false;
-            EXECUTE $query$
-                SELECT i.check_id, 'golden' AS kind, i.content_sha256
-                FROM (
-                    SELECT
-                        c.id AS check_id, c.source, c.lane, c.content_sha256, c.created_at AS waiting_since, v.decision,
-                        v.policy_name AS policy, v.generator, v.score, coalesce(v.needs_review, false) AS needs_review,
-                        (10 - round(coalesce(v.score, 0) * 10))::smallint AS score_band
-                    FROM susy.golden_items AS g
-                    JOIN susy.checks AS c ON c.id = g.check_id
-                    LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
-                ) AS i
-                WHERE NOT EXISTS (
-                        SELECT FROM susy.golden_answers AS a
-                        WHERE a.check_id = i.check_id AND a.moderator = $1 AND a.decision IS NOT NULL
-                            AND NOT EXISTS (SELECT FROM susy.golden_answers AS u WHERE u.undoes = a.id)
-                    )
-                    AND NOT EXISTS (SELECT FROM susy.reviews AS r WHERE r.check_id = i.check_id AND r.reviewer = $1)
-                    AND NOT EXISTS (
-                        SELECT FROM susy.open_claims AS o WHERE o.check_id = i.check_id AND o.moderator = $1
-                    )
-                    AND NOT EXISTS (
-                        SELECT FROM susy.review_claims AS s
-                        WHERE s.check_id = i.check_id AND s.moderator = $1 AND s.action = 'skipped'
-                    )
-            $query$ || conditions || ' ORDER BY random() LIMIT 1' INTO golden USING who, claim_next_review.filters;
-            IF golden.check_id IS NOT NULL THEN
-                item := golden;
-            END IF;
-        END IF;
-        -- Another session may have taken the check, or the same content, since this statement's snapshot.
-        INSERT INTO susy.open_claims AS o (claim_id, check_id, moderator, kind, content_sha256, claimed_until)
-        SELECT
-            gen_random_uuid(), c.id, who, item.kind, item.content_sha256,
-            clock_timestamp() + make_interval(secs => claim_next_review.seconds)
-        FROM susy.checks AS c
-        WHERE c.id = item.check_id AND c.state NOT IN ('queued', 'running')
-            AND (item.kind = 'golden' OR EXISTS (
-                SELECT FROM susy.review_items AS i WHERE i.check_id = c.id AND i.kind = item.kind
-            ))
-        ON CONFLICT DO NOTHING
-        RETURNING o.claim_id, o.claimed_until INTO token, ends;
-        EXIT WHEN token IS NOT NULL;
-        tried := tried || item.check_id;
-    END LOOP;
-    INSERT INTO susy.review_claims (claim_id, check_id, moderator, kind, action, claimed_until, created_at)
-    VALUES (token, item.check_id, who, item.kind, 'claimed', ends, clock_timestamp());
-    RETURN QUERY
-    SELECT
-        token, ends, c.id, c.source, c.external_id, c.uri, c.lane, c.attributes,
-        CASE WHEN v.needs_review THEN 'policy' ELSE 'audit' END,
-        v.decision, v.score, v.generator, v.generator_confidence, v.reasons, v.regions, s.width, s.height,
-        -- Not where a second person may be asked about this content, and must not know what was said before.
-        CASE WHEN item.kind = 'first'
-            AND NOT susy.draws('second:' || coalesce(c.content_sha256, c.id::text), susy.review_rate('second_rate'))
-        THEN (
-            SELECT r.decision FROM susy.counted_reviews AS r
-            WHERE r.content_sha256 = c.content_sha256 AND r.check_id <> c.id
-            ORDER BY r.created_at DESC, r.id DESC LIMIT 1
-        ) END
-    FROM susy.checks AS c
-    LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
-    LEFT JOIN susy.scans AS s ON s.id = v.scan_id
-    WHERE c.id = item.check_id;
-END
+) LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM susy.claim_review($1, $2, $3, NULL);
 $$;
-
+CREATE FUNCTION dashboard.held_claims(moderator text)
+RETURNS TABLE (
+    claim_id uuid, claimed_until timestamp with time zone, check_id uuid, source text, external_id text, uri text,
+    lane text, attributes jsonb, why text, decision text, score double precision, generator text,
+    generator_confidence double precision, reasons text[], regions jsonb, width integer, height integer,
+    reviewed_before text
+) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT * FROM susy.shown_claims(ARRAY(
+        SELECT o.claim_id FROM susy.open_claims AS o
+        WHERE o.moderator = susy.person($1, 'a claim names its moderator')
+    ));
+$$;
 CREATE FUNCTION dashboard.extend_claim(claim_id uuid, moderator text, seconds integer DEFAULT 600)
 RETURNS timestamp with time zone LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -673,8 +573,11 @@ RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_
 DECLARE
     held susy.open_claims;
 BEGIN
-    IF btrim(coalesce(reason, '')) = '' THEN
+    IF coalesce(reason, '') !~ '\S' THEN
         RAISE EXCEPTION 'skipping a check says why' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF susy.claim_ended_by(skip_claim.claim_id, skip_claim.moderator, 'skipped') THEN
+        RETURN;
     END IF;
     held := susy.held_claim(skip_claim.claim_id, skip_claim.moderator);
     DELETE FROM susy.open_claims AS o WHERE o.claim_id = held.claim_id;
@@ -686,8 +589,12 @@ $$;
 CREATE FUNCTION dashboard.release_claim(claim_id uuid, moderator text)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    held susy.open_claims := susy.held_claim(release_claim.claim_id, release_claim.moderator);
+    held susy.open_claims;
 BEGIN
+    IF susy.claim_ended_by(release_claim.claim_id, release_claim.moderator, 'released') THEN
+        RETURN;
+    END IF;
+    held := susy.held_claim(release_claim.claim_id, release_claim.moderator);
     DELETE FROM susy.open_claims AS o WHERE o.claim_id = held.claim_id;
     INSERT INTO susy.review_claims (claim_id, check_id, moderator, kind, action, created_at)
     VALUES (held.claim_id, held.check_id, held.moderator, held.kind, 'released', clock_timestamp());
@@ -708,12 +615,13 @@ $$;
 
 REVOKE ALL ON FUNCTION
     dashboard.record_review, dashboard.decide_claim, dashboard.undo_review, dashboard.claim_next_review,
-    dashboard.extend_claim, dashboard.skip_claim, dashboard.release_claim, dashboard.claimed_map
+    dashboard.held_claims, dashboard.extend_claim, dashboard.skip_claim, dashboard.release_claim, dashboard.claimed_map
 FROM PUBLIC;
 COMMENT ON FUNCTION dashboard.record_review IS 'Store what a person decided about a check that has ended, and end that person''s claim on it. Reviews are only added; the latest overrides the verdict. The id of the review.';
-COMMENT ON FUNCTION dashboard.decide_claim IS 'Decide about a check that one has claimed; the id of the review. Refused when the claim has ended and the check was given to others.';
+COMMENT ON FUNCTION dashboard.decide_claim IS 'Decide about a check that one has claimed; the id of the review. Refused when the claim has ended and the check was given to others. Repeating the same decision answers with the same review.';
 COMMENT ON FUNCTION dashboard.undo_review IS 'Let a review of one''s own not count any more; an earlier one counts again.';
 COMMENT ON FUNCTION dashboard.claim_next_review IS 'Give a moderator the next check to review, for a time in seconds; no row when none waits. Nobody else gets it, nor the same image, before the claim ends.';
+COMMENT ON FUNCTION dashboard.held_claims IS 'The claims that a moderator has now, as they were given; the one that ends first comes first. One whose time is over is among them while nobody else was given its check.';
 COMMENT ON FUNCTION dashboard.extend_claim IS 'Keep a claim for a time in seconds from now; when it ends then.';
 COMMENT ON FUNCTION dashboard.skip_claim IS 'Give a check back without a decision, and say why; it is given to others.';
 COMMENT ON FUNCTION dashboard.release_claim IS 'Give a check back without a decision.';

@@ -1,5 +1,5 @@
--- How reviews are counted, undone and queued. Private, as all of the schema `susy`; what moderators' tools call is in
--- `dashboard.sql`. Migrations carry their own text; a test compares the result with this file.
+-- How reviews are counted, undone and queued; `claims.sql` and `bulk_reviews.sql` follow. Private, as all of the schema
+-- `susy`; what moderators' tools call is in `dashboard.sql`. Migrations carry their own text; a test compares the result with this file.
 
 -- The one definition of the review that counts: the latest of its check that was not undone.
 CREATE VIEW susy.counted_reviews AS
@@ -205,14 +205,34 @@ $$;
 CREATE TRIGGER undone_reviews_add_event AFTER INSERT ON susy.undone_reviews
 FOR EACH ROW EXECUTE FUNCTION susy.add_undo_event();
 
+-- A person's name without the spaces around it. Raises `missing` where there is none to read, and for one that is too
+-- long or has characters that a terminal or a page obeys, so that nobody signs as nobody, or as somebody else.
+CREATE FUNCTION susy.person(name text, missing text)
+RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    spaces text := '[\s\u00a0\u00ad\u1680\u180e\u2000-\u200f\u2028\u2029\u202f\u205f-\u2064\u3000\ufeff]+';
+    trimmed text := regexp_replace(coalesce(person.name, ''), '^' || spaces || '|' || spaces || '$', '', 'g');
+BEGIN
+    IF trimmed = '' THEN
+        RAISE EXCEPTION '%', person.missing USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF length(trimmed) > 200 OR trimmed ~ '[\u0001-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]' THEN
+        RAISE EXCEPTION 'a name has at most 200 characters and none that control a terminal'
+        USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN trimmed;
+END
+$$;
+
 -- Undo a review, or what is left of a bulk review, by its id; the id of the undo and how many reviews it undid.
 CREATE FUNCTION susy.undo_reviews(target uuid, undone_by text, reason text, OUT undo_id uuid, OUT reviews integer)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     is_batch boolean := EXISTS (SELECT FROM susy.review_batches AS b WHERE b.id = target);
     is_known boolean := is_batch OR EXISTS (SELECT FROM susy.reviews AS r WHERE r.id = target);
+    who text := susy.person(undone_by, 'an undo says by whom and why');
 BEGIN
-    IF btrim(coalesce(undone_by, '')) = '' OR btrim(coalesce(reason, '')) = '' THEN
+    IF coalesce(reason, '') !~ '\S' THEN
         RAISE EXCEPTION 'an undo says by whom and why' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF NOT is_known THEN
@@ -220,7 +240,7 @@ BEGIN
     END IF;
     -- In one order, so that two undos, or an undo and a bulk review, never wait for each other in a circle.
     PERFORM FROM susy.checks AS c
-    WHERE c.id IN (SELECT r.check_id FROM susy.reviews AS r WHERE CASE WHEN is_batch THEN r.batch_id ELSE r.id END = target)
+    WHERE c.id IN (SELECT r.check_id FROM susy.reviews AS r WHERE r.batch_id = target OR r.id = target)
     ORDER BY c.id FOR NO KEY UPDATE;
     undo_id := gen_random_uuid();
     SELECT count(*) INTO reviews FROM susy.reviews AS r
@@ -230,150 +250,11 @@ BEGIN
         RAISE EXCEPTION 'review % was undone before', target USING ERRCODE = 'SY004';
     END IF;
     INSERT INTO susy.review_undos (id, target_id, undone_by, reason, reviews, created_at)
-    VALUES (undo_id, target, btrim(undo_reviews.undone_by), btrim(undo_reviews.reason), undo_reviews.reviews, clock_timestamp());
+    VALUES (undo_id, target, who, btrim(undo_reviews.reason), undo_reviews.reviews, clock_timestamp());
     INSERT INTO susy.undone_reviews (review_id, check_id, undo_id)
     SELECT r.id, r.check_id, undo_reviews.undo_id FROM susy.reviews AS r
     WHERE (r.batch_id = target OR r.id = target)
         AND NOT EXISTS (SELECT FROM susy.undone_reviews AS u WHERE u.review_id = r.id);
-END
-$$;
-
--- End claims whose time is over, so that what they held is given to others.
-CREATE FUNCTION susy.expire_claims() RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    WITH due AS (
-        SELECT o.claim_id FROM susy.open_claims AS o
-        WHERE o.claimed_until <= clock_timestamp() ORDER BY o.claimed_until LIMIT 1000 FOR UPDATE SKIP LOCKED
-    ), ended AS (
-        DELETE FROM susy.open_claims AS o USING due WHERE o.claim_id = due.claim_id
-        RETURNING o.claim_id, o.check_id, o.moderator, o.kind
-    )
-    INSERT INTO susy.review_claims (claim_id, check_id, moderator, kind, action, created_at)
-    SELECT claim_id, check_id, moderator, kind, 'expired', clock_timestamp() FROM ended;
-$$;
-
--- A claim that its holder still has, locked; an error names who ended it and what to do.
-CREATE FUNCTION susy.held_claim(claim uuid, holder text)
-RETURNS susy.open_claims LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    held susy.open_claims;
-    ended susy.review_claims;
-BEGIN
-    SELECT o.* INTO held FROM susy.open_claims AS o WHERE o.claim_id = claim AND o.moderator = btrim(holder) FOR UPDATE;
-    IF held.claim_id IS NOT NULL THEN
-        RETURN held;
-    END IF;
-    SELECT c.* INTO ended FROM susy.review_claims AS c
-    WHERE c.claim_id = claim AND c.moderator = btrim(holder) ORDER BY c.id DESC LIMIT 1;
-    IF ended.id IS NULL THEN
-        RAISE EXCEPTION '% holds no claim %', btrim(holder), claim USING ERRCODE = 'SY005';
-    END IF;
-    RAISE EXCEPTION 'claim % on check % has ended (%); claim the next one', claim, ended.check_id, ended.action
-    USING ERRCODE = 'SY005';
-END
-$$;
-
--- Store what a person decided, for the functions of `dashboard` that do. With a claim, it must still be held; without
--- one, the person's own claim on the check ends. An answer to a golden item decides nothing, and looks like a review.
-CREATE FUNCTION susy.record_decision(check_id uuid, decision text, reviewer text, note text, claim_id uuid)
-RETURNS uuid LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    found susy.checks;
-    held susy.open_claims;
-    who text := btrim(coalesce(reviewer, ''));
-    review_id uuid := gen_random_uuid();
-BEGIN
-    IF decision IS NULL OR decision NOT IN ('authentic', 'synthetic', 'inconclusive') THEN
-        RAISE EXCEPTION 'a decision is authentic, synthetic or inconclusive' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF who = '' THEN
-        RAISE EXCEPTION 'a review names its reviewer' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF record_decision.claim_id IS NOT NULL AND record_decision.check_id IS NULL THEN
-        PERFORM susy.held_claim(record_decision.claim_id, who);
-    END IF;
-    -- The lock keeps the check from being queued again between this look and the review, and puts reviews in order.
-    SELECT c.* INTO found FROM susy.checks AS c WHERE c.id = record_decision.check_id FOR NO KEY UPDATE;
-    IF found.id IS NULL THEN
-        RAISE EXCEPTION 'no check has the id %', record_decision.check_id USING ERRCODE = 'SY001';
-    END IF;
-    IF found.state IN ('queued', 'running') THEN
-        RAISE EXCEPTION 'check % is %; review it when it has ended', found.id, found.state USING ERRCODE = 'SY002';
-    END IF;
-    IF record_decision.claim_id IS NOT NULL THEN
-        held := susy.held_claim(record_decision.claim_id, who);
-        IF held.check_id <> found.id THEN
-            RAISE EXCEPTION 'claim % is not on check %', held.claim_id, found.id USING ERRCODE = 'SY005';
-        END IF;
-    ELSE
-        SELECT o.* INTO held FROM susy.open_claims AS o
-        WHERE o.check_id = found.id AND o.moderator = who FOR UPDATE;
-    END IF;
-    IF held.claim_id IS NOT NULL THEN
-        DELETE FROM susy.open_claims AS o WHERE o.claim_id = held.claim_id;
-        INSERT INTO susy.review_claims (claim_id, check_id, moderator, kind, action, review_id, created_at)
-        VALUES (held.claim_id, found.id, who, held.kind, 'decided', review_id, clock_timestamp());
-    END IF;
-    IF held.kind = 'golden' THEN
-        INSERT INTO susy.golden_answers (id, check_id, moderator, decision, expected, note)
-        VALUES (
-            review_id, found.id, who, record_decision.decision,
-            (SELECT g.decision FROM susy.golden_items AS g WHERE g.check_id = found.id), record_decision.note
-        );
-    ELSE
-        INSERT INTO susy.reviews (id, check_id, reviewer, decision, note, content_sha256, created_at)
-        VALUES (
-            review_id, found.id, who, record_decision.decision, record_decision.note, found.content_sha256,
-            clock_timestamp()
-        );
-    END IF;
-    RETURN review_id;
-END
-$$;
-
--- Filters of a claim as conditions on the queue `i`; the text refers to the filters themselves as $2. Those of scores
--- also name the bands, by which the index begins where they do. Raises for a key or a kind of value that no filter has.
-CREATE FUNCTION susy.claim_conditions(filters jsonb)
-RETURNS text LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    key text;
-    kind text;
-    conditions text := '';
-BEGIN
-    IF jsonb_typeof(filters) IS DISTINCT FROM 'object' THEN
-        RAISE EXCEPTION 'filters are an object' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    FOR key, kind IN SELECT f.key, jsonb_typeof(f.value) FROM jsonb_each(filters) AS f LOOP
-        conditions := conditions || CASE key
-            WHEN 'source' THEN $q$ AND i.source = $2 ->> 'source'$q$
-            WHEN 'lane' THEN $q$ AND i.lane = $2 ->> 'lane'$q$
-            WHEN 'policy' THEN $q$ AND i.policy = $2 ->> 'policy'$q$
-            WHEN 'decision' THEN $q$ AND i.decision = $2 ->> 'decision'$q$
-            WHEN 'generator' THEN $q$ AND i.generator = $2 ->> 'generator'$q$
-            WHEN 'why' THEN $q$ AND i.needs_review = ($2 ->> 'why' = 'policy')$q$
-            WHEN 'min_score' THEN
-                $q$ AND i.score >= ($2 ->> 'min_score')::double precision AND i.score_band <=
-                    (10 - round(least(greatest(($2 ->> 'min_score')::double precision, 0), 1) * 10))::smallint$q$
-            WHEN 'max_score' THEN
-                $q$ AND i.score <= ($2 ->> 'max_score')::double precision AND i.score_band >=
-                    (10 - round(least(greatest(($2 ->> 'max_score')::double precision, 0), 1) * 10))::smallint$q$
-            WHEN 'since' THEN $q$ AND i.waiting_since >= ($2 ->> 'since')::timestamptz$q$
-            WHEN 'attributes' THEN
-                $q$ AND (SELECT c.attributes FROM susy.checks AS c WHERE c.id = i.check_id) @> ($2 -> 'attributes')$q$
-        END;
-        IF conditions IS NULL THEN
-            RAISE EXCEPTION 'there is no filter %; filters are source, lane, policy, decision, generator, why, min_score, max_score, since and attributes', quote_ident(key)
-            USING ERRCODE = 'invalid_parameter_value';
-        END IF;
-        IF kind <> (CASE key
-            WHEN 'min_score' THEN 'number' WHEN 'max_score' THEN 'number' WHEN 'attributes' THEN 'object' ELSE 'string'
-        END) THEN
-            RAISE EXCEPTION 'the filter % does not take %', key, kind USING ERRCODE = 'invalid_parameter_value';
-        END IF;
-    END LOOP;
-    IF filters ? 'why' AND filters ->> 'why' NOT IN ('policy', 'audit') THEN
-        RAISE EXCEPTION 'the filter why is policy or audit' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    RETURN conditions;
 END
 $$;
 
@@ -443,3 +324,5 @@ RETURNS TABLE (
         1 - t.disagreement / nullif(c.disagreement, 0)
     FROM totals AS t CROSS JOIN chance AS c;
 $$;
+
+REVOKE ALL ON FUNCTION susy.undo_reviews, susy.reviewer_agreement FROM PUBLIC;

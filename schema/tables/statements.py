@@ -8,7 +8,7 @@ from sqlalchemy import Connection, MetaData, event
 
 from schema.tables.base import metadata
 
-SCRIPTS = ("append_only.sql", "events.sql", "triggers.sql", "reviews.sql")
+SCRIPTS = ("append_only.sql", "events.sql", "triggers.sql", "reviews.sql", "claims.sql", "bulk_reviews.sql")
 """Run in this order."""
 
 _STORAGE = (

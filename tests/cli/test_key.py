@@ -37,6 +37,11 @@ def test_scopes_sources_and_expiry_are_kept(susy: Susy) -> None:
     assert "avatars, chat" in table
 
 
+def test_a_key_that_reviews_and_reads_what_others_decided_is_pointed_out(susy: Susy) -> None:
+    assert "--scope review alone" in susy("key", "create", "both", "--scope", "review", "--scope", "read").stderr
+    assert "--scope review alone" not in susy("key", "create", "tool", "--scope", "review").stderr
+
+
 def test_revoking_names_what_is_revoked_and_fails_for_what_is_not_there(susy: Susy) -> None:
     susy("key", "create", "hooks")
     assert susy("key", "revoke", "hooks").stdout.strip() == "hooks is revoked"

@@ -100,10 +100,10 @@ class ServiceConnection:
             raise _not_ours("an answer without the documented members") from error
 
     def add_review(self, check_id: UUID, reviewer: str, decision: Decision, note: str | None) -> None:
-        """Store what a person decided. Not repeated by itself: reviews are only added."""
+        """Store what a person decided. Sent again while there is time, and added once."""
         review = {"reviewer": reviewer, "decision": str(decision), "note": note}
-        headers = {"Content-Type": "application/json"}
-        self._call("POST", f"/v1/checks/{check_id}/reviews", json.dumps(review).encode(), headers, repeat=False)
+        headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid4())}
+        self._call("POST", f"/v1/checks/{check_id}/reviews", json.dumps(review).encode(), headers)
 
     def close(self) -> None:
         """Close the connections. In a process forked from the one that made them this does nothing."""
@@ -119,7 +119,6 @@ class ServiceConnection:
         *,
         query: Mapping[str, str] | None = None,
         timeout: float | None = None,
-        repeat: bool = True,
     ) -> Any:
         """The JSON of a successful answer. A request that may have been lost is sent again while there is time."""
         until = time.monotonic() + (self._timeout if timeout is None else timeout)
@@ -140,7 +139,7 @@ class ServiceConnection:
                     raise error
             if wait is None:
                 wait = _jittered(attempt)
-            if not repeat or time.monotonic() + wait >= until or not _rewound(body, start):
+            if time.monotonic() + wait >= until or not _rewound(body, start):
                 raise error
             time.sleep(wait)
         raise AssertionError

@@ -11,7 +11,20 @@ from fastapi import FastAPI
 
 from worker.errors import PermanentError, SusyError, TransientError
 from worker.log import get_logger
-from worker.serve import checks, events, examples, gate, health, hooks, images, maps, problems, reviews
+from worker.serve import (
+    checks,
+    claims,
+    events,
+    examples,
+    gate,
+    health,
+    hooks,
+    images,
+    maps,
+    problems,
+    reviews,
+    supervision,
+)
 from worker.serve.access import AccessLog
 from worker.serve.limits import Limits
 from worker.serve.services import Services
@@ -19,9 +32,9 @@ from worker.settings import Settings
 
 log = get_logger(__name__)
 
-_DESCRIPTION = """Submit images, read verdicts. Every request but the probes needs an API key with the scope that its
-route names (`submit`, `read`, `review`, or `admin` for all). Errors are `application/problem+json` with a stable
-`code`."""
+_DESCRIPTION = """Submit images, read verdicts, review. Every request but the probes needs an API key with the scope
+that its route names (`submit`, `read`, `review`, `supervise`, or `admin` for all). Errors are
+`application/problem+json` with a stable `code`."""
 
 
 def create_app(settings: Settings, rates_file: Path | None = None) -> FastAPI:
@@ -58,7 +71,7 @@ def create_app(settings: Settings, rates_file: Path | None = None) -> FastAPI:
         _ = services.storage
     problems.install(app)
     app.include_router(health.router)
-    for module in (checks, maps, events, images, gate, hooks, reviews):
+    for module in (checks, maps, events, images, gate, hooks, reviews, claims, supervision):
         app.include_router(module.router, responses=examples.COMMON)
     app.add_middleware(Limits, in_flight=services.in_flight, own_limits=own_limits)
     app.add_middleware(AccessLog)  # outermost

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 from starlette.requests import Request
 
 from worker.errors import ErrorCode
 from worker.serve.problems import RefusedError
+from worker.validation import describe_invalid
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 async def read_json(request: Request) -> Any:
@@ -18,6 +22,15 @@ async def read_json(request: Request) -> Any:
     """
     require_json(request)
     return parse_json(await request.body())
+
+
+async def read_model(request: Request, model: type[Model]) -> Model:
+    """The object in the request's body. Raises as `read_json` does, and `invalid_message`, which names the member."""
+    body = await read_json(request)
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise RefusedError(ErrorCode.INVALID_MESSAGE, describe_invalid(error)) from None
 
 
 def require_json(request: Request) -> None:

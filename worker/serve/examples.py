@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
-
 from schema.messages import Submission
 from worker.errors import ErrorCode, SusyError
 from worker.serve.documents import (
@@ -86,7 +84,7 @@ COMMON = problems(
 )
 """Answers that every route with a key can give."""
 
-_BODY_PROBLEMS = problems(
+BODY_PROBLEMS = problems(
     (ErrorCode.INVALID_JSON, "the body is not valid JSON: expected value at line 1 column 1"),
     (ErrorCode.TOO_SLOW, "the body did not arrive within 20 s"),
     (ErrorCode.TOO_LARGE, "the body is larger than 4000000 bytes"),
@@ -101,7 +99,7 @@ _SUBMIT_ERRORS = (
     (ErrorCode.BACKLOG_FULL, "the oldest check of 'avatars' in the lane live has waited for 4000 s"),
 )
 _SUBMIT_PROBLEMS = problems(*_SUBMIT_ERRORS)
-_CHECK_PROBLEMS = problems((ErrorCode.UNKNOWN_CHECK, f"no check has the id {CHECK_ID}"))
+CHECK_PROBLEMS = problems((ErrorCode.UNKNOWN_CHECK, f"no check has the id {CHECK_ID}"))
 
 _RECEIPTS = {
     "one": {"summary": "One check", "value": RECEIPT},
@@ -153,17 +151,17 @@ SUBMIT: dict[str, Any] = {
             "description": "Accepted before; of a list, no item is new.",
             "content": {"application/json": {"example": RECEIPT | {"created": False}}},
         },
-        **_BODY_PROBLEMS,
+        **BODY_PROBLEMS,
         **_SUBMIT_PROBLEMS,
     },
 }
 CHECK: dict[int | str, dict[str, Any]] = {
     200: {"model": CheckDocument, "content": {"application/json": {"example": QUEUED}}},
-    **_CHECK_PROBLEMS,
+    **CHECK_PROBLEMS,
 }
 CANCEL: dict[int | str, dict[str, Any]] = {
     200: {"model": CheckDocument, "content": {"application/json": {"example": QUEUED | {"state": "cancelled"}}}},
-    **_CHECK_PROBLEMS,
+    **CHECK_PROBLEMS,
     **problems((ErrorCode.NOT_CANCELLABLE, f"check {CHECK_ID} is done; only a queued one is cancelled")),
 }
 
@@ -265,25 +263,3 @@ PICT_RS: dict[str, Any] = {
         **problems(*_UPLOAD_ERRORS, (ErrorCode.UPLOAD_REFUSED, "the image was not accepted")),
     },
 }
-
-
-def review(model: type[BaseModel]) -> dict[str, Any]:
-    """What OpenAPI says of a review, whose members are those of `model`."""
-    example = {"reviewer": "ada", "decision": "authentic", "note": "a poster"}
-    content = {"application/json": {"schema": inlined(model.model_json_schema()), "example": example}}
-    return {
-        "openapi_extra": {"requestBody": {"required": True, "content": content}},
-        "responses": {
-            201: {
-                "description": "Added.",
-                "content": {"application/json": {"example": {"review_id": CHECK_ID}}},
-            },
-            **_BODY_PROBLEMS,
-            **_CHECK_PROBLEMS,
-            **problems(
-                (ErrorCode.MISSING_SCOPE, "the API key 'hooks' lacks the scope review; it has submit"),
-                (ErrorCode.CHECK_NOT_ENDED, f"check {CHECK_ID} has not ended; only what has ended can be reviewed"),
-                (ErrorCode.INVALID_MESSAGE, "decision: Input should be 'authentic', 'synthetic' or 'inconclusive'"),
-            ),
-        },
-    }

@@ -25,19 +25,18 @@ Shared = Annotated[Services, Depends(services_of)]
 
 _CACHED = {"Cache-Control": "private, max-age=86400, immutable"}
 """A check that is done no longer changes. `private`: only who has the key may see it."""
-_PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "A PNG file."}}
-_ABSENT = (
-    (ErrorCode.UNKNOWN_CHECK, f"no check has the id {examples.CHECK_ID}"),
+PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "A PNG file."}}
+ABSENT = (
     (ErrorCode.NO_MAP, f"check {examples.CHECK_ID} has no map"),
     (ErrorCode.NOT_FINISHED, f"check {examples.CHECK_ID} is queued; it has no map yet"),
 )
-_PROBLEMS = examples.problems(
-    *_ABSENT,
+_ABSENT = ((ErrorCode.UNKNOWN_CHECK, f"no check has the id {examples.CHECK_ID}"), *ABSENT)
+DRAWING = (
     (ErrorCode.CONFLICT, "/images/4711.jpg is no longer the image that was checked; no map was drawn"),
     (ErrorCode.MISSING_EXTRA, "drawing on images needs PIL; run: pip install 'susy-worker[worker]'"),
 )
-_ALL = {**_PNG, **_PROBLEMS}
-_EXAMPLE = {
+_ALL = {**PNG, **examples.problems(*_ABSENT, *DRAWING)}
+GRID_EXAMPLE = {
     "width": 448,
     "height": 300,
     "x_edges": [0, 224, 448],
@@ -46,7 +45,7 @@ _EXAMPLE = {
     "sampled": False,
 }
 _GRID: dict[int | str, dict[str, Any]] = {
-    200: {"model": GridDocument, "content": {"application/json": {"example": _EXAMPLE}}},
+    200: {"model": GridDocument, "content": {"application/json": {"example": GRID_EXAMPLE}}},
     **examples.problems(*_ABSENT),
 }
 
@@ -55,48 +54,65 @@ _GRID: dict[int | str, dict[str, Any]] = {
 async def map_png(request: Request, check_id: UUID, key: Reader, services: Shared) -> Response:
     """Gray = 255 × the probability that the place is synthetic, transparent where nothing was scored; at most 512 px
     per side, in the image's proportions."""
-    found = await _with_map(request, check_id, key, services)
-    assert found.map_png is not None
-    return _png(found.map_png)
+    return picture(await _shown(request, check_id, key, services))
 
 
 @router.get("/{check_id}/map.json", responses=_GRID, summary="The map of a check as numbers")
 async def map_json(request: Request, check_id: UUID, key: Reader, services: Shared) -> Response:
     """The cells of the map: the borders between them in pixels of the upright image, and for each row of cells the
     probabilities that they are synthetic, null where nothing was scored. Tiles that overlap are averaged per cell."""
-    found = await _with_map(request, check_id, key, services)
-    assert found.scan is not None  # there is a map
-    return JSONResponse(grid_document(heatmap(found.scan)), headers=_CACHED)
+    return grid(await _shown(request, check_id, key, services))
 
 
 @router.get("/{check_id}/overlay.png", response_class=Response, responses=_ALL, summary="The image under its map")
 async def overlay_png(request: Request, check_id: UUID, key: Reader, services: Shared) -> Response:
     """The image, at most 1600 px per side, with the map and the regions drawn on it. The image is read again from its
     source, and refused when it is no longer the one that was checked."""
+    return await overlay(await _shown(request, check_id, key, services), services)
+
+
+def picture(check: CheckDetails) -> Response:
+    """The map of a check as a PNG file. Raises `RefusedError` (`not_finished`, `no_map`)."""
+    _require_map(check)
+    assert check.map_png is not None
+    return _png(check.map_png)
+
+
+def grid(check: CheckDetails) -> Response:
+    """The map of a check as numbers. Raises as `picture` does."""
+    _require_map(check)
+    assert check.scan is not None  # there is a map
+    return JSONResponse(grid_document(heatmap(check.scan)), headers=_CACHED)
+
+
+async def overlay(check: CheckDetails, services: Services) -> Response:
+    """The image of a check with its map drawn on it. Raises `missing_extra`, `not_finished`, and as `draw_overlay`."""
     require_extra("worker", what="drawing on images")  # answered as 501
     from worker.pipeline.overlay import draw_overlay
 
-    found = await _done(request, check_id, key, services)
-    return _png(await services.draw(draw_overlay, found, services.settings, services.memory))
+    _require_verdict(check)
+    return _png(await services.draw(draw_overlay, check, services.settings, services.memory))
 
 
-async def _with_map(request: Request, check_id: UUID, key: ApiKey, services: Services) -> CheckDetails:
-    found = await _done(request, check_id, key, services)
-    if found.map_png is None:
-        raise RefusedError(
-            ErrorCode.NO_MAP, f"check {check_id} has no map: the image is too small, or its policy asked for none"
-        )
-    return found
-
-
-async def _done(request: Request, check_id: UUID, key: ApiKey, services: Services) -> CheckDetails:
+async def _shown(request: Request, check_id: UUID, key: ApiKey, services: Services) -> CheckDetails:
     note(request, check_id=str(check_id))
     found = await services.call(services.store.show, check_id)
     if not key.may_use(found.source):
         raise PermanentError(ErrorCode.UNKNOWN_CHECK, f"no check has the id {check_id}")
-    if found.verdict is None:
-        raise RefusedError(ErrorCode.NOT_FINISHED, f"check {check_id} is {found.state}; it has no map")
     return found
+
+
+def _require_map(check: CheckDetails) -> None:
+    _require_verdict(check)
+    if check.map_png is None:
+        raise RefusedError(
+            ErrorCode.NO_MAP, f"check {check.check_id} has no map: the image is too small, or its policy asked for none"
+        )
+
+
+def _require_verdict(check: CheckDetails) -> None:
+    if check.verdict is None:
+        raise RefusedError(ErrorCode.NOT_FINISHED, f"check {check.check_id} is {check.state}; it has no map")
 
 
 def _png(content: bytes) -> Response:

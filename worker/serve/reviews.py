@@ -1,28 +1,33 @@
-"""`/v1/checks/{check_id}/reviews`: what people decided about a check."""
+"""Reviews of single checks, and taking one's own back."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from schema.access import Scope
 from schema.messages import Text
 from schema.states import Decision
 from worker.errors import ErrorCode, PermanentError
-from worker.serve import examples
+from worker.serve import review_examples as examples
 from worker.serve.access import note as note_access
 from worker.serve.authorization import authorized
-from worker.serve.bodies import read_json
+from worker.serve.bodies import read_model
 from worker.serve.checks import Shared
-from worker.serve.problems import RefusedError
+from worker.serve.idempotency import IdempotencyKey, request_id
 from worker.store import ApiKey
-from worker.validation import describe_invalid
 
-router = APIRouter(prefix="/v1/checks", tags=["reviews"])
+router = APIRouter(prefix="/v1", tags=["reviews"])
+
+Moderator = Annotated[ApiKey, Depends(authorized(Scope.REVIEW))]
+"""The key of a request that needs the scope `review`."""
+Person = Annotated[Text, Field(min_length=1, max_length=200)]
+"""The name of a person, for whom the tool vouches."""
+Note = Annotated[Text, Field(max_length=10_000)]
 
 
 class Review(BaseModel):
@@ -30,26 +35,55 @@ class Review(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    reviewer: Annotated[Text, Field(min_length=1, max_length=200)]
+    reviewer: Person
     decision: Decision
-    note: Annotated[Text, Field(max_length=10_000)] | None = None
+    note: Note | None = None
 
 
-@router.post("/{check_id}/reviews", status_code=201, summary="Add a review", **examples.review(Review))
+class Undo(BaseModel):
+    """Who takes a review back, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reviewer: Person
+    reason: Annotated[Text, Field(min_length=1, max_length=10_000)]
+
+
+@router.post("/checks/{check_id}/reviews", status_code=201, summary="Add a review", **examples.review(Review))
 async def add(
-    request: Request, check_id: UUID, key: Annotated[ApiKey, Depends(authorized(Scope.REVIEW))], services: Shared
+    request: Request, check_id: UUID, key: Moderator, services: Shared, idempotency_key: IdempotencyKey = None
 ) -> Response:
-    """Store what a person decided about a check that has ended. Reviews are only added: repeating this adds another."""
+    """Store what a person decided about a check that has ended, and end that person's claim on it. Reviews are only
+    added: without `Idempotency-Key`, repeating this adds another."""
     note_access(request, check_id=str(check_id))
-    body: Any = await read_json(request)
-    try:
-        review = Review.model_validate(body)
-    except ValidationError as error:
-        raise RefusedError(ErrorCode.INVALID_MESSAGE, describe_invalid(error)) from None
-    check = await services.call(services.store.show, check_id, with_map=False)
-    if not key.may_use(check.source):
-        raise PermanentError(ErrorCode.UNKNOWN_CHECK, f"no check has the id {check_id}")
+    review = await read_model(request, Review)
+    if key.sources is not None:
+        check = await services.call(services.store.show, check_id, with_map=False)
+        if not key.may_use(check.source):
+            raise PermanentError(ErrorCode.UNKNOWN_CHECK, f"no check has the id {check_id}")
     review_id = await services.call(
-        services.store.add_review, check_id, reviewer=review.reviewer, decision=review.decision, note=review.note
+        services.store.claims.review,
+        check_id,
+        reviewer=review.reviewer,
+        decision=review.decision,
+        note=review.note,
+        request_id=request_id(key, "review", idempotency_key),
     )
     return JSONResponse({"review_id": str(review_id)}, 201)
+
+
+@router.post(
+    "/reviews/{review_id}/undo", status_code=204, summary="Take back a review of one's own", **examples.undo(Undo)
+)
+async def undo(request: Request, review_id: UUID, key: Moderator, services: Shared) -> Response:
+    """The review does not count any more; an earlier one, or the verdict, counts again. The person must be the one who
+    gave it. Repeating this is 409 and changes nothing."""
+    taken_back = await read_model(request, Undo)
+    if key.sources is not None:
+        found = await services.call(services.store.claims.sources, review_id)
+        if not found or not found <= key.sources:
+            raise PermanentError(
+                ErrorCode.UNKNOWN_REVIEW, f"{taken_back.reviewer} gave no review with the id {review_id}"
+            )
+    await services.call(services.store.claims.undo, review_id, reviewer=taken_back.reviewer, reason=taken_back.reason)
+    return Response(status_code=204)

@@ -19,8 +19,11 @@ _OWN_CODES = {
     "SY004": ErrorCode.CONFLICT,
     "SY005": ErrorCode.CLAIM_ENDED,
     "SY006": ErrorCode.TOO_MANY_CLAIMS,
+    "SY007": ErrorCode.CONFLICT,
+    "SY008": ErrorCode.TOO_MANY_CHECKS,
+    "22023": ErrorCode.INVALID_MESSAGE,
 }
-"""What the functions of the schema `dashboard` raise, by SQLSTATE."""
+"""What the functions of the two schemas raise, by SQLSTATE."""
 
 
 @contextmanager

@@ -1,52 +1,62 @@
 -- Reviews beyond the one of a single check, which is ADD_REVIEW in queries.sql. Read by `queries.py` as that file is. What
--- counts, what is undone and what waits is decided by the functions of schema/reviews.sql.
+-- counts, what is undone, what waits and who is given it is decided by the functions of schema/reviews.sql, claims.sql and
+-- bulk_reviews.sql.
+
+
+-- ==== Claims =========================================================================================================
+
+-- CLAIM_REVIEW: the next check for a moderator; repeated with the same request, the same claim.
+SELECT * FROM susy.claim_review(%(moderator)s, %(filters)s, %(seconds)s, %(request_id)s);
+
+-- HELD_CLAIMS: what a moderator holds.
+SELECT * FROM dashboard.held_claims(%(moderator)s);
+
+-- REQUIRE_CLAIM: raises unless the moderator holds this claim; its check.
+SELECT check_id FROM susy.held_claim(%(claim_id)s, %(moderator)s);
+
+-- DECIDE_CLAIM: the review's id.
+SELECT dashboard.decide_claim(%(claim_id)s, %(moderator)s, %(decision)s, %(note)s);
+
+-- EXTEND_CLAIM: when it ends then.
+SELECT dashboard.extend_claim(%(claim_id)s, %(moderator)s, %(seconds)s);
+
+-- SKIP_CLAIM: give it back, and say why.
+SELECT dashboard.skip_claim(%(claim_id)s, %(moderator)s, %(reason)s);
+
+-- RELEASE_CLAIM: give it back.
+SELECT dashboard.release_claim(%(claim_id)s, %(moderator)s);
+
+-- REQUESTED_REVIEW: as ADD_REVIEW; repeated with the same request, the same review.
+SELECT susy.record_decision(%(check_id)s, %(decision)s, %(reviewer)s, %(note)s, NULL, %(request_id)s);
+
+-- UNDO_OWN_REVIEW: let a review of one's own not count any more.
+SELECT dashboard.undo_review(%(review_id)s, %(reviewer)s, %(reason)s);
+
+-- REVIEWED_SOURCES: those of the checks of a claim, a review or a bulk review.
+SELECT * FROM susy.reviewed_sources(%(target)s);
 
 
 -- ==== Bulk reviews ===================================================================================================
 
--- Part MATCHING: the checks that have ended and match a filter, `c`, with their live verdicts, `v`.
-FROM susy.checks AS c
-LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
-WHERE c.state NOT IN ('queued', 'running')
-    AND (%(state)s::text IS NULL OR c.state = %(state)s)
-    AND (%(source)s::text IS NULL OR c.source = %(source)s)
-    AND (%(since)s::timestamptz IS NULL OR c.created_at >= %(since)s)
-    AND (%(until)s::timestamptz IS NULL OR c.created_at <= %(until)s)
-    AND (%(decision)s::text IS NULL OR v.decision = %(decision)s)
-    AND (%(policy)s::text IS NULL OR v.policy_name = %(policy)s)
-    AND (%(generator)s::text IS NULL OR v.generator = %(generator)s)
-    AND (%(min_score)s::float8 IS NULL OR v.score >= %(min_score)s)
-    AND (%(max_score)s::float8 IS NULL OR v.score <= %(max_score)s)
-    AND (%(reviewed_too)s OR NOT EXISTS (SELECT FROM susy.counted_reviews AS r WHERE r.check_id = c.id))
-
--- MATCH_FOR_REVIEW: up to `limit` checks that have ended and match, locked in the order of their ids, so that no two
--- sessions wait for each other in a circle.
-SELECT c.id
-:MATCHING
-ORDER BY c.id LIMIT %(limit)s FOR NO KEY UPDATE OF c;
-
 -- COUNT_FOR_REVIEW: how many match, by source and decision of the verdict.
-SELECT c.source, v.decision, count(*) AS checks
-:MATCHING
-GROUP BY c.source, v.decision ORDER BY count(*) DESC, c.source, v.decision;
+SELECT source, decision, checks FROM susy.count_for_review(%(filters)s);
 
--- STILL_UNREVIEWED: those of the locked checks that nobody has reviewed. A statement of its own, whose snapshot shows the
--- reviews that the locks were waited for.
-SELECT c.id FROM unnest(%(check_ids)s::uuid[]) AS c (id)
-WHERE NOT EXISTS (SELECT FROM susy.counted_reviews AS r WHERE r.check_id = c.id);
-
--- ADD_BATCH: the bulk review itself.
-INSERT INTO susy.review_batches (id, reviewer, decision, note, filters, reviews, created_at)
-VALUES (%(id)s, %(reviewer)s, %(decision)s, %(note)s, %(filters)s, %(reviews)s, clock_timestamp());
-
--- ADD_BATCH_REVIEWS: one review for each of its checks.
-INSERT INTO susy.reviews (id, check_id, reviewer, decision, note, content_sha256, batch_id, created_at)
-SELECT
-    gen_random_uuid(), c.id, %(reviewer)s, %(decision)s, %(note)s, c.content_sha256, %(id)s, clock_timestamp()
-FROM susy.checks AS c WHERE c.id = ANY (%(check_ids)s);
+-- REVIEW_IN_BULK: how many were reviewed.
+SELECT susy.review_in_bulk(
+    %(batch_id)s, %(filters)s, %(decision)s, %(reviewer)s, %(note)s, %(limit)s, %(most)s
+);
 
 -- UNDO_REVIEWS: undo a review, or what is left of a bulk review, by its id.
 SELECT u.undo_id, u.reviews FROM susy.undo_reviews(%(target)s, %(by)s, %(reason)s) AS u;
+
+
+-- LIST_REVIEWS: up to `limit` reviews of a check after the given one, in the order in which they were added.
+SELECT r.id, r.reviewer, r.decision, r.note, r.created_at, r.batch_id, r.undone_at
+FROM dashboard.reviews AS r
+WHERE r.check_id = %(check_id)s AND (%(after)s::uuid IS NULL OR (r.created_at, r.id) > (
+    SELECT b.created_at, b.id FROM dashboard.reviews AS b WHERE b.id = %(after)s AND b.check_id = %(check_id)s
+))
+ORDER BY r.created_at, r.id LIMIT %(limit)s;
 
 
 -- ==== Reviewers ======================================================================================================
@@ -79,4 +89,4 @@ FROM susy.checks AS c WHERE c.id = %(check_id)s FOR NO KEY UPDATE OF c;
 
 -- CHANGE_GOLDEN: let a check be a golden item of this decision, or with null not any more.
 INSERT INTO susy.golden_changes (check_id, decision, changed_by, reason, created_at)
-VALUES (%(check_id)s, %(decision)s, %(by)s, %(reason)s, clock_timestamp());
+VALUES (%(check_id)s, %(decision)s, susy.person(%(by)s, 'say who'), %(reason)s, clock_timestamp());

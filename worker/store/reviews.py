@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,7 +14,7 @@ from schema.states import CheckState, Decision
 from worker.errors import ErrorCode, PermanentError
 from worker.store import queries
 from worker.store.connection import Connection
-from worker.store.database import PATIENT, Database, rows, scalars
+from worker.store.database import PATIENT, Database, rows
 
 MAX_BATCH = 10_000
 """Most checks of one bulk review: one transaction, which holds a lock on each."""
@@ -36,19 +37,24 @@ class ReviewFilter:
     state: CheckState | None = None
     reviewed_too: bool = False
     """Also checks that a person has decided about, whose decision is overridden."""
-
-    def parameters(self) -> dict[str, Any]:
-        """For a statement."""
-        words = {
-            "decision": None if self.decision is None else str(self.decision),
-            "state": None if self.state is None else str(self.state),
-        }
-        return {**vars(self), **words}
+    sources: tuple[str, ...] | None = None
+    """Any of these."""
 
     def document(self) -> dict[str, Any]:
-        """What is set, as JSON."""
-        set_ = {name: value for name, value in self.parameters().items() if value not in (None, False)}
-        return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in set_.items()}
+        """What is set, as JSON: what is stored of a bulk review, and selects its checks."""
+        set_ = {name: value for name, value in vars(self).items() if value not in (None, False)}
+        return {name: _json(value) for name, value in set_.items()}
+
+
+def _json(value: Any) -> Any:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case StrEnum():
+            return str(value)
+        case tuple():
+            return list(value)
+    return value
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,21 @@ class Undo:
 
     undo_id: UUID
     reviews: int
+
+
+@dataclass(frozen=True)
+class StoredReview:
+    """What one person decided about one check."""
+
+    id: UUID
+    reviewer: str
+    decision: str
+    note: str | None
+    created_at: datetime
+    batch_id: UUID | None
+    """The bulk review that it is a part of."""
+    undone_at: datetime | None
+    """Since when it does not count any more."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +142,7 @@ class ReviewTable:
 
     def count(self, where: ReviewFilter) -> list[MatchCount]:
         """How many checks a bulk review would decide, by source and decision, the most first."""
-        return self._database.rows(queries.COUNT_FOR_REVIEW, where.parameters(), MatchCount, PATIENT)
+        return self._database.rows(queries.COUNT_FOR_REVIEW, {"filters": Jsonb(where.document())}, MatchCount, PATIENT)
 
     def add_batch(
         self,
@@ -131,38 +152,32 @@ class ReviewTable:
         decision: Decision,
         note: str | None = None,
         limit: int | None = None,
+        batch_id: UUID | None = None,
     ) -> tuple[UUID, int]:
         """Review every check that matches, in one transaction; the id of the whole, and how many there were.
 
-        With `limit`, at most that many, those that were accepted first. Raises `PermanentError`: `too_many_checks`
-        without one when more than `MAX_BATCH` match, `unknown_check` when none does; nothing is written then.
+        With `limit`, at most that many, those that were accepted first. With `batch_id`, which becomes the id, a call
+        that is repeated reviews nothing again. Raises `PermanentError`: `too_many_checks` without a limit when more
+        than `MAX_BATCH` match, `unknown_check` when none does, `conflict` when the id is that of another bulk review;
+        nothing is written then.
         """
-        values = {**where.parameters(), "limit": MAX_BATCH + 1 if limit is None else min(limit, MAX_BATCH)}
-        with self._database.connection(PATIENT) as connection, connection.transaction():
-            check_ids: list[UUID] = scalars(connection, queries.MATCH_FOR_REVIEW, values)
-            if len(check_ids) > MAX_BATCH:
-                raise PermanentError(
-                    ErrorCode.TOO_MANY_CHECKS,
-                    f"more than {MAX_BATCH} checks match, the most of one bulk review; narrow the filter, or take a "
-                    f"part of them with a limit of up to {MAX_BATCH}, and repeat",
-                )
-            if not where.reviewed_too:
-                check_ids = scalars(connection, queries.STILL_UNREVIEWED, {"check_ids": check_ids})
-            if not check_ids:
-                raise PermanentError(ErrorCode.UNKNOWN_CHECK, "no check that has ended matches the filter")
-            batch_id = uuid4()
-            batch = {
-                "id": batch_id,
-                "reviewer": reviewer,
-                "decision": str(decision),
-                "note": note,
-                "filters": Jsonb(where.document()),
-                "reviews": len(check_ids),
-                "check_ids": check_ids,
-            }
-            connection.execute(queries.ADD_BATCH, batch)
-            connection.execute(queries.ADD_BATCH_REVIEWS, batch)
-        return batch_id, len(check_ids)
+        batch_id = batch_id or uuid4()
+        values = {
+            "batch_id": batch_id,
+            "filters": Jsonb(where.document()),
+            "decision": str(decision),
+            "reviewer": reviewer,
+            "note": note,
+            "limit": limit,
+            "most": MAX_BATCH,
+        }
+        [count] = self._database.scalars(queries.REVIEW_IN_BULK, values, PATIENT)
+        return batch_id, count
+
+    def of_check(self, check_id: UUID, *, after: UUID | None = None, limit: int = 100) -> list[StoredReview]:
+        """Reviews of a check, undone ones included, in the order in which they were added, after the given one."""
+        values = {"check_id": check_id, "after": after, "limit": limit}
+        return self._database.rows(queries.LIST_REVIEWS, values, StoredReview)
 
     def undo(self, target: UUID, *, by: str, reason: str) -> Undo:
         """Let a review, or what is left of a bulk review, not count any more; earlier reviews count again.

@@ -23,6 +23,7 @@ from worker.errors import ErrorCode, PermanentError
 from worker.store import queries
 from worker.store.applications import ApplicationTable
 from worker.store.cases import CaseTable
+from worker.store.claims import ClaimTable
 from worker.store.database import LEADER_LOCK, PATIENT, STATEMENT_TIMEOUT, Database, rows, scalars
 from worker.store.drift import DriftCounts
 from worker.store.events import ALL, Event, events_after, number_events
@@ -88,6 +89,8 @@ class Store:
         self.reviewed = ReviewedChecks(self._database)
         self.cases = CaseTable(self._database)
         """What was decided again."""
+        self.claims = ClaimTable(self._database)
+        """Who reviews what at the moment."""
         self.reviews = ReviewTable(self._database)
         """What people decided, beyond single reviews."""
         self.hooks = HookTable(self._database)

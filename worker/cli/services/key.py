@@ -39,6 +39,11 @@ def create(
     else:
         out.print(key, soft_wrap=True)
         notes.print(f"{name} may {', '.join(sorted(scopes))}. Keep the key: it is not shown again.")
+    if Scope.REVIEW in scopes and not {Scope.READ, Scope.SUPERVISE}.isdisjoint(scopes):
+        notes.print(
+            "It can also read what people decided. For a moderators' tool create a key with --scope review alone: the "
+            "second of two reviewers must not learn what the first one said."
+        )
 
 
 @app.command("list")

@@ -97,5 +97,5 @@ def _introduce_http(settings: Settings) -> None:
     notes.print(f"HTTP: http://{settings.serve_host}:{settings.serve_port} (docs/http.md)")
     with Store(settings.require_database_url(), pool_size=1) as store:
         if not store.keys.all():
-            key = store.keys.add(KEY_NAME, [Scope.SUBMIT, Scope.READ, Scope.REVIEW])
+            key = store.keys.add(KEY_NAME, [Scope.SUBMIT, Scope.READ, Scope.REVIEW, Scope.SUPERVISE])
             notes.print(f"API key, shown this once: {key}", soft_wrap=True)

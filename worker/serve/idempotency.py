@@ -1,0 +1,28 @@
+"""Requests that are safe to repeat: the header `Idempotency-Key` becomes the id of what the request makes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID, uuid5
+
+from fastapi import Header
+
+from worker.store import ApiKey
+
+MAX_IDEMPOTENCY_KEY = 200
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=MAX_IDEMPOTENCY_KEY,
+        pattern="^[!-~]+$",
+        description="Makes the request safe to repeat, as after an answer that was lost: with the same value and the "
+        "same API key, the answer is that of the first request, and nothing is done twice.",
+    ),
+]
+
+
+def request_id(key: ApiKey, kind: str, idempotency_key: str | None) -> UUID | None:
+    """An id that only requests of this kind with this value, sent with this API key, have; None without a value."""
+    return None if idempotency_key is None else uuid5(key.id, f"{kind}:{idempotency_key}")
