@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from uuid import UUID
 
 import pytest
 
 from schema.states import KeyKind
+from tests.support.ledger import claimed
 from tests.support.receiver import Receiver
 from tests.support.receiver import receiver as running_receiver
 from worker.callbacks.deliver import Deliverer
 from worker.callbacks.signing import SigningKey
+from worker.errors import ErrorCode
 from worker.settings import Settings, load_settings
 from worker.store import Store
 from worker.store.callbacks import CallbackStore
@@ -106,3 +109,23 @@ def deliver(deliverer: Deliverer, seconds: float = 20.0) -> None:
 
 
 __all__ = ["AddEndpoint", "Clock", "Store", "deliver"]
+
+
+def failing(status: int, *, times: int = 10**9, **headers: str):  # type: ignore[no-untyped-def]
+    """A receiver's answer: so many times this status, then 204."""
+    left = [times]
+
+    def answer(_received: object) -> tuple[int, dict[str, str]]:
+        left[0] -= 1
+        return (
+            (status, {name.replace("_", "-"): value for name, value in headers.items()}) if left[0] >= 0 else (204, {})
+        )
+
+    return answer
+
+
+def quarantine(store: Store) -> UUID:
+    """A check that has ended in quarantine."""
+    claim = claimed(store)
+    store.fail(claim, code=ErrorCode.CORRUPT, message="a JPEG without a header", retry_in=None)
+    return claim.check_id
