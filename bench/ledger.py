@@ -227,11 +227,9 @@ class ReadyAnswer:
         pass
 
 
-def answer_at_once(_examiner, _content, _policy, find_scan, *_, **__):  # type: ignore[no-untyped-def]
+def answer_at_once(*_, **__):  # type: ignore[no-untyped-def]
     """In place of `Examiner.examine`: an examination that is new to the ledger."""
-    digest = f"{uuid4().int:064x}"
-    find_scan(digest, SCAN.model, SCAN.tiling)
-    return examination(replace(SCAN, content_sha256=digest))
+    return examination(replace(SCAN, content_sha256=f"{uuid4().int:064x}"))
 
 
 def run_worker() -> None:

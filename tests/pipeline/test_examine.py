@@ -101,9 +101,8 @@ def test_a_stored_scan_is_reused_without_decoding_or_scoring(
 ) -> None:
     first = examiner.examine(image(), policy("never"))
     stored = found(first, has_map=has_map)
-    key = (content_digest(image()), Redness.identity, Tiling())
     monkeypatch.setattr("worker.pipeline.examine.with_decoded", None)
-    again = examiner.examine(image(), policy("never"), lambda *asked: {key: stored}.get(asked))
+    again = examiner.examine(image(), policy("never"), stored=stored)
     assert scorer.scored == 5
     assert again.scan_id == stored.id
     assert again.verdict == first.verdict
@@ -113,7 +112,7 @@ def test_a_stored_scan_is_reused_without_decoding_or_scoring(
 
 def test_a_stored_scan_that_lacks_tiles_is_completed_and_written_again(examiner: Examiner, scorer: Redness) -> None:
     first = examiner.examine(image(), policy("never"))
-    again = examiner.examine(image(), policy("always"), lambda *_: found(first, has_map=True))
+    again = examiner.examine(image(), policy("always"), stored=found(first, has_map=True))
     assert scorer.scored == 7
     assert again.scan.complete
     assert again.scan_id is None
@@ -163,7 +162,7 @@ def test_a_sampled_scan_is_reused(scorer: Redness) -> None:
     first = limited.examine(mosaic(12, 8), policy("always"))
     scored = scorer.scored
     stored = found(first, has_map=True)
-    again = limited.examine(mosaic(12, 8), policy("always"), lambda *_: stored)
+    again = limited.examine(mosaic(12, 8), policy("always"), stored=stored)
     assert (scorer.scored, again.scan_id) == (scored, stored.id)
     assert again.verdict == first.verdict
 
@@ -217,5 +216,5 @@ def test_an_image_out_of_scope_gets_no_map(examiner: Examiner, scorer: Redness, 
 def test_a_stored_scan_of_an_image_out_of_scope_is_not_completed(examiner: Examiner, scorer: Redness) -> None:
     first = examiner.examine(image(), policy("never"))
     stored = found(first, has_map=False)
-    again = examiner.examine(image(), replace_policy(policy("always"), minimum_contrast=65025.0), lambda *_: stored)
+    again = examiner.examine(image(), replace_policy(policy("always"), minimum_contrast=65025.0), stored=stored)
     assert (scorer.scored, again.scan_id, again.map_png) == (5, stored.id, None)

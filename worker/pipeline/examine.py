@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Self
 
 from schema.examination import Examination, ShadowVerdict, StoredScan
-from schema.scan import MAX_TILES, ModelIdentity, Scan, Tiling
+from schema.scan import MAX_TILES, Scan, Tiling
 from schema.verdict import Verdict
 from worker.intake.decode import Image, with_decoded
 from worker.localization.heatmap import Heatmap, heatmap, map_grid
@@ -22,26 +22,10 @@ from worker.policy.decide import MAP_REASONS, decide, out_of_scope, wants_map
 from worker.policy.policy import Policy
 from worker.settings import Settings
 
-FindScan = Callable[[str, ModelIdentity, Tiling], StoredScan | None]
-"""Finds the stored scan by the SHA-256 of the content, the detector (weights and precision), and the tiling."""
-
 
 def content_digest(content: bytes) -> str:
     """SHA-256 of the encoded image: what makes two uploads the same content."""
     return hashlib.sha256(content).hexdigest()
-
-
-Shadows = Callable[[str], tuple[Policy, ...]]
-"""The policies that decide in shadow about a content, by its SHA-256."""
-
-
-def no_shadows(_content_sha256: str) -> tuple[Policy, ...]:
-    """The `Shadows` of a caller that runs none."""
-    return ()
-
-
-def nothing_stored(_content_sha256: str, _model: ModelIdentity, _tiling: Tiling) -> None:
-    """The `FindScan` of a caller without a ledger."""
 
 
 @dataclass(frozen=True)
@@ -69,38 +53,39 @@ class Examiner:
         self,
         content: bytes,
         policy: Policy,
-        find_scan: FindScan = nothing_stored,
-        shadows: Shadows = no_shadows,
         *,
+        digest: str | None = None,
+        stored: StoredScan | None = None,
+        shadows: Sequence[Policy] = (),
         cancelled: threading.Event | None = None,
         pause: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> Examination:
         """Measure the encoded image `content` and decide about it.
 
-        A stored scan of the same content replaces decoding and scoring, except for the tiles it lacks when `policy`
-        asks for a complete map. The policies of `shadows` decide about what `policy` had measured. An image waits until
-        there is memory for it; `cancelled` and `pause` are those of `with_decoded`.
+        `digest` is that of `content`, where the caller knows it. A `stored` scan of the same content replaces decoding
+        and scoring, except for the tiles it lacks when `policy` asks for a complete map. The policies of `shadows`
+        decide about what `policy` had measured. An image waits until there is memory for it; `cancelled` and `pause`
+        are those of `with_decoded`.
         """
-        digest = content_digest(content)
-        stored = find_scan(digest, self.scorer.identity, self.tiling)
+        sha256 = content_digest(content) if digest is None else digest
         if stored is not None and not wants_map(stored.scan, policy):
             scan, scan_id, has_map = stored.scan, stored.id, stored.has_map
         else:
 
             def scan_of(image: Image) -> Scan:
-                scan = stored.scan if stored is not None else measure(image, digest, self.tiling, self.scorer)
+                scan = stored.scan if stored is not None else measure(image, sha256, self.tiling, self.scorer)
                 return complete(scan, image, self.scorer, self.max_tiles) if wants_map(scan, policy) else scan
 
             scan = with_decoded(content, self.max_pixels, scan_of, self.memory, cancelled=cancelled, pause=pause)
             scan_id, has_map = None, False
         heat = _heatmap(scan, policy)
+        verdict = _verdict(scan, heat, policy)
+        in_shadow = tuple(
+            ShadowVerdict(_verdict(scan, _heatmap(scan, shadow), shadow), shadow.document) for shadow in shadows
+        )
         picture, grid = None, None
         if heat is not None and self.renders_maps and not has_map:
             picture, grid = map_png(heat), map_grid(heat)
-        in_shadow = tuple(
-            ShadowVerdict(_verdict(scan, _heatmap(scan, shadow), shadow), shadow.document) for shadow in shadows(digest)
-        )
-        verdict = _verdict(scan, heat, policy)
         return Examination(scan, scan_id, picture, verdict, policy.document, in_shadow, map_grid=grid)
 
     def decide_image(self, image: Image, policy: Policy) -> Verdict:

@@ -12,6 +12,7 @@ from schema.examination import Examination, SourceVersion
 from worker.detector.detector import CancellableScorer
 from worker.errors import ErrorCode, SusyError, TransientError
 from worker.log import get_logger
+from worker.pipeline.examine import content_digest
 from worker.queue.retry import backoff
 from worker.queue.runtime import Runtime
 from worker.sources.sources import shown
@@ -55,16 +56,18 @@ def _attempt(check_id: UUID, runtime: Runtime, *, suspects: bool) -> bool:
             policy, policies = runtime.policies.choose(claim.policy, claim.source, claim.attributes)
             with examiner.memory.arriving() as received:
                 fetched = runtime.sources.read(claim.uri, version_id=claim.version_id, received=received)
+            digest = content_digest(fetched.content)
             examination = examiner.examine(
                 fetched.content,
                 policy,
-                partial(store.find_scan, claim),
-                partial(policies.shadows, policy),
+                digest=digest,
+                stored=store.find_scan(claim, digest, examiner.scorer.identity, examiner.tiling),
+                shadows=policies.shadows(policy, digest),
                 cancelled=lease_lost,
                 pause=partial(runtime.heartbeat.pause, claim),
             )
             version = SourceVersion(fetched.etag, fetched.version_id)
-            audit_rate = policies.audit_rate(policy, claim.source, examination.scan.content_sha256)
+            audit_rate = policies.audit_rate(policy, claim.source, digest)
             examination = replace(examination, source_version=version, audit_rate=audit_rate)
             outcome = store.record(claim, examination)
         except SusyError as error:

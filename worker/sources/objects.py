@@ -54,10 +54,11 @@ def locate_object(uri: str, settings: Settings) -> Location:
 
 
 class ObjectReader:
-    """Reads objects; thread-safe. Needs the extra `objects`."""
+    """Reads objects; thread-safe. Needs the extra `objects` if the settings allow any bucket."""
 
     def __init__(self, settings: Settings) -> None:
-        require_extra("objects", what="SUSY_BUCKETS")
+        if settings.buckets:
+            require_extra("objects", what="SUSY_BUCKETS")
         self._settings = settings
         self._stores = Stores(settings)
 
@@ -67,9 +68,9 @@ class ObjectReader:
         Raises `PermanentError` (as `locate_object`; `not_found`, `access_denied`, `too_many_bytes`,
         `unexpected_status`), `TransientError` (`remote_timeout`, `remote_unavailable`).
         """
+        location = locate_object(uri, self._settings)
         import obstore
 
-        location = locate_object(uri, self._settings)
         end = time.monotonic() + self._settings.fetch_timeout
         with translated(location, self._settings.fetch_timeout):
             store = self._stores.of(location.scheme, location.bucket)

@@ -75,8 +75,8 @@ class Sources:
 
     def __init__(self, settings: Settings, *, resolve: Resolver | None = None) -> None:
         self._settings = settings
-        self._urls = UrlReader(settings, resolve) if settings.url_hosts else None
-        self._objects = ObjectReader(settings) if settings.buckets else None
+        self._urls = UrlReader(settings, resolve)
+        self._objects = ObjectReader(settings)
 
     def read(self, uri: str, *, version_id: str | None = None, received: Received = _ignore) -> Fetched:
         """The encoded image that `uri` names, at most `SUSY_MAX_BYTES` long, within `SUSY_FETCH_TIMEOUT`.
@@ -85,12 +85,10 @@ class Sources:
         Raises `PermanentError` where another attempt cannot help, and `TransientError` where it may.
         """
         scheme = files.scheme_of(uri)
-        if scheme in STORES and self._objects is not None:
+        if scheme in STORES:
             return self._objects.read(uri, received, version_id=version_id)
-        if scheme in SCHEMES and self._urls is not None:
+        if scheme in SCHEMES:
             return self._urls.read(uri, received)
-        if scheme in (*STORES, *SCHEMES):
-            locate(uri, self._settings)  # says what has to be set
         _require_file(scheme)
         content = files.read(uri, self._settings.image_roots, self._settings.max_bytes)
         received(len(content))
@@ -98,8 +96,7 @@ class Sources:
 
     def close(self) -> None:
         """Close the open connections."""
-        if self._urls is not None:
-            self._urls.close()
+        self._urls.close()
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ from worker.sources.fetched import Fetched, Received, named
 from worker.sources.statuses import status_error
 
 if TYPE_CHECKING:
+    from worker.safe_http.client import SafeClient
     from worker.safe_http.network import Resolver
 
 SCHEMES = ("https", "http")
@@ -46,15 +47,11 @@ def locate_url(uri: str, settings: Settings) -> str:
 
 
 class UrlReader:
-    """Reads images by URL; thread-safe. Needs the extra `http`."""
+    """Reads images by URL; thread-safe. Needs the extra `http` if the settings allow any host."""
 
     def __init__(self, settings: Settings, resolve: Resolver | None = None) -> None:
-        require_extra("http", what="SUSY_URL_HOSTS")
-        from worker.safe_http.client import SafeClient
-        from worker.safe_http.network import system_resolver
-
         self._settings = settings
-        self._client = SafeClient(access_policy(settings), resolve=resolve or system_resolver)
+        self._client = _client(settings, resolve) if settings.url_hosts else None
 
     def read(self, uri: str, received: Received) -> Fetched:
         """The image at `uri`.
@@ -64,6 +61,7 @@ class UrlReader:
         `remote_unavailable`).
         """
         url = locate_url(uri, self._settings)
+        assert self._client is not None, "without hosts, every URL is refused above"
         with self._client.stream(url, deadline=self._settings.fetch_timeout) as response:
             if response.status != 200:
                 shown, retry_after = response.url.shown, response.retry_after
@@ -75,4 +73,13 @@ class UrlReader:
             return Fetched(b"".join(parts), named(response.headers.get("etag")))
 
     def close(self) -> None:
-        self._client.close()
+        if self._client is not None:
+            self._client.close()
+
+
+def _client(settings: Settings, resolve: Resolver | None) -> SafeClient:
+    require_extra("http", what="SUSY_URL_HOSTS")
+    from worker.safe_http.client import SafeClient
+    from worker.safe_http.network import system_resolver
+
+    return SafeClient(access_policy(settings), resolve=resolve or system_resolver)
