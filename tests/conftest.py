@@ -1,8 +1,8 @@
 """What every test can use: real servers, databases, a worker's settings, the `susy` command.
 
 A test file is named after the module that it tests, with an aspect of it if there are several: `test_decode_fuzz.py`
-tests `decode.py`. What crosses modules is in the folders acceptance, backlog, chaos, deployment, examples and
-packaging, or, for the command line, named after what the commands have in common.
+tests `decode.py` (`test_layout.py` checks it). What crosses modules is in the folders acceptance, backlog, chaos,
+deployment, examples and packaging, or, for the command line, named after what the commands have in common.
 
 Postgres and Redis are those of SUSY_TEST_DATABASE_URL and SUSY_TEST_REDIS_URL, or embedded ones, started once per
 pytest process.
@@ -49,7 +49,7 @@ LONGEST = (
     "acceptance/test_redis_urls.py",
     "acceptance/test_docs.py",
     "callbacks/test_deliver.py",
-    "lab/evaluation/test_commands.py",
+    "lab/evaluation/test_evaluation_commands.py",
     "tools/demo_weights/test_build.py",
     "detector/test_weights.py",
     "detector/test_prepare.py",

@@ -28,7 +28,7 @@ from worker.settings import Settings, load_settings
 from worker.store import RecordOutcome, Store
 from worker.store.connection import CONNECT_TIMEOUT
 from worker.store.database import MIGRATION_LOCK
-from worker.store.migrate import is_current, upgrade
+from worker.store.migrate import current, head, upgrade
 
 PROMISED = 10.0
 """Seconds (`docs/messages.md`), of which two are for a command to start and to end."""
@@ -191,7 +191,7 @@ def test_a_migration_waits_for_a_server_that_works_and_not_for_a_frozen_one(
                 time.sleep(5)  # the server is asked several times whether it lives
                 holder.rollback()
                 result = running.result(60)
-                assert (result.code, is_current(url)) == (0, True), result.stderr
+                assert (result.code, current(url)) == (0, head()), result.stderr
                 return
             with postgres.frozen():
                 began = time.monotonic()

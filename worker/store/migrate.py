@@ -73,11 +73,6 @@ def head() -> str:
     return revision
 
 
-def is_current(database_url: str) -> bool:
-    """Whether the database has exactly the schema this version needs."""
-    return current(database_url) == head()
-
-
 def require_current(database_url: str) -> None:
     """Raise `ConfigurationError`, with the remedy, unless the database is at this version's revision."""
     revision = current(database_url)

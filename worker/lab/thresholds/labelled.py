@@ -46,11 +46,6 @@ class Labelled:
         return self.where(self.synthetic)
 
     @property
-    def is_weighted(self) -> bool:
-        """Whether not all stand for the same number of contents."""
-        return len(self) > 0 and float(self.weights.min()) < float(self.weights.max())
-
-    @property
     def names(self) -> list[str]:
         """The sources, sorted."""
         return sorted(set(self.sources.tolist()))
