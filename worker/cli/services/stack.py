@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from worker.cli.output import notes
 from worker.embedded.servers import embedded_services
 from worker.errors import ConfigurationError, ErrorCode
 from worker.queue.publisher import Publisher
@@ -21,7 +22,7 @@ from worker.settings import PREFIX, Settings, load_settings
 from worker.store import Store, migrate
 
 SETUP_EXIT_CODE = 2
-_PROGRAM = __name__.removesuffix(".cli.stack")  # `worker`, and in an installation the package it lies in, too
+_PROGRAM = __name__.partition(".cli.")[0]  # `worker`, and in an installation the package it lies in, too
 _STOP_MARGIN = 15.0
 """Seconds beyond its grace time after which a process is killed."""
 
@@ -77,6 +78,7 @@ class AttendedProcess:
                 ErrorCode.SETTINGS, f"`susy {self._command}` cannot start; its own message says why"
             )
         if code is not None:
+            notes.print(f"`susy {self._command}` ended by itself (code {code}), and is started again")
             self._close_pipe()
             self._process = self._start()
 
