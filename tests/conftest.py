@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+gc.disable()  # while all tests are imported and collected, from which hardly anything is garbage
 # Test processes run side by side; one thread each keeps PyTorch from contending for cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 for name in [name for name in os.environ if name.startswith("SUSY_") and not name.startswith("SUSY_TEST_")]:
@@ -76,7 +77,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
     """Spare the collector what stays until the end: modules and tests are most of all objects."""
-    gc.collect()
     gc.freeze()
+    gc.enable()

@@ -11,11 +11,11 @@ import numpy as np
 import psycopg
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import binomtest, chi2, chi2_contingency
 
 from schema.scan import Precision
 from tests.support.commands import Susy
 from tests.support.databases import Sql
+from tests.support.lazily import ImportedWhenUsed
 from tests.support.ledger import SCAN, VERDICT, claimed, done, examination
 from worker.lab.drift import (
     SCORE_EDGES,
@@ -29,6 +29,7 @@ from worker.lab.drift import (
 )
 from worker.store import CategoryCount, DriftGroup, Store
 
+stats = ImportedWhenUsed("scipy.stats")
 BINS = len(SCORE_EDGES) + 1
 MONDAY = week_before(datetime.now(UTC).date())
 WEEK = timedelta(weeks=1)
@@ -66,7 +67,7 @@ def test_without_a_change_the_test_is_significant_as_often_as_it_says(
     for level in (0.05, 0.01):
         alarms = int((found.p_value < level).sum())
         # Rare categories make the distribution of the statistic an approximation: a fifth of the level is allowed.
-        assert binomtest(alarms, 4000, 1.2 * level, alternative="greater").pvalue > 0.001, alarms
+        assert stats.binomtest(alarms, 4000, 1.2 * level, alternative="greater").pvalue > 0.001, alarms
         assert alarms > 4000 * level / 2
 
 
@@ -79,7 +80,7 @@ def test_without_a_change_few_sources_are_reported_however_many_there_are() -> N
         seen, before = random.multinomial(1000, of, 30), random.multinomial(4000, of, 30)
         rows = [count for n in range(30) for count in counts(group(f"source {n:02}"), seen[n], before[n])]
         with_alarm += any(drift.status is DriftStatus.DRIFTED for drift in find_drift(rows, limits))
-    assert binomtest(with_alarm, 150, 0.06, alternative="greater").pvalue > 0.001, with_alarm
+    assert stats.binomtest(with_alarm, 150, 0.06, alternative="greater").pvalue > 0.001, with_alarm
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_a_generator_that_appears_is_the_category_that_has_risen() -> None:
 def test_the_statistics_are_those_of_their_definitions() -> None:
     seen, before = np.array([40, 30, 20, 110]), np.array([100, 200, 50, 450])
     found = differences(seen[None], before[None])
-    expected = chi2_contingency([seen, before], correction=False)
+    expected = stats.chi2_contingency([seen, before], correction=False)
     assert (found.chi_squared[0], found.p_value[0]) == pytest.approx((expected.statistic, expected.pvalue))
     assert found.degrees[0] == expected.dof
     p, q = (seen + 0.5) / 202, (before + 0.5) / 802
@@ -130,7 +131,7 @@ def test_the_statistics_are_those_of_their_definitions() -> None:
 def test_categories_that_are_rare_are_tested_together() -> None:
     seen, before = np.array([100, 100, 1, 2, 0]), np.array([400, 400, 4, 2, 0])
     found = differences(seen[None], before[None])
-    together = chi2_contingency([[100, 100, 3], [400, 400, 6]], correction=False)
+    together = stats.chi2_contingency([[100, 100, 3], [400, 400, 6]], correction=False)
     assert (found.chi_squared[0], found.degrees[0]) == (pytest.approx(together.statistic), 2)
     assert differences([[500, 0]], [[900, 0]]).p_value[0] == 1.0
 
@@ -184,7 +185,7 @@ def test_the_databases_chi_squared_distribution_is_that_of_scipy(run: Sql) -> No
         [x for x, _ in pairs],
         [n for _, n in pairs],
     )
-    assert [p for (p,) in found] == pytest.approx([chi2.sf(x, n) for x, n in pairs], rel=2e-7)
+    assert [p for (p,) in found] == pytest.approx([stats.chi2.sf(x, n) for x, n in pairs], rel=2e-7)
 
 
 # --- From the ledger

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
+from tests.support.lazily import ImportedWhenUsed
 from worker.lab.intervals import Mass, exact_interval, interval, sum_groups, trials_needed, upper_bound
 
+stats = ImportedWhenUsed("scipy.stats")
 REPETITIONS = 4000
 
 
 @pytest.mark.parametrize(("count", "of"), [(0, 1), (1, 1), (0, 10), (3, 50), (50, 50), (499, 1000)])
 def test_without_weights_it_is_clopper_and_pearsons(count: int, of: int) -> None:
-    expected = binomtest(count, of).proportion_ci(0.95, method="exact")
+    expected = stats.binomtest(count, of).proportion_ci(0.95, method="exact")
     assert exact_interval(count, of) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 

@@ -10,11 +10,10 @@ import krippendorff
 import numpy as np
 import psycopg
 import pytest
-from scipy.stats import binomtest
-from sklearn.metrics import cohen_kappa_score
 
 from schema.states import Decision
 from tests.support.databases import Sql
+from tests.support.lazily import ImportedWhenUsed
 from tests.support.ledger import done
 from tests.support.moderating import Moderators
 from worker.errors import ErrorCode, PermanentError
@@ -22,6 +21,8 @@ from worker.lab.intervals import exact_interval
 from worker.store import Store
 from worker.store.reviews import ReviewFilter
 
+stats = ImportedWhenUsed("scipy.stats")
+metrics = ImportedWhenUsed("sklearn.metrics")
 WORDS = ("authentic", "synthetic", "inconclusive")
 
 
@@ -176,7 +177,7 @@ def test_kappa_and_alpha_are_those_of_known_libraries(store: Store, run: Sql, bi
             if {first, second} == {pair.reviewer, pair.other_reviewer}
         ]
         assert pair.checks == len(both)
-        assert pair.cohens_kappa == pytest.approx(cohen_kappa_score(*zip(*both, strict=True)))
+        assert pair.cohens_kappa == pytest.approx(metrics.cohen_kappa_score(*zip(*both, strict=True)))
     assert store.reviews.agreement(source="chat")[0].checks == 150
     [(later,)] = run("SELECT now() + interval '1 hour'")
     assert store.reviews.agreement(since=later) == []
@@ -280,7 +281,7 @@ def test_the_interval_of_the_accuracy_is_wilsons_and_close_to_the_exact_one(stor
             check_id, "ada" if index < 30 else "ben", "synthetic" if index % 10 else "inconclusive",
         )  # fmt: skip
     for each in store.reviews.accuracy():
-        wilson = binomtest(each.correct, each.answers).proportion_ci(method="wilson")
+        wilson = stats.binomtest(each.correct, each.answers).proportion_ci(method="wilson")
         assert (each.accuracy_low, each.accuracy_high) == (pytest.approx(wilson.low), pytest.approx(wilson.high))
         exact = exact_interval(each.correct, each.answers)
         assert abs(each.accuracy_low - exact[0]) < 0.06

@@ -199,6 +199,8 @@ def main() -> None:
 def _preload(modules: Iterable[str]) -> None:
     for module in modules:
         importlib.import_module(module)
+    if cli := sys.modules.get("worker.cli.main"):
+        cli.command()
     gc.collect()
     gc.freeze()  # so that the forks' collectors neither visit nor copy what they share
 

