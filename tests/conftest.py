@@ -22,6 +22,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 for name in [name for name in os.environ if name.startswith("SUSY_") and not name.startswith("SUSY_TEST_")]:
     del os.environ[name]
 
+# The system's authorities, whose hundred and more certificates each TLS context reads, which takes 30 ms. No test needs
+# them: servers of tests have certificates of authorities of their own.
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "support" / "authority.pem")
+
 pytest_plugins = [
     "tests.support.usage",
     "tests.support.servers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,14 +30,25 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def encoded_images() -> dict[str, bytes]:
+    """The images of `images`, by file name. Encoding them takes longer than most tests do."""
+    rng = np.random.default_rng(0)
+    encoded: dict[str, bytes] = {}
+    for name, (width, height) in {"a": (300, 260), "b": (500, 300), "small": (100, 300)}.items():
+        file = io.BytesIO()
+        PIL.Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(file, "PNG")
+        encoded[f"{name}.png"] = file.getvalue()
+    return encoded
+
+
 @pytest.fixture
-def images(tmp_path: Path) -> Path:
+def images(tmp_path: Path, encoded_images: dict[str, bytes]) -> Path:
     """A root folder with a few images."""
     folder = tmp_path / "images"
     folder.mkdir()
-    rng = np.random.default_rng(0)
-    for name, (width, height) in {"a": (300, 260), "b": (500, 300), "small": (100, 300)}.items():
-        PIL.Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(folder / f"{name}.png")
+    for name, content in encoded_images.items():
+        (folder / name).write_bytes(content)
     return folder
 
 
