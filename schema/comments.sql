@@ -74,9 +74,9 @@ COMMENT ON COLUMN susy.policy_revisions.changed_by IS 'Who changed it.';
 COMMENT ON COLUMN susy.policy_revisions.reason IS 'Why.';
 COMMENT ON COLUMN susy.policy_revisions.changed_at IS 'When.';
 
-COMMENT ON TABLE susy.policy_applications IS 'One time a policy was applied to checks that were decided before.';
+COMMENT ON TABLE susy.policy_applications IS 'One time a policy was applied to checks that were decided before, or such an application was undone.';
 COMMENT ON COLUMN susy.policy_applications.id IS 'Increases.';
-COMMENT ON COLUMN susy.policy_applications.policy_name IS 'Name of the policy that was applied.';
+COMMENT ON COLUMN susy.policy_applications.policy_name IS 'Name of the policy that was applied, or whose application was undone.';
 COMMENT ON COLUMN susy.policy_applications.policy_version IS 'Its version.';
 COMMENT ON COLUMN susy.policy_applications.filter IS 'Which checks, as an object.';
 COMMENT ON COLUMN susy.policy_applications.applied_by IS 'Who applied it.';
@@ -86,6 +86,7 @@ COMMENT ON COLUMN susy.policy_applications.updated_at IS 'When its latest batch 
 COMMENT ON COLUMN susy.policy_applications.finished_at IS 'When it ended; null while it runs, or when it was interrupted.';
 COMMENT ON COLUMN susy.policy_applications.replaced IS 'Number of checks whose verdict it replaced.';
 COMMENT ON COLUMN susy.policy_applications.changed IS 'Number of those whose decision changed.';
+COMMENT ON COLUMN susy.policy_applications.undoes IS 'The earlier application that it undoes; null where it applies a policy.';
 
 COMMENT ON TABLE susy.verdicts IS 'What one policy version decides about one check''s scan.';
 COMMENT ON COLUMN susy.verdicts.id IS 'The verdict; of a live one the token of the lease under which it was recorded.';
@@ -106,6 +107,7 @@ COMMENT ON COLUMN susy.verdicts.created_at IS 'When it was recorded.';
 COMMENT ON COLUMN susy.verdicts.audit_rate IS 'Probability with which the content was drawn for an audit, above 0 and up to 1; null when it was not drawn.';
 COMMENT ON COLUMN susy.verdicts.superseded_at IS 'When another verdict replaced it; null unless superseded.';
 COMMENT ON COLUMN susy.verdicts.application_id IS 'The application of a policy that recorded it; null for a verdict of a worker.';
+COMMENT ON COLUMN susy.verdicts.restores IS 'The verdict of which it is a copy, because what replaced that one was undone; otherwise null.';
 COMMENT ON COLUMN susy.verdicts.reviewed_at IS 'When its check was reviewed; null while no review of it counts.';
 
 COMMENT ON TABLE susy.reviews IS 'What a person decided about a check. Never changed.';

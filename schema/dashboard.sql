@@ -792,12 +792,12 @@ COMMENT ON COLUMN dashboard.shadow_differences.generator IS 'The generator that 
 CREATE VIEW dashboard.policy_applications AS
 SELECT
     id, policy_name AS policy, policy_version, filter, applied_by, reason, started_at, updated_at, finished_at, replaced,
-    changed
+    changed, undoes
 FROM susy.policy_applications;
 
-COMMENT ON VIEW dashboard.policy_applications IS 'Every time a policy was applied to checks that were decided before (`susy policy apply`).';
+COMMENT ON VIEW dashboard.policy_applications IS 'Every time a policy was applied to checks that were decided before (`susy policy apply`), or that was undone (`susy policy undo`).';
 COMMENT ON COLUMN dashboard.policy_applications.id IS 'Number of the application.';
-COMMENT ON COLUMN dashboard.policy_applications.policy IS 'Name of the policy that was applied.';
+COMMENT ON COLUMN dashboard.policy_applications.policy IS 'Name of the policy that was applied, or whose application was undone.';
 COMMENT ON COLUMN dashboard.policy_applications.policy_version IS 'Its version.';
 COMMENT ON COLUMN dashboard.policy_applications.filter IS 'Which checks: since, source, decided_by and whether reviewed ones were included.';
 COMMENT ON COLUMN dashboard.policy_applications.applied_by IS 'Who applied it.';
@@ -807,6 +807,7 @@ COMMENT ON COLUMN dashboard.policy_applications.updated_at IS 'When its latest b
 COMMENT ON COLUMN dashboard.policy_applications.finished_at IS 'When it ended; null while it runs, or when it was interrupted.';
 COMMENT ON COLUMN dashboard.policy_applications.replaced IS 'Verdicts that it replaced, as a number of checks.';
 COMMENT ON COLUMN dashboard.policy_applications.changed IS 'Those among them whose decision changed, each with an event.';
+COMMENT ON COLUMN dashboard.policy_applications.undoes IS 'The application that it undoes; null where it applies a policy.';
 
 CREATE FUNCTION dashboard.version() RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN 1;
 
@@ -834,7 +835,8 @@ SELECT
     s.is_demo,
     v.audit_rate,
     v.superseded_at,
-    v.application_id AS application
+    v.application_id AS application,
+    v.restores
 FROM susy.verdicts AS v
 JOIN susy.checks AS c ON c.id = v.check_id
 JOIN susy.scans AS s ON s.id = v.scan_id;
@@ -860,7 +862,8 @@ COMMENT ON COLUMN dashboard.verdicts.model_sha256 IS 'Digest of the detector''s 
 COMMENT ON COLUMN dashboard.verdicts.is_demo IS 'True when scored by the demonstration weights, which must not be used for decisions.';
 COMMENT ON COLUMN dashboard.verdicts.audit_rate IS 'Probability with which the content was drawn for an audit, above 0 and up to 1; null when it was not drawn.';
 COMMENT ON COLUMN dashboard.verdicts.superseded_at IS 'When another verdict replaced it; null unless superseded.';
-COMMENT ON COLUMN dashboard.verdicts.application IS 'The `susy policy apply` that recorded it, as dashboard.policy_applications.id; null for a verdict of a worker.';
+COMMENT ON COLUMN dashboard.verdicts.application IS 'The `susy policy apply` or `undo` that recorded it, as dashboard.policy_applications.id; null for a verdict of a worker.';
+COMMENT ON COLUMN dashboard.verdicts.restores IS 'The verdict of which it is a copy, because what replaced that one was undone (`susy policy undo`); otherwise null.';
 
 CREATE VIEW dashboard.throughput_by_minute AS
 SELECT
@@ -1188,8 +1191,13 @@ SELECT
 FROM susy.golden_changes
 UNION ALL
 SELECT
-    started_at, 'policy', applied_by, 'apply ' || policy_name || '@' || policy_version, 'application ' || id, reason,
-    jsonb_build_object('filter', filter, 'replaced', replaced, 'changed', changed)
+    started_at, 'policy', applied_by,
+    CASE
+        WHEN undoes IS NULL THEN 'apply ' || policy_name || '@' || policy_version
+        ELSE 'undo application ' || undoes
+    END,
+    'application ' || id, reason,
+    jsonb_build_object('filter', filter, 'replaced', replaced, 'changed', changed, 'undoes', undoes)
 FROM susy.policy_applications
 UNION ALL
 SELECT at, kind, actor, action, subject, reason, details FROM susy.operations;

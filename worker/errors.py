@@ -102,6 +102,8 @@ class ErrorCode(StrEnum):
     """The moderator holds as many claims as one may."""
     UNKNOWN_POLICY = "unknown_policy"
     """The check names a policy that this worker has not loaded."""
+    UNKNOWN_APPLICATION = "unknown_application"
+    """No policy was applied to old checks under this number."""
     INVALID_MESSAGE = "invalid_message"
     """A message or an argument does not have the documented form."""
     DATABASE_UNAVAILABLE = "database_unavailable"

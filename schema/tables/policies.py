@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    ForeignKey,
     ForeignKeyConstraint,
     Identity,
     Integer,
@@ -65,6 +66,8 @@ policy_applications = Table(
     # Checks whose verdict was replaced, and those among them whose decision changed.
     Column("replaced", BigInteger, nullable=False, server_default=text("0")),
     Column("changed", BigInteger, nullable=False, server_default=text("0")),
+    # The earlier application that this one undoes.
+    Column("undoes", BigInteger, ForeignKey("policy_applications.id")),
     PrimaryKeyConstraint("id"),
     ForeignKeyConstraint(["policy_name", "policy_version"], [policies.c.name, policies.c.version]),
     CheckConstraint("jsonb_typeof(filter) = 'object'", name="filter"),

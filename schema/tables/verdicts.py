@@ -60,6 +60,8 @@ verdicts = Table(
     moment("superseded_at"),
     # The application of a policy to old checks that wrote it; null for the verdict that ended the check.
     Column("application_id", BigInteger, ForeignKey(policy_applications.c.id)),
+    # The verdict of which this is a copy, because what replaced that one was undone.
+    Column("restores", Uuid),
     # Each policy version has one verdict that was not replaced, and any number that were.
     UniqueConstraint("check_id", "policy_name", "policy_version", "superseded_at", postgresql_nulls_not_distinct=True),
     ForeignKeyConstraint(["policy_name", "policy_version"], [policies.c.name, policies.c.version]),
@@ -76,6 +78,13 @@ verdicts = Table(
 
 Index("uq_verdicts_live", verdicts.c.check_id, unique=True, postgresql_where=text("mode = 'live'"))
 Index(None, verdicts.c.scan_id)
+# Finds what an application wrote, in order to undo it.
+Index(
+    "ix_verdicts_application",
+    verdicts.c.application_id,
+    verdicts.c.id,
+    postgresql_where=text("application_id IS NOT NULL"),
+)
 # Finds the verdicts of shadows, by time.
 Index(
     "ix_verdicts_shadow",

@@ -303,7 +303,7 @@ def test_the_command_shows_applies_and_undoes(
     assert recorded_as == [("uploads", "ada", "calibrated", 4)]
     undone = susy("policy", "apply", str(OLD.version), "--decided-by", str(NEW.version), "--source", "posts", **given)
     assert "replaced 2, changed 1" in undone.stdout
-    assert f"susy policy apply {NEW.version} --decided-by {OLD.version}" in undone.stderr
+    assert "To undo: susy policy undo 2" in undone.stderr
     assert live(store, past[1]) is Decision.INCONCLUSIVE
     assert susy("policy", "apply", "uploads@000000000000", **given).code == 1
     assert susy("policy", "apply", "uploads", **given).code == 2

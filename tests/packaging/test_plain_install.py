@@ -81,6 +81,7 @@ PLAIN = {
     ("backlog", "pause"), ("backlog", "resume"), ("consume", "stream"),
     ("policy", "show"), ("policy", "check"), ("policy", "put"), ("policy", "list"), ("policy", "diff"),
     ("policy", "activate"), ("policy", "route"), ("policy", "shadow"), ("policy", "history"), ("policy", "rollback"),
+    ("policy", "undo"),
     ("key", "create"), ("key", "list"), ("key", "revoke"),
     ("endpoint", "list"), ("endpoint", "disable"), ("endpoint", "enable"), ("callbacks", "status"),
     ("callbacks", "retry"), ("explain",), ("policy", "audit"), ("prune",), ("capacity",),

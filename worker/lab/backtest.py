@@ -14,20 +14,10 @@ from datetime import date
 from schema.states import Decision
 from schema.verdict import Verdict
 from worker.lab.decide_again import decide_again
+from worker.lab.flips import Flip
 from worker.lab.intervals import exact_interval
 from worker.policy.policy import Policy
 from worker.store import DecidedScan
-
-
-@dataclass(frozen=True)
-class Flip:
-    """Checks of one source and generator whose decision changes."""
-
-    source: str
-    generator: str | None
-    """The generator that the present verdict names."""
-    before: Decision
-    after: Decision
 
 
 @dataclass(frozen=True)

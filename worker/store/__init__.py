@@ -17,6 +17,8 @@ from worker.store.events import Event
 from worker.store.keys import ApiKey
 from worker.store.store import Store
 from worker.store.types import (
+    Application,
+    AppliedVerdict,
     BacklogStatus,
     CategoryCount,
     CheckDetails,
@@ -38,6 +40,8 @@ from worker.store.types import (
 
 __all__ = [
     "ApiKey",
+    "Application",
+    "AppliedVerdict",
     "BacklogStatus",
     "CategoryCount",
     "CheckDetails",

@@ -199,6 +199,51 @@ class Replacement:
 
 
 @dataclass(frozen=True)
+class Application:
+    """One time a policy was applied to checks that were decided before, or such an application was undone."""
+
+    application_id: int
+    policy: PolicyVersion
+    """What was applied, or what was undone."""
+    undoes: int | None
+    """The application that it undoes; None where it applies a policy."""
+    where: Mapping[str, Any]
+    """Which checks: the filters that were given."""
+    applied_by: str
+    reason: str | None
+    started_at: datetime
+    finished_at: datetime | None
+    """None while it runs, or when it was interrupted."""
+    replaced: int
+    """Checks whose verdict it replaced."""
+    changed: int
+    """Those among them whose decision changed."""
+
+
+@dataclass(frozen=True)
+class AppliedVerdict:
+    """What an application decided about a check, and how the check stands now."""
+
+    verdict_id: UUID
+    check_id: UUID
+    source: str
+    live_id: UUID
+    """The verdict that counts now, which the following two are of."""
+    generator: str | None
+    decision: Decision
+    is_live: bool
+    """Whether it still is what the application decided."""
+    is_undone: bool
+    """Whether it is what the application replaced: that was restored before."""
+    is_reviewed: bool
+    """Whether a review of the check counts."""
+    replaced_id: UUID
+    """The verdict that the application replaced."""
+    replaced_policy: PolicyVersion
+    replaced_decision: Decision
+
+
+@dataclass(frozen=True)
 class StoredPolicy:
     """One version of a policy in the ledger."""
 

@@ -142,9 +142,8 @@ def _print(result: Applied, writing: _Writing | None) -> None:
     if result.overtaken:
         notes.print(f"{result.overtaken} were replaced by another process or reviewed meanwhile, and left as they are.")
     if writing is not None and result.replaced:
-        for replaced, count in result.replaced_policies.most_common():
-            command = f"susy policy apply {replaced} --decided-by {result.policy.version}"
-            notes.print(f"{count} were decided by {replaced}. To undo: {command}", soft_wrap=True)
+        before = ", ".join(f"{count} by {version}" for version, count in result.replaced_policies.most_common())
+        notes.print(f"Decided before: {before}. To undo: susy policy undo {writing.application_id}", soft_wrap=True)
 
 
 def _document(result: Applied, writing: _Writing | None) -> dict[str, Any]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from worker.lab.backtest import Agreement, Backtest, Flip, Share
+    from worker.lab.backtest import Agreement, Backtest, Share
+    from worker.lab.flips import Flip
 
 SHOWN_FLIPS = 30
 """Rows of the table of flips; `--json` has all of them."""

@@ -1,4 +1,4 @@
-"""`susy policy activate`, `route`, `shadow`, `rollback` and `history`: what decides, changed one revision at a time."""
+"""`susy policy activate`, `route`, `shadow` and `rollback`: what decides, changed one revision at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from schema.verdict import PolicyVersion
 from worker.cli.options import By
-from worker.cli.output import notes, out, print_json, table
+from worker.cli.output import notes, out, print_json
 from worker.cli.policies.cases import count_regressions
 from worker.cli.policies.find import Version, parse, stored, usable
 from worker.cli.policies.revision import Expect, Json, Reason, change_policies, read_policies
@@ -133,32 +133,6 @@ def rollback(
         return parse_configuration(ledger.revision_at(revision))
 
     change_policies(change, f"return to revision {revision}", reason, by, expect, as_json=json)
-
-
-def history(
-    limit: Annotated[int, typer.Option(help="Changes that are shown, the youngest first.", min=1)] = 20,
-    json: Json = False,
-) -> None:
-    """Who changed what decides, when and why."""
-    with Store(load_settings().require_database_url(), pool_size=1) as store:
-        changes = store.policies.history(limit)
-    shown = table("revision", "when", "change", "by", "reason")
-    for change in changes:
-        if json:
-            print_json(
-                {
-                    "revision": change.revision,
-                    "changed_at": change.changed_at.isoformat(),
-                    "change": change.change,
-                    "by": change.changed_by,
-                    "reason": change.reason,
-                }
-            )
-        else:
-            when = f"{change.changed_at:%Y-%m-%d %H:%M}"
-            shown.add_row(str(change.revision), when, change.change, change.changed_by, change.reason)
-    if not json:
-        out.print(shown)
 
 
 def _load_routes(file: Path) -> dict[str, Any]:

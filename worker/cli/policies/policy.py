@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.output import out, print_json, table
-from worker.cli.policies import apply, audit, change
+from worker.cli.policies import apply, audit, change, history, undo
 from worker.cli.policies.backtest import backtest
 from worker.cli.policies.find import find_policy, policies_of_workers
 from worker.settings import load_settings
@@ -114,11 +114,12 @@ def diff(one: Reference, other: Reference, json: Json = False) -> None:
 
 app.command("backtest")(backtest)
 app.command("apply")(apply.apply)
+app.command("undo")(undo.undo)
 app.command("activate")(change.activate)
 app.command("route")(change.route)
 app.command("shadow")(change.shadow)
 app.command("audit")(audit.audit)
-app.command("history")(change.history)
+app.command("history")(history.history)
 app.command("rollback")(change.rollback)
 
 
