@@ -14,8 +14,8 @@ from uuid import UUID
 
 from schema.states import Decision
 from schema.verdict import PolicyVersion
-from worker.lab.flips import Flip
 from worker.lab.decide_again import decide_again
+from worker.lab.flips import Flip
 from worker.policy.policy import Policy
 from worker.store import DecidedScan, Replacement
 
