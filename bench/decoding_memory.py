@@ -85,7 +85,7 @@ def altering_peak(content: bytes, family: str) -> int:
     """Bytes that this process grows by when the decoded image is altered by each setting of a family."""
     pixels = decode(content, MAX_PIXELS).pixels
     MemoryBudget(1)  # one heap, as everywhere
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
     before = peak_bytes()
     for alteration in ALTERATIONS:
         if alteration.family.name == family:

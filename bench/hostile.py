@@ -68,7 +68,7 @@ def examine(content: bytes) -> Cost:
     with Detector(settings) as detector:
         examiner, policy = Examiner.of(settings, detector), default_policy()
         examiner.examine(encoded(texture(900, 900), "PNG"), policy)
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts again
         memory, begun = kilobytes("VmHWM"), time.process_time()
         tiles, sampled = 0, False
         try:

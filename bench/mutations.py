@@ -1,4 +1,4 @@
-"""Thousands of damaged inputs from strangers: images, weights files, TorchScript archives and Redis URLs.
+"""Thousands of damaged inputs, as others may send them: images, weights files, TorchScript archives, Redis URLs.
 
     python -m bench.mutations [--only NAME] [--count 2000] [--seed 0]
 
@@ -52,7 +52,7 @@ MAX_PIXELS = 2_000_000
 
 
 class BrokenPromiseError(Exception):
-    """What must not come of an input; the text says what did."""
+    """An outcome that no input may have; the text names it."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Kind:
 
     sound: Callable[[], list[bytes]]
     read: Callable[[bytes], str]
-    """Returns what came of an input: `accepted`, or an error's code."""
+    """Returns the outcome of an input: `accepted`, or an error's code."""
     header: int
     """One change in two hits this many bytes at the beginning, or, negative, at the end."""
     share: float = 1.0
@@ -163,7 +163,7 @@ def read_archive(content: bytes) -> str:
 
 
 def with_right_checksums(content: bytes) -> bytes:
-    """The records packed anew, where they can be read at all."""
+    """The records packed again, where they can be read at all."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             records = []
@@ -250,7 +250,7 @@ def mutated(content: bytes, kind: Kind, chance: random.Random) -> bytes:
 
 
 def outcome(kind: Kind, content: bytes) -> str:
-    """What came of an input in a forked process, or `BROKEN: …`."""
+    """The outcome of an input in a forked process, or `BROKEN: …`."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -289,7 +289,7 @@ def _read_and_tell(kind: Kind, content: bytes, writer: int) -> None:
 
 
 def probe(name: str, count: int, seed: int, keep: Path | None = None) -> Counter[str]:
-    """How often each outcome came of `count` inputs of the kind `name`."""
+    """How often each outcome occurred among `count` inputs of the kind `name`."""
     kind, counts = KINDS[name], Counter[str]()
     sound = kind.sound()
     for number in range(max(1, int(count * kind.share))):

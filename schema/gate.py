@@ -26,7 +26,7 @@ class GateReason(StrEnum):
     DECIDED = "decided"
     """The check has a verdict; `decision` says which."""
     LATE = "late"
-    """There was no verdict before the deadline. The check goes on, and its verdict is called back."""
+    """There was no verdict before the deadline. The check continues, and its verdict is called back."""
     FAILED = "failed"
     """The check ended without a verdict: quarantined, cancelled or expired."""
 

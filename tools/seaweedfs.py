@@ -114,7 +114,7 @@ class SeaweedFS:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different TCP ports of the loopback interface that nobody listens on."""
+    """Different free TCP ports of the loopback interface."""
     with contextlib.ExitStack() as stack:
         listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [listener.getsockname()[1] for listener in listeners]

@@ -93,7 +93,7 @@ class Demand:
     gpu_tiles: float | None = None
     """Tiles per second of one GPU, through the engine; None scores on CPUs."""
     postgres_cores: int = 32
-    """Of the largest Postgres server to be had."""
+    """Of the largest Postgres server available."""
     core_hour: float = 0.04
     """Price of a core for an hour, in any currency."""
     gpu_hour: float = 2.5

@@ -61,17 +61,17 @@ class ErrorCode(StrEnum):
 
     # Decoding the image
     UNSUPPORTED_FORMAT = "unsupported_format"
-    """The bytes are no image of an allowed format."""
+    """The bytes are not an image of an allowed format."""
     TRUNCATED = "truncated"
     """The image ends before its pixels do."""
     TOO_MANY_PIXELS = "too_many_pixels"
-    """The header announces more than `SUSY_MAX_PIXELS` pixels; nothing was decoded."""
+    """The header declares more than `SUSY_MAX_PIXELS` pixels; nothing was decoded."""
     CORRUPT = "corrupt"
     """An allowed format, complete in length, whose content contradicts itself."""
 
     # Scoring the image
     INFERENCE_FAILED = "inference_failed"
-    """The network raised, or answered with something that is no probability."""
+    """The network raised, or its answer is not a probability."""
     DEADLINE_EXCEEDED = "deadline_exceeded"
     """One attempt took longer than `SUSY_HARD_DEADLINE`."""
     OUT_OF_MEMORY = "out_of_memory"
@@ -113,7 +113,7 @@ class ErrorCode(StrEnum):
     SERVICE_UNAVAILABLE = "service_unavailable"
     """The HTTP service at `SUSY_URL` did not answer in time."""
     UNEXPECTED = "unexpected"
-    """A failure nobody foresaw; the message carries its type."""
+    """An unexpected failure; the message names its type."""
 
     # The HTTP service
     NO_CREDENTIALS = "no_credentials"

@@ -33,7 +33,7 @@ def get_logger(name: str) -> Logger:
 
 
 class LimitedWarnings:
-    """Warnings that strangers can cause in any number: the first of each period in full, then how many more there were.
+    """Warnings that anyone can cause in any number: the first of each period in full, then how many more there were.
 
     Thread-safe. What is not logged must be stored elsewhere.
     """

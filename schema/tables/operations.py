@@ -39,7 +39,7 @@ api_keys = Table(
     since_now("created_at"),
     moment("expires_at"),
     moment("revoked_at"),
-    # Kept to about a minute, so that operators find keys that nobody uses any more.
+    # Kept to about a minute, so that operators find keys that are not used any more.
     moment("last_used_at"),
     PrimaryKeyConstraint("id"),
     UniqueConstraint("digest"),

@@ -79,7 +79,7 @@ def weights(
     trained: Annotated[Path, typer.Option(help="The weights file of `susy train`.")],
     out: Annotated[Path, typer.Option(help="Folder for the finished weights and the report.")] = Path("runs/demo"),
     short: Annotated[
-        bool, typer.Option("--short", help="Of a trial: figures outside the intervals are no error.")
+        bool, typer.Option("--short", help="Of a trial: figures outside the intervals are not errors.")
     ] = False,
 ) -> None:
     """Convert, calibrate and evaluate trained weights, and compare them with the bundled ones' published figures."""

@@ -188,7 +188,7 @@ def open_generator(network: Network | Style, threads: int = 2) -> Generator:
 
 
 def rebuild(crop: Image.Image, generator: Generator, random: np.random.Generator) -> Image.Image:
-    """`crop` as the network makes it anew: of the same size, and of the same content.
+    """`crop` as the network rebuilds it: of the same size, and of the same content.
 
     An enlarging network gets the crop shrunk by `SHRINK`, and enlarges it to its original size; a 2× network is applied
     twice. A style-transfer network repaints it in a style drawn at random. The crop's sides must be multiples of

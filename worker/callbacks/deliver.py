@@ -1,4 +1,4 @@
-"""The deliverer: hands events to endpoints, claims what is due, sends it, and records what became of it.
+"""The deliverer: hands events to endpoints, claims what is due, sends it, and records the outcome.
 
 Any number may run. One thread talks to the ledger, in rounds; each endpoint has threads that send. New events are
 noticed by asking every 0.2 s: `NOTIFY` would make all transactions that end checks commit one after the other.

@@ -37,7 +37,7 @@ def moment(text: str | None, now: datetime) -> datetime | None:
 
 
 def confirm(yes: bool) -> None:
-    """Ask whether to continue, unless `yes`; exit when the answer is no, or when nobody can be asked."""
+    """Ask whether to continue, unless `yes`; exit when the answer is no, or when there is no terminal to ask on."""
     if yes:
         return
     if not sys.stdin.isatty():

@@ -1,4 +1,4 @@
-"""How commands speak: data on stdout, everything else on stderr."""
+"""How commands print: data on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def prepare_streams() -> None:
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """One object on one line. Characters that a terminal would obey are escaped, as JSON allows."""
+    """One object on one line. Characters that a terminal would interpret are escaped, as JSON allows."""
     line = json.dumps(document, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf"))
     print(_UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", line), flush=True)
 
@@ -66,7 +66,7 @@ def error_document(error: SusyError) -> dict[str, str]:
 
 
 def progress_bar(*, beside_output: bool = False) -> Progress:
-    """A bar on stderr with count and time; silent when nobody watches.
+    """A bar on stderr with count and time; silent when stderr is not a terminal.
 
     `beside_output`: stdout is printed to while the bar runs. On the same terminal that output takes the bar's place.
     """

@@ -29,8 +29,8 @@ URL, API_KEY = "SUSY_URL", "SUSY_API_KEY"
 class Client:
     """Submits images; thread-safe. Keep one per process, and close it or use it in a `with` block.
 
-    With `SUSY_URL` it speaks HTTP to a `susy serve`, with the key of `SUSY_API_KEY`; otherwise it connects to Postgres
-    and Redis by `SUSY_DATABASE_URL` and `SUSY_REDIS_URL`. The methods and their errors are the same.
+    With `SUSY_URL` it sends requests to a `susy serve`, with the key of `SUSY_API_KEY`; otherwise it connects to
+    Postgres and Redis by `SUSY_DATABASE_URL` and `SUSY_REDIS_URL`. The methods and their errors are the same.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class Client:
         """Ask whether an image may be published: `allow`, `hold` or `refuse`, after at most `within` seconds.
 
         Only over HTTP. Give the image or its `uri`. Without a verdict in time, the answer is what the service's gate
-        file says of the source (`docs/gate.md`); the check goes on, and its verdict is called back. Without `within`,
+        file says of the source (`docs/gate.md`); the check continues, and its verdict is called back. Without `within`,
         the deadline is the source's. Raises as `submit` does: then the image was not accepted.
         """
         if (image is None) == (uri is None):

@@ -114,7 +114,7 @@ def pull(
 
     The bytes must have the SHA-256 that the release is pinned to or, while none is pinned, the one under which the
     hub stores them. Then `import_release` compares the network with ours, and its answer for the golden patch with the
-    published one. `endpoint` is another server that speaks the hub's protocol (default: the environment's
+    published one. `endpoint` is another server with the hub's protocol (default: the environment's
     `HF_ENDPOINT`, or the hub itself). `report` receives one line per step. No token is sent.
 
     Raises `ConfigurationError`: `missing_extra` without `huggingface_hub`, `weights_invalid` when the file cannot be

@@ -1,6 +1,6 @@
-"""Running a TorchScript program from a stranger in a process of its own.
+"""Running an untrusted TorchScript program in a process of its own.
 
-TorchScript can loop for ever, allocate any amount of memory, and open, create and overwrite files; damaged programs
+TorchScript can loop forever, allocate any amount of memory, and open, create and overwrite files; damaged programs
 crash the process that loads them. `TorchScriptProgram` starts a child process with none of this process's environment
 and talks to it through two pipes. Once the child has imported torch, it gives up the right to open files and sockets
 and to write to disk, and limits its memory and its time for each request; only then does it look at the program.

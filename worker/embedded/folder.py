@@ -65,7 +65,7 @@ def _require_own(directory: Path) -> None:
         if path.is_dir() != is_folder:
             raise _unusable(f"{str(path)!r} is {'not ' if is_folder else ''}a folder; move it away")
         if os.geteuid() and path.stat().st_uid != os.geteuid():
-            raise _unusable(f"{str(path)!r} belongs to another user; use another folder, or delete it to begin anew")
+            raise _unusable(f"{str(path)!r} belongs to another user; use another folder, or delete this one")
         if not os.access(path, os.R_OK | os.W_OK | (os.X_OK if is_folder else 0), effective_ids=True):
             raise _unusable(f"{str(path)!r} cannot be written to; give this user permission")
 

@@ -94,7 +94,7 @@ def first_refused(judgements: Mapping[str, list[Judgement]]) -> tuple[str, Judge
 
 
 def refusal_document(field: str, judgement: Judgement) -> dict[str, Any]:
-    """The problem (RFC 9457) that uploaders are told. Scores stay out of it: they would teach how to evade."""
+    """The problem (RFC 9457) that uploaders get. Scores stay out of it: they would teach how to evade."""
     return {
         "type": "urn:susy-worker:error:upload_refused",
         "title": "Upload refused",

@@ -23,7 +23,7 @@ MAY_USE_ALL: Callable[[str], bool] = lambda _source: True  # noqa: E731
 
 @dataclass
 class Outcome:
-    """What became of the events of a message."""
+    """The outcome of each event of a message."""
 
     accepted: list[UUID] = field(default_factory=list)
     repeated: list[UUID] = field(default_factory=list)

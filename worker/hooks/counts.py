@@ -1,4 +1,4 @@
-"""What became of events, counted by sender: accepted, repeated, ignored with the reason, refused with the code."""
+"""Outcomes of events, counted by sender: accepted, repeated, ignored with the reason, refused with the code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Counts:
         self._lock = threading.Lock()
 
     def add(self, sender: str, outcome: Outcome) -> None:
-        """Count what became of one message."""
+        """Count the outcomes of one message."""
         with self._lock:
             self._counter[sender, "accepted", ""] += len(outcome.accepted)
             self._counter[sender, "repeated", ""] += len(outcome.repeated)

@@ -37,7 +37,7 @@ def _topic_arn(value: str) -> str:
 
 
 class Mapping(BaseModel):
-    """What becomes of the uploads in one place."""
+    """What is done with the uploads in one place."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

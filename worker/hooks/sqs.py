@@ -1,4 +1,4 @@
-"""Queues that speak the protocol of Amazon SQS, through boto3 (the extra `aws`)."""
+"""Queues with the protocol of Amazon SQS, through boto3 (the extra `aws`)."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class RedisStream:
 
 
 def _pairs(answer: Any) -> Any:
-    """The streams of an answer: a list of pairs, or a mapping where the client speaks RESP3."""
+    """The streams of an answer: a list of pairs, or a mapping where the client uses RESP3."""
     if not answer:
         return ()
     return [(name, entries[0]) for name, entries in answer.items()] if isinstance(answer, dict) else answer

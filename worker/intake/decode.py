@@ -1,4 +1,4 @@
-"""From encoded bytes to RGB pixels, safely: the bytes come from strangers. `docs/intake.md` describes it."""
+"""From encoded bytes to RGB pixels, safely: the bytes are untrusted. `docs/intake.md` describes it."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class _Chunk:
     is_cut: bool
     """The file ends within it."""
     is_intact: bool
-    """Its checksum is right, or nobody reads it."""
+    """Its checksum is right, or it is not read."""
 
 
 @dataclass

@@ -28,7 +28,7 @@ FindPolicy = Callable[[PolicyVersion], Policy | None]
 
 @dataclass
 class Applied:
-    """What became of the checks that a policy was applied to."""
+    """The outcome of applying a policy to checks."""
 
     policy: Policy
     checks: int = 0
@@ -118,7 +118,7 @@ def apply_policy(
 
 
 def _count(result: Applied, decided: list[tuple[DecidedScan, Replacement]], writing: Future[set[UUID]] | None) -> None:
-    """Wait for a batch to be written, and count what became of it."""
+    """Wait for a batch to be written, and count its outcome."""
     replaced = set() if writing is None else writing.result()
     result.checks += len(decided)
     for check, replacement in decided:

@@ -105,7 +105,7 @@ class Backtest:
 def backtest(
     policy: Policy, batches: Iterable[list[DecidedScan]], advance: Callable[[int], None] = lambda _count: None
 ) -> Backtest:
-    """Decide every scan of `batches` by `policy`; `advance` is told how many were decided."""
+    """Decide every scan of `batches` by `policy`; `advance` is called with how many were decided."""
     result = Backtest(policy)
     for batch in batches:
         for decided, verdict in zip(batch, decide_again(batch, policy), strict=True):

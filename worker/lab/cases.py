@@ -18,7 +18,7 @@ from worker.store.cases import Case
 
 
 class Change(StrEnum):
-    """What becomes of a case."""
+    """The outcome of a case."""
 
     REGRESSED = "regressed"
     """It becomes wrong."""
@@ -49,7 +49,7 @@ class Outcome:
 
     @property
     def change(self) -> Change:
-        """What becomes of it. What was decided before it had a decision counts as right."""
+        """The outcome. What was decided before it had a decision counts as right."""
         expected = self.case.expected
         if expected is None:
             return Change.WITHDRAWN

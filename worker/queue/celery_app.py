@@ -1,4 +1,4 @@
-"""How Celery is configured, for workers and for whoever inspects them."""
+"""How Celery is configured, for workers and for tools that inspect them."""
 
 from __future__ import annotations
 

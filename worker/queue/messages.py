@@ -83,7 +83,7 @@ def normalize_messages(client: Redis, key_prefix: str, queues: Collection[str]) 
 def normalized(item: bytes | str) -> str:
     """The message for one of our tasks that `item` is, or else a message for `REJECT_TASK` that carries it.
 
-    Only task, id and arguments are kept. Whatever else Celery would obey could lose the message: it discards one that
+    Only task, id and arguments are kept. Whatever else Celery would act on could lose the message: it discards one that
     has expired or cannot be decompressed, puts one back under the routing key that it names, and forgets one of two
     with the same delivery tag.
     """

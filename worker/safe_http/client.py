@@ -1,4 +1,4 @@
-"""Requests to hosts that strangers name, under an `AccessPolicy`.
+"""Requests to untrusted hosts, under an `AccessPolicy`.
 
 No proxy, no credentials and no cookies come from anywhere: a request consists of what its caller passes.
 """

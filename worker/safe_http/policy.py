@@ -21,7 +21,7 @@ class AccessPolicy:
     """Whether every host is allowed whose addresses are all public."""
     networks: tuple[Network, ...] = ()
     """Networks whose addresses are allowed although they are not public, as `parse_network` returns them. Only for
-    hosts that are listed: names that strangers choose never lead there."""
+    hosts that are listed: other names never lead there."""
     http: bool = False
     """Whether `http` is allowed beside `https`."""
     ports: frozenset[int] = frozenset({80, 443})

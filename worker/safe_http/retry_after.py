@@ -1,4 +1,4 @@
-"""The header Retry-After, as strangers send it (RFC 9110, section 10.2.3)."""
+"""The header Retry-After, as untrusted servers send it (RFC 9110, section 10.2.3)."""
 
 from __future__ import annotations
 

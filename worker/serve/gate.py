@@ -1,7 +1,7 @@
 """`/v1/gate`: may this image be published? An answer within the caller's deadline, for platforms that ask before.
 
-The check is an ordinary one: it goes on when the deadline passes, and its verdict is called back. What the gate answers
-is a matter of rules (`gate_rules`), and what an unanswered question means is one of them.
+The check is an ordinary one: it continues when the deadline passes, and its verdict is called back. Rules
+(`gate_rules`) say what the gate answers for each decision, and for none in time.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ async def gate(
         receipt, rule = await _accept(request, key, services, idempotency_key)
     except ClientDisconnect:
         note(request, cut=True)
-        return Response(status_code=499)  # nobody reads it
+        return Response(status_code=499)  # the client is gone
     judged = await _judge(receipt.check_id, rule, services, began + (rule.deadline if within is None else within))
     note(request, check_id=str(receipt.check_id), answer=str(judged[0]), reason=str(judged[1]))
     return JSONResponse(_document(receipt.check_id, *judged))
@@ -105,7 +105,7 @@ async def pict_rs(
             judged = await _judge(check_id, rule, services, began + (rule.deadline if within is None else within))
     except ClientDisconnect:
         note(request, cut=True)
-        return Response(status_code=499)  # nobody reads it
+        return Response(status_code=499)  # the client is gone
     except SusyError as error:
         if status_of(error) not in (429, 503):
             raise

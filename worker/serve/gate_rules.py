@@ -34,7 +34,7 @@ class GateRule(BaseModel):
     failed: GateAnswer = GateAnswer.HOLD
     """When the check ended without a verdict: the file is broken, or not an image."""
     yes_or_no: Literal[GateAnswer.ALLOW, GateAnswer.REFUSE] = GateAnswer.REFUSE
-    """What becomes of `hold` for senders that know nothing between yes and no."""
+    """What `hold` is for senders that know nothing between yes and no."""
 
     def judge(self, check: CheckDetails) -> tuple[GateAnswer, GateReason, Decision | None]:
         """The answer to a check as it stands."""

@@ -11,13 +11,13 @@ from worker.serve.examples import CHECK_ID, problems
 
 
 class HookDocument(BaseModel):
-    """What became of a message's events."""
+    """The outcomes of a message's events."""
 
     accepted: int
     repeated: int
     """Checks that were accepted before."""
     ignored: dict[str, int]
-    """Events that are no upload, by reason."""
+    """Events that are not uploads, by reason."""
     check_ids: list[str]
     """At most 50."""
 

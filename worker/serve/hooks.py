@@ -111,7 +111,7 @@ SharedHooks = Annotated[Hooks, Depends(hooks_of)]
 Sender = Annotated[str, Path(description=f"One of {', '.join(SENDERS)}.")]
 
 
-@router.get("", summary="What became of the events since this process started")
+@router.get("", summary="Outcomes of events since this process started")
 async def counts(_key: Reader, hooks: SharedHooks) -> list[dict[str, str | int]]:
     """One object per sender, outcome (accepted, repeated, ignored, refused) and reason or error code."""
     return hooks.counts.snapshot()
@@ -119,7 +119,7 @@ async def counts(_key: Reader, hooks: SharedHooks) -> list[dict[str, str | int]]
 
 @router.post("/{sender}", summary="Report uploads", **HOOK)
 async def receive(request: Request, sender: Sender, services: Shared, hooks: SharedHooks) -> Response:
-    """Once this answers 200, every upload that the message reports is in Postgres, and events that are no upload were
+    """Once this answers 200, every upload that the message reports is in Postgres, and events that are not uploads were
     counted.
 
     Where an event of a message is refused, the answer is an error that lists the refusals. The other events were
@@ -214,7 +214,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
 
 
 def _answer(sender: str, outcome: Outcome) -> Response:
-    """tusd obeys what stands in an answer, so it gets an empty one."""
+    """tusd acts on what an answer contains, so it gets an empty one."""
     document: dict[str, Any] = {
         "accepted": len(outcome.accepted),
         "repeated": len(outcome.repeated),

@@ -43,7 +43,7 @@ async def store(request: Request, key: Submitter, services: Shared, idempotency_
             receipt = await submit_upload(submission, upload, services)
     except ClientDisconnect:
         note(request, cut=True)
-        return Response(status_code=499)  # nobody reads it
+        return Response(status_code=499)  # the client is gone
     note(request, check_id=str(receipt.check_id))
     document = {"check_id": str(receipt.check_id), "created": receipt.created, "uri": submission.uri}
     headers = {"Location": f"/v1/checks/{receipt.check_id}"}

@@ -20,7 +20,7 @@ log = get_logger(__name__)
 REFRESH_AFTER = 3.0
 """Seconds after which the keys are read again, while requests go on with those in memory."""
 MAX_AGE = 8.0
-"""Seconds after which requests wait for the keys to be read again. When they cannot be read, nobody is let in."""
+"""Seconds after which requests wait for the keys to be read again. If they cannot be read, all requests are refused."""
 MIN_AGE = 0.1
 """Seconds between two readings because of unknown keys: however many guesses arrive, they cost ten queries a second."""
 
@@ -97,6 +97,6 @@ class KeyRing:
 
 
 def _log_failure(reading: asyncio.Task[None]) -> None:
-    """Also marks the failure as seen where nobody waits for it."""
+    """Also marks the failure as seen where nothing waits for it."""
     if not reading.cancelled() and isinstance(error := reading.exception(), SusyError):
         log.warning("keys_not_read", code=str(error.code), error=error.message)

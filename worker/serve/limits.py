@@ -19,7 +19,7 @@ BODY_SECONDS = 20.0
 MIN_RATE = 64_000
 """Bytes per second at which a larger body must arrive."""
 MAX_DISCARDED, DISCARD_SECONDS = 16_000_000, 2.0
-"""Bytes of a body that nobody reads any more, and seconds for them, that are taken before it is answered."""
+"""Bytes of a body that is not read any more, and seconds for them, that are taken before it is answered."""
 MAX_IN_FLIGHT = 500
 """Requests that one process works on at once; those that wait for a check to finish do not count."""
 

@@ -75,10 +75,10 @@ STATUS: Mapping[ErrorCode, int] = {
 _CLOSES_CONNECTION = frozenset({ErrorCode.TOO_LARGE, ErrorCode.TOO_MANY_BYTES, ErrorCode.TOO_SLOW})
 """What is left of such a request's body is not read."""
 _INTERNAL = {
-    500: "the service met an error that nobody foresaw; its log has the details",
+    500: "an unexpected error occurred; the log of the service has the details",
     503: "a server that this service needs does not answer at the moment; repeat the request later",
 }
-"""What clients are told instead of messages that name hosts or files of the service."""
+"""What clients get instead of messages that name hosts or files of the service."""
 
 
 class RefusedError(PermanentError):

@@ -91,7 +91,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse(msg)
 
     def shutdown(self) -> None:
-        """The service stops: whoever waits for a check is answered now."""
+        """The service stops: requests that wait for a check are answered now."""
         services: Services | None = getattr(getattr(self.app, "state", None), "services", None)
         if services is not None:
             services.waiters.stop()

@@ -1,7 +1,8 @@
 """Long polls: any number of requests wait for their checks by one query together, a few times per second.
 
 `LISTEN` would need a `NOTIFY` in every transaction that ends a check, and Postgres lets one such transaction commit at
-a time. One look by primary key at a few hundred checks takes about a millisecond, and none is made while nobody waits.
+a time. A query by primary key of a few hundred checks takes about a millisecond, and none is made while no request
+waits.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Waiters:
                 return
             try:
                 self._resume(await run_in_threadpool(self._store.finished, list(self._waiting)))
-            except SusyError:  # Postgres is unavailable; whoever waits is told so when the time is over
+            except SusyError:  # Postgres is unavailable; each request is answered so when its time is over
                 continue
 
     def _resume(self, check_ids: list[UUID]) -> None:

@@ -52,7 +52,7 @@ class Fields(BaseSettings):
     # The HTTP service, for clients of it
     url: ServiceUrl | None = setting(
         None,
-        "Address of a `susy serve`. With it, the Python client and `susy submit` speak HTTP and need neither Postgres "
+        "Address of a `susy serve`. With it, the Python client and `susy submit` use HTTP and need neither Postgres "
         "nor Redis.",
         "URL",
         is_essential=True,
@@ -273,8 +273,8 @@ class Fields(BaseSettings):
     # HTTP service
     serve_host: str = setting(
         "127.0.0.1",
-        "Address that `susy serve` listens on. `0.0.0.0` or `::` are all addresses of the machine; put a proxy that "
-        "speaks TLS in front.",
+        "Address that `susy serve` listens on. `0.0.0.0` or `::` are all addresses of the machine; put a proxy with "
+        "TLS in front.",
         "address",
         min_length=1,
         is_essential=True,

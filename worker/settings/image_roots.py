@@ -1,4 +1,4 @@
-"""Folders that are no place for images: those of the kernel, of devices and of secrets."""
+"""Folders that may not be image roots: those of the kernel, of devices and of secrets."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Where uploaded images are stored: a folder or a bucket, in which each lies under the SHA-256 of its content.
 
-An upload is written elsewhere and put into its place when it is complete and wanted, so that nobody ever reads a part
+An upload is written elsewhere and put into its place when it is complete and wanted, so that no part is ever read
 of an image, and nothing is left of what was given up.
 """
 
@@ -205,7 +205,7 @@ class BucketUpload:
                 store = self._stores.of(location.scheme, location.bucket)
                 if not _exists(store, location.key):
                     # In one request, which takes the image's size of memory: of several, a process that ends between
-                    # two of them leaves parts in the bucket, which nobody sees and somebody pays for.
+                    # two of them leaves parts in the bucket, which are not listed and cost money.
                     obstore.put(store, location.key, self._file, use_multipart=False)
         except PermanentError as error:  # the bucket is at fault and not the image
             raise TransientError(

@@ -114,7 +114,7 @@ class Connection(psycopg.Connection[TupleRow]):
     """The time of `time.monotonic()` after which no answer is waited for."""
     is_served: Callable[[], bool] | None = None
     """Whether the server answers others. Asked every `LOOK_EVERY` seconds while no answer comes, where statements may
-    take any time: a frozen server is told from one that works."""
+    take any time: so that a frozen server is recognized."""
 
     def wait(self, gen: Generator[Any, Any, _Value], *args: Any, **options: Any) -> _Value:
         """Every exchange with the server passes through here. Raises `psycopg.OperationalError` in the end."""
@@ -151,7 +151,7 @@ class ReadOnlyServerError(psycopg.OperationalError):
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long the server lets a session wait, in seconds; 0 is for ever."""
+    """How long the server lets a session wait, in seconds; 0: without limit."""
 
     statement: float
     """For a statement to end; and for the next one inside a transaction, because it holds its row locks."""
@@ -243,7 +243,7 @@ def check(connection: Connection, *, timeout: float) -> None:
     """Raise `psycopg.OperationalError` and close the connection unless the server answers and accepts writes.
 
     After a failover a connection may lead to the former primary, which is a standby now. psycopg's own check would not
-    notice that, and would wait for a frozen server for ever.
+    notice that, and would wait for a frozen server forever.
     """
     try:
         if _ask(connection, b"SHOW transaction_read_only", timeout) != b"off":

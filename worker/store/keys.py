@@ -57,7 +57,7 @@ class ApiKey:
 
 
 def new_key() -> str:
-    """A key that nobody has."""
+    """A digest that no key has."""
     return PREFIX + secrets.token_urlsafe(_BYTES)
 
 

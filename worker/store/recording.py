@@ -90,7 +90,7 @@ def _read_back(database: Database, claim: Claim) -> RecordOutcome | None:
 
 
 def _outcome(connection: Connection, claim: Claim) -> RecordOutcome | None:
-    """What became of this claim; None while it still holds, which means that nothing was written."""
+    """The outcome of this claim; None while it still holds, which means that nothing was written."""
     return rows(connection, queries.READ_BACK, _key(claim), _meaning)[0]
 
 

@@ -98,7 +98,7 @@ class CheckDetails:
 
     @property
     def source_changed(self) -> bool | None:
-        """Whether another image was examined than was submitted; None when that cannot be told."""
+        """Whether another image was examined than was submitted; None when that is not known."""
         pairs = ((self.etag, self.fetched_etag), (self.version_id, self.fetched_version_id))
         differing = [submitted != fetched for submitted, fetched in pairs if submitted and fetched]
         return any(differing) if differing else None

@@ -113,7 +113,7 @@ def _change(
 ) -> None:
     if where == CheckFilter() and not everything:
         raise typer.BadParameter(f"name checks by id or filter, or add --all for every {state} check")
-    # Checks that reach this state later are left out, or one that fails again at once would be retried for ever.
+    # Checks that reach this state later are left out, or one that fails again at once would be retried forever.
     where = replace(where, until=min(where.until or now, now))
     matched = store.count(state, where)
     notes.print(f"{matched:,} {state} check{'' if matched == 1 else 's'} match{'es' if matched == 1 else ''}.")

@@ -38,7 +38,7 @@ def check(
             metavar="PATH|URL",
         ),
     ],
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Check images here and now, and print what a worker would have decided."""
     settings = with_some_weights(load_settings())

@@ -37,7 +37,7 @@ def submit(
         str | None,
         typer.Option(help="End as expired, unexamined, what no worker has begun after this time: 90s, 5m, 2h."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Accept images for checking, and print their check ids."""
     from worker.client import Client

@@ -1,1 +1,1 @@
-"""The demonstration. Reading order: `demo` (the command), `run`, `samples` (what must come of them), `report`."""
+"""The demonstration. Reading order: `demo` (the command), `run`, `samples` (the expected outcomes), `report`."""

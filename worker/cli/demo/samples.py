@@ -1,4 +1,4 @@
-"""The bundled samples: what they are, what must come of them, what did."""
+"""The bundled samples: what they are, and their expected and actual outcomes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALLEST_OVERLAP = 0.5
 
 @dataclass(frozen=True)
 class Sample:
-    """A bundled image and what must come of it."""
+    """A bundled image and its expected outcome."""
 
     path: Path
     outcome: str
@@ -34,7 +34,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class SampleResult:
-    """A sample and what came of it."""
+    """A sample and its outcome."""
 
     sample: Sample
     view: CheckDetails

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The regression set: images about which people overrode a policy.", no_args_is_help=True)
 Source = Annotated[str | None, typer.Option(help="Only of this source.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 SHOWN_CASES = 50
 """Rows of a table of cases; `--json` has all of them."""
 
@@ -103,7 +103,7 @@ def export(
             )  # fmt: skip
     if to is None:
         written = text.getvalue()
-        # A terminal would obey what an uploader put into a name; a pipe gets it as it is.
+        # A terminal would interpret what an uploader put into a name; a pipe gets it as it is.
         print("\n".join(map(printable, written.split("\n"))) if out.is_terminal else written, end="")
     else:
         write_atomically(to, text.getvalue().encode(errors="replace"))

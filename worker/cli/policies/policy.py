@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Decision policies.", no_args_is_help=True)
 Reference = Annotated[str, typer.Argument(help="A policy file, NAME@VERSION, or NAME for its active version.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 
 
 @app.command()

@@ -21,7 +21,7 @@ Reason = Annotated[str, typer.Option(help="Why; kept in the history.")]
 Expect = Annotated[
     int | None, typer.Option(help="Change nothing unless this revision still applies.", metavar="REVISION", min=0)
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 
 
 def change_policies(

@@ -22,7 +22,7 @@ def capacity(
     gpu_tiles: Annotated[
         float | None, typer.Option(min=1, help="Tiles per second of one GPU; default: score on CPUs.")
     ] = None,
-    postgres_cores: Annotated[int, typer.Option(min=1, help="Of the largest Postgres server to be had.")] = 32,
+    postgres_cores: Annotated[int, typer.Option(min=1, help="Of the largest Postgres server available.")] = 32,
     core_hour: Annotated[float, typer.Option(min=0, help="Price of a core for an hour.")] = 0.04,
     gpu_hour: Annotated[float, typer.Option(min=0, help="Price of a GPU for an hour.")] = 2.5,
     measured: Annotated[Path, typer.Option(help="Results of `make bench`.")] = Path("bench/results/latest.json"),

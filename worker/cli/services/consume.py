@@ -28,7 +28,7 @@ def sqs(
     url: Annotated[str, typer.Argument(help="URL of the queue.", metavar="QUEUE_URL")],
     threads: Threads = 2,
 ) -> None:
-    """Consume a queue of Amazon SQS, or of a server that speaks its protocol."""
+    """Consume a queue of Amazon SQS, or of a server with its protocol."""
     from worker.hooks.sqs import SqsQueue
 
     def queues(_settings: Settings) -> Sequence[Queue]:

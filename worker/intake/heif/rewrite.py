@@ -9,7 +9,7 @@ _METADATA = (b"Exif", b"mime")
 
 
 def rewritten(boxes: Boxes, meta: Range, items: dict[int, Item], color: Item, alphas: list[Item]) -> bytes:
-    """The file, in which metadata has a kind that nobody reads, and each opacity has a size.
+    """The file, in which metadata has a kind that no decoder reads, and each opacity has a size.
 
     Pillow reads EXIF only to look for an orientation, which does not count in AVIF. libavif, as Pillow sets it up,
     refuses an opacity without a size. It is given that of the color, in a copy of the `meta` box at the end of the
