@@ -271,7 +271,9 @@ BEGIN
                         (10 - round(coalesce(v.score, 0) * 10))::smallint AS score_band
                     FROM susy.golden_items AS g
                     JOIN susy.checks AS c ON c.id = g.check_id
-                    LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
+                    -- Only those that could wait in the queue: one that could not would be known by its verdict.
+                    JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
+                        AND (v.needs_review OR v.audit_rate IS NOT NULL)
                 ) AS i
                 WHERE NOT EXISTS (
                         SELECT FROM susy.golden_answers AS a

@@ -1,7 +1,8 @@
 """The reference part of docs/database.md and the golden list of the dashboards' contract, made from a database.
 
-`python -m tools.database_page` migrates an embedded Postgres and rewrites both: what is between the markers of the
-page, and `schema/dashboard.columns`. Views that the page does not know get a section. Tests fail while either differs.
+`python -m tools.database_page` migrates an embedded Postgres and rewrites them: what is between the markers of the
+page, `schema/dashboard.columns`, and `schema/roles.privileges`. Views that the page does not know get a section.
+Tests fail while any differs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 
+from tools.role_privileges import GOLDEN, privileges
 from worker.embedded.servers import embedded_services
 from worker.store.migrate import upgrade
 
@@ -48,6 +50,7 @@ def main() -> None:
             if broken:
                 sys.exit("\n".join(["without a new dashboard.version(), the contract has lost:", *broken]))
             CONTRACT.write_text(contract(connection))
+            GOLDEN.write_text(privileges(connection))
             PAGE.write_text(with_reference(PAGE.read_text(), connection))
 
 

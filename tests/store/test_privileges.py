@@ -19,6 +19,7 @@ from tests.support.checkout import CHECKOUT, DOCS
 from tests.support.databases import Sql
 from tests.support.ledger import done, submission
 from tests.support.logins import url_of, url_of_login
+from tools.role_privileges import GOLDEN, ROLES, privileges
 from worker.store import CheckFilter, Store
 from worker.store.migrate import require_current, upgrade
 from worker.store.pruning import PruneFilter
@@ -86,6 +87,44 @@ def test_a_login_may_not_do_what_its_role_is_not_for(store: Store, database_url:
                 continue
             allowed.append(statement)
     assert allowed == []
+
+
+def test_the_catalog_allows_each_role_what_the_golden_list_says_and_nothing_else(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        assert privileges(connection) == GOLDEN.read_text(), "read the change, then run python -m tools.database_page"
+
+
+def test_the_golden_list_sees_a_privilege_of_every_kind(database_url: str) -> None:
+    changes = {
+        "GRANT SELECT (secret) ON susy.endpoint_keys TO susy_submit":
+            "susy_submit: susy.endpoint_keys: SELECT (secret)",
+        "GRANT DELETE ON susy.reviews TO PUBLIC": "susy_worker: susy.reviews: SELECT, DELETE",
+        "GRANT EXECUTE ON FUNCTION susy.undo_reviews TO PUBLIC":
+            "susy_moderator: susy.undo_reviews(uuid,text,text): EXECUTE",
+        "GRANT USAGE ON SEQUENCE susy.event_positions TO susy_submit": "susy_submit: susy.event_positions: USAGE",
+        "GRANT CREATE ON SCHEMA dashboard TO susy_dashboard": "susy_dashboard: schema dashboard: USAGE, CREATE",
+    }  # fmt: skip
+    with psycopg.connect(database_url) as connection:
+        for statement, line in changes.items():
+            assert line not in privileges(connection).splitlines()
+            connection.execute(statement)  # type: ignore[call-overload]
+            assert line in privileges(connection).splitlines()
+        connection.rollback()
+
+
+def test_no_role_has_an_attribute_or_is_a_member_of_another_role(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        able = connection.execute(
+            "SELECT rolname FROM pg_roles WHERE rolname = ANY (%s) AND (rolsuper OR rolcreaterole OR rolcreatedb"
+            " OR rolcanlogin OR rolreplication OR rolbypassrls)",
+            [ROLES],
+        ).fetchall()
+        members = connection.execute(
+            "SELECT member::regrole::text FROM pg_auth_members JOIN pg_roles ON pg_roles.oid = member"
+            " WHERE rolname = ANY (%s)",
+            [ROLES],
+        ).fetchall()
+    assert (able, members) == ([], [])
 
 
 def test_every_table_is_named_where_privileges_are_given(run: Sql) -> None:

@@ -14,7 +14,7 @@ import pytest
 from schema.states import Decision
 from tests.support.databases import Sql
 from tests.support.lazily import ImportedWhenUsed
-from tests.support.ledger import done
+from tests.support.ledger import calm, claimed, done
 from tests.support.moderating import Moderators
 from worker.errors import ErrorCode, PermanentError
 from worker.lab.intervals import exact_interval
@@ -251,6 +251,28 @@ def test_golden_items_hide_among_others_only(store: Store, moderators: Moderator
     claim = moderators.claim("expert")  # who gave the known answer is not asked for it
     assert claim is not None
     assert claim["check_id"] != golden
+
+
+def test_a_check_that_would_be_recognized_is_refused_as_a_golden_item_and_not_given(
+    store: Store, run: Sql, moderators: Moderators
+) -> None:
+    """All others that a moderator is given have a verdict that asks for a review."""
+    unasked = done(store, verdict=calm(), content="d" * 64).check_id
+    broken = claimed(store)
+    store.fail(broken, code=ErrorCode.CORRUPT, message="broken", retry_in=None)
+    for check_id in (unasked, broken.check_id):
+        store.add_review(check_id, reviewer="expert", decision=Decision.SYNTHETIC)
+        with pytest.raises(PermanentError, match="would be recognized"):
+            store.reviews.add_golden(check_id, by="grace", reason="x")
+    later = waiting(store, 1)  # a policy that decided again asks nobody about it
+    store.add_review(later, reviewer="expert", decision=Decision.SYNTHETIC)
+    store.reviews.add_golden(later, by="grace", reason="x")
+    configure(store, golden_rate=1)
+    usual = waiting(store, 2)
+    run("UPDATE susy.verdicts SET needs_review = false WHERE check_id = %s", later)
+    claim = moderators.claim("ada")
+    assert claim is not None
+    assert claim["check_id"] == usual
 
 
 def test_a_golden_item_needs_a_review_and_is_removed_once(store: Store, run: Sql) -> None:

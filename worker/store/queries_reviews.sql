@@ -81,8 +81,13 @@ LEFT JOIN susy.golden_answers AS a
     ON a.check_id = g.check_id AND NOT EXISTS (SELECT FROM susy.golden_answers AS u WHERE u.undoes = a.id)
 GROUP BY g.check_id, g.decision, c.source, c.uri ORDER BY g.check_id;
 
--- GOLDEN_STATE: what a check was decided to be by a person, and what it is known to be.
+-- GOLDEN_STATE: what a check was decided to be by a person, what it is known to be, and whether it is one that a policy
+-- lets wait for a review, as all others among which it would be hidden.
 SELECT
+    EXISTS (
+        SELECT FROM susy.verdicts AS v
+        WHERE v.check_id = c.id AND v.mode = 'live' AND (v.needs_review OR v.audit_rate IS NOT NULL)
+    ) AS is_usual,
     (SELECT r.decision FROM susy.counted_reviews AS r WHERE r.check_id = c.id) AS reviewed,
     (SELECT g.decision FROM susy.golden_items AS g WHERE g.check_id = c.id) AS known
 FROM susy.checks AS c WHERE c.id = %(check_id)s FOR NO KEY UPDATE OF c;

@@ -130,6 +130,7 @@ class GoldenItem:
 
 @dataclass(frozen=True)
 class _GoldenState:
+    is_usual: bool
     reviewed: str | None
     known: str | None
 
@@ -202,7 +203,8 @@ class ReviewTable:
     def add_golden(self, check_id: UUID, *, by: str, reason: str) -> Decision:
         """Let a reviewed check be a golden item of the decision that its review made; that decision.
 
-        Raises `PermanentError`: `unknown_check`, `not_reviewed`, or `conflict` when it is one of that decision.
+        Raises `PermanentError`: `unknown_check`, `not_reviewed`, or `conflict` when it is one of that decision, or has
+        no verdict that asks for a review, by which moderators would recognize it.
         """
         with self._database.connection() as connection, connection.transaction():
             state = _golden_state(connection, check_id)
@@ -211,6 +213,12 @@ class ReviewTable:
                     ErrorCode.NOT_REVIEWED,
                     f"nobody has reviewed check {check_id}, so its answer is not known; review it first with "
                     "`susy review CHECK_ID DECISION --by NAME`",
+                )
+            if not state.is_usual:
+                raise PermanentError(
+                    ErrorCode.CONFLICT,
+                    f"check {check_id} would be recognized: its verdict asks for no review, or it has none, while all "
+                    "others that moderators are given ask for one; add one that does",
                 )
             if state.known == state.reviewed:
                 raise PermanentError(ErrorCode.CONFLICT, f"check {check_id} is a golden item already: {state.known}")
