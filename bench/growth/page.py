@@ -10,6 +10,8 @@ from bench.growth.series import BOUND, Part, Series
 
 PAGE = Path(__file__).parents[2] / "docs/performance.md"
 BEGIN, END = "<!-- bench.growth: begin -->", "<!-- bench.growth: end -->"
+TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, BOUND, 2, 3, 5, 7, 10, 20, 30, 50, 100, 200, 500)
+"""Of the growth."""
 
 
 def picture_of(part: Part) -> str:
@@ -75,6 +77,7 @@ def plot(part: Part, path: Path) -> None:
     """Left, medians with the range of their rounds; right, the growth since the smallest size, and the bound."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     shown = [series for series in part.series if not series.name.endswith(", elapsed")]
     with rc_context({"svg.hashsalt": part.name, "svg.fonttype": "none"}):  # the same figures give the same file
@@ -88,8 +91,17 @@ def plot(part: Part, path: Path) -> None:
         right.axhline(BOUND, color="black", linestyle="--", linewidth=1, label=f"{BOUND:g} times")
         left.set(xlabel=part.x_label, ylabel=part.y_label, xscale="log", yscale="log")
         right.set(xlabel=part.x_label, ylabel="growth since the smallest size", xscale="log", yscale="log")
+        low, high = right.get_ylim()
+        low = min(low, 0.7)
+        right.set_ylim(low, max(high, 1.5))
+        sizes = sorted({size for series in shown for size in series.points})
         for axes in (left, right):
             axes.grid(which="both", alpha=0.2)
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+            axes.set_xticks(sizes, [f"{size:,.3g}" if size < 1000 else f"{size:,.0f}" for size in sizes])
+            axes.minorticks_off()
+        left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        right.set_yticks([tick for tick in TICKS if low <= tick <= right.get_ylim()[1]])
         right.legend(fontsize="small")
         figure.suptitle(part.title)
         figure.savefig(path, metadata={"Date": None})

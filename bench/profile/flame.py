@@ -50,12 +50,20 @@ def tree(stacks: Mapping[Stack, int]) -> Frame:
 
 
 def shown(stack: Stack) -> list[str]:
-    """The frames of a stack that the picture has; a function that calls itself stands once."""
+    """The frames of a stack that the picture has: those of Python, and the innermost native one.
+
+    A function that calls itself stands once.
+    """
+    kept = [frame for frame in stack if not LEFT_OUT.search(frame)]
     frames: list[str] = []
-    for frame in stack:
-        if not LEFT_OUT.search(frame) and frames[-1:] != [frame]:
+    for number, frame in enumerate(kept, 1):
+        if (_is_python(frame) or number == len(kept)) and frames[-1:] != [frame]:
             frames.append(frame)
     return frames[:DEEPEST]
+
+
+def _is_python(frame: str) -> bool:
+    return frame.endswith(".py)")
 
 
 def svg(stacks: Mapping[Stack, int], title: str) -> str:
