@@ -14,7 +14,7 @@ from tests.support.commands import Processes
 from tests.support.ledger import backfill, claimed, done, submission, submit_all
 from worker.errors import ErrorCode
 from worker.store import Store
-from worker.store.store import EXACT_UP_TO
+from worker.store.store import EXACT_UP_TO, SET_ASIDE_UP_TO
 
 DONE = """
 INSERT INTO susy.checks (id, source, external_id, uri, lane, state, finished_at, content_sha256)
@@ -68,6 +68,7 @@ def test_an_empty_ledger_has_no_age_and_no_end(susy: Susy) -> None:
         "quarantined": {},
         "expired": 0,
         "rejected_messages": 0,
+        "set_aside_is_exact": True,
     }
 
 
@@ -120,6 +121,25 @@ def test_people_get_a_table(store: Store, susy: Susy) -> None:
     assert re.search(r"expired +17\n", shown)
     assert susy("status", "--json").document["expired"] == 17
     assert "drained in" in shown
+
+
+def test_what_was_set_aside_is_counted_up_to_a_bound_and_exactly_on_demand(susy: Susy, run: Sql) -> None:
+    run(
+        "INSERT INTO susy.checks"
+        " (id, source, external_id, uri, lane, state, error_code, error_message, finished_at, expires_at)"
+        " SELECT gen_random_uuid(), 'chat', i::text, '/images/1.jpg', 'live', state, code, code, now(), now()"
+        " FROM generate_series(1, %s) AS i,"
+        " LATERAL (SELECT CASE WHEN i %% 3 = 0 THEN 'expired' ELSE 'quarantined' END) AS s (state),"
+        " LATERAL (SELECT CASE WHEN i %% 3 = 0 THEN NULL WHEN i <= 9 THEN 'not_found' ELSE 'corrupt' END) AS e (code)",
+        3 * SET_ASIDE_UP_TO,
+    )
+    document = susy("status", "--json").document
+    assert document["quarantined"] == {"corrupt": SET_ASIDE_UP_TO, "not_found": 6}
+    assert (document["expired"], document["set_aside_is_exact"]) == (SET_ASIDE_UP_TO, False)
+    assert re.search("quarantined: corrupt +1,000 or more\n", susy("status").stdout)
+    counted = susy("status", "--json", "--exact").document
+    assert counted["quarantined"] == {"corrupt": 2 * SET_ASIDE_UP_TO - 6, "not_found": 6}
+    assert counted["set_aside_is_exact"] is True
 
 
 def test_watching_looks_again_until_it_is_interrupted(processes: Processes, store: Store) -> None:

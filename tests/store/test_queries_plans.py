@@ -6,10 +6,14 @@ where no index helps. `bench/ledger_scale.py` looks at the plans and times of mi
 
 from __future__ import annotations
 
+from typing import LiteralString, cast
+
 import psycopg
 import pytest
 
 import bench.ledger_scale as scale
+from bench.servers import FILL
+from worker.store import queries
 
 SMALL = frozenset({"decision_changes", "policies", "policy_revisions", "operations", "rejected_messages"})
 """Tables that stay small, or from which everything is shown."""
@@ -63,3 +67,18 @@ def test_pages_of_the_review_queue_are_found_by_their_key_and_leave_nothing_out(
             key = rows[-1]
     assert found == expected
     assert len(found) > 3  # more than one page
+
+
+@pytest.mark.timeout(120)
+def test_checks_are_chosen_by_their_ids_in_a_large_ledger_whose_statistics_know_of_none_that_waits(
+    database_url: str,
+) -> None:
+    """Vacuum looks at a ledger of millions when a hundred thousand rows have changed: until then, none seem to wait."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE susy.checks SET (autovacuum_enabled = off)")
+        scale.fill(connection, 4000, 3, waiting=0)
+        connection.execute(FILL, {"rows": 1000})
+        explain = cast("LiteralString", f"EXPLAIN (ANALYZE, FORMAT JSON) {queries.TAKE_DUE}")
+        [[plan]] = connection.execute(explain, {"lane": "backfill", "limit": 50}).fetchall()
+    compared = max(node.get("Rows Removed by Filter", 0) for node in scale.nodes(plan[0]["Plan"]))
+    assert compared < 50, "the waiting checks were compared with the chosen ones"

@@ -89,7 +89,9 @@ INSERT INTO susy.rejected_messages (task, body, code, message) VALUES (%(task)s,
 
 -- TAKE_DUE: mark due checks of a lane as dispatched, one check of each source in turn, each source's oldest first. The
 -- sources are found by one index step for each, however many checks they have, and at most about eight times as many
--- checks are read as are taken. Ids are passed as arrays, so that no plan reads the whole table.
+-- checks are read as are taken. Ids are passed as arrays, so that no plan reads the whole table. Their state is looked
+-- at in a form that suits no index: in a large ledger whose statistics do not know of the waiting checks yet, the planner
+-- would otherwise search all of them for these ids.
 WITH RECURSIVE sources (source) AS (
     (
         SELECT source FROM susy.checks
@@ -118,7 +120,7 @@ WITH RECURSIVE sources (source) AS (
 ), chosen AS (
     SELECT id FROM susy.checks
     WHERE id = ANY (ARRAY(SELECT id FROM candidates))
-        AND state = 'queued' AND dispatched_at IS NULL AND lane = %(lane)s
+        AND CASE WHEN state = 'queued' AND dispatched_at IS NULL THEN lane END = %(lane)s
     FOR NO KEY UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE susy.checks SET dispatched_at = clock_timestamp() WHERE id = ANY (ARRAY(SELECT id FROM chosen)) RETURNING id
@@ -477,15 +479,28 @@ SELECT
     (SELECT extract(epoch FROM now() - min(due_at)) FROM heads)::float8 AS oldest_age,
     (SELECT paused_at FROM susy.paused_lanes WHERE lane = %(lane)s) AS paused_at;
 
--- QUARANTINED: how many checks are quarantined, by code.
-SELECT error_code AS code, count(*) AS checks FROM susy.checks
-WHERE state = 'quarantined' GROUP BY error_code ORDER BY count(*) DESC, error_code;
+-- QUARANTINED: how many checks are quarantined, by code; of each code at most `up_to` are counted, so that what was set
+-- aside over the years does not slow the answer down. Codes are found by one index step each.
+WITH RECURSIVE codes (code) AS (
+    (SELECT error_code FROM susy.checks WHERE state = 'quarantined' ORDER BY error_code LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT error_code FROM susy.checks WHERE state = 'quarantined' AND error_code > c.code
+        ORDER BY error_code LIMIT 1
+    ) FROM codes AS c WHERE c.code IS NOT NULL
+)
+SELECT codes.code, counted.checks FROM codes CROSS JOIN LATERAL (
+    SELECT count(*) AS checks FROM (
+        SELECT FROM susy.checks WHERE state = 'quarantined' AND error_code = codes.code LIMIT %(up_to)s
+    ) AS found
+) AS counted
+WHERE codes.code IS NOT NULL ORDER BY counted.checks DESC, codes.code;
 
--- EXPIRED: how many checks have expired.
-SELECT count(*) FROM susy.checks WHERE state = 'expired';
+-- EXPIRED: how many checks have expired, counted up to `up_to`.
+SELECT count(*) FROM (SELECT FROM susy.checks WHERE state = 'expired' LIMIT %(up_to)s) AS found;
 
--- REJECTED_MESSAGES: how many messages were rejected.
-SELECT count(*) FROM susy.rejected_messages;
+-- REJECTED_MESSAGES: how many messages were rejected, counted up to `up_to`.
+SELECT count(*) FROM (SELECT FROM susy.rejected_messages LIMIT %(up_to)s) AS found;
 
 -- COUNT_CHECKS: how many checks of a state match a filter. `dispatched` is null, or restricts queued checks to those
 -- that were or were not dispatched. The times are those of acceptance for queued checks, of the end for others.

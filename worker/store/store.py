@@ -56,6 +56,8 @@ MAX_REJECTED_BODY = 4096
 """Bytes of a rejected message that are stored."""
 EXACT_UP_TO = 100_000
 """Waiting checks of a lane that are counted one by one; the length of a longer lane is estimated."""
+SET_ASIDE_UP_TO = 1000
+"""Checks of one kind that were quarantined or expired, or messages rejected, of which no more are counted."""
 PRUNE_BATCH = 2000
 """Checks that one transaction of `prune` deletes, at most."""
 RATE_WINDOW = 300.0
@@ -347,9 +349,10 @@ class Store:
     def status(self, *, exact_up_to: int | None = EXACT_UP_TO) -> BacklogStatus:
         """What waits, how fast it drains, and what was set aside.
 
-        The waiting checks of a lane are counted up to `exact_up_to`, and estimated beyond, which keeps it fast; None
-        counts all.
+        The waiting checks of a lane are counted up to `exact_up_to`, and estimated beyond, and what was set aside is
+        counted up to `SET_ASIDE_UP_TO` of each kind, which keeps it fast; None counts all.
         """
+        aside = {"up_to": None if exact_up_to is None else SET_ASIDE_UP_TO}
         with self._database.connection(PATIENT if exact_up_to is None else None) as connection:
             return BacklogStatus(
                 lanes=tuple(
@@ -361,9 +364,10 @@ class Store:
                     )[0]
                     for lane in Lane
                 ),
-                quarantined=tuple(rows(connection, queries.QUARANTINED, {}, QuarantineCount)),
-                expired=scalars(connection, queries.EXPIRED, {})[0],
-                rejected_messages=scalars(connection, queries.REJECTED_MESSAGES, {})[0],
+                quarantined=tuple(rows(connection, queries.QUARANTINED, aside, QuarantineCount)),
+                expired=scalars(connection, queries.EXPIRED, aside)[0],
+                rejected_messages=scalars(connection, queries.REJECTED_MESSAGES, aside)[0],
+                set_aside_up_to=aside["up_to"],
             )
 
     def oldest_due_age(self, source: str, lane: Lane) -> float | None:

@@ -312,3 +312,9 @@ class BacklogStatus:
     """By code, the most frequent first."""
     expired: int
     rejected_messages: int
+    set_aside_up_to: int | None = None
+    """Of each code, of what expired and of rejected messages, no more were counted; None when all were."""
+
+    def is_exact(self, count: int) -> bool:
+        """Whether a count of what was set aside is not merely its bound."""
+        return self.set_aside_up_to is None or count < self.set_aside_up_to

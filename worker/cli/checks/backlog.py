@@ -31,7 +31,7 @@ app.command("import")(import_)
 @app.command()
 def status(
     watch: Annotated[bool, typer.Option("--watch", help="Update every 2 s, until Ctrl-C.")] = False,
-    exact: Annotated[bool, typer.Option("--exact", help="Count long lanes too, instead of estimating them.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Count long lanes and all that was set aside.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object; with --watch, one per line.")] = False,
 ) -> None:
     """Print what waits in each lane, the rate of finished checks, and what was quarantined, by code, or expired."""
@@ -101,6 +101,11 @@ def status_document(status: BacklogStatus) -> dict[str, Any]:
         "quarantined": {count.code: count.checks for count in status.quarantined},
         "expired": status.expired,
         "rejected_messages": status.rejected_messages,
+        "set_aside_is_exact": all(
+            map(
+                status.is_exact, [*(one.checks for one in status.quarantined), status.expired, status.rejected_messages]
+            )
+        ),
     }
 
 
@@ -120,9 +125,13 @@ def _rendered(status: BacklogStatus) -> Group:
     aside = Table("set aside", box=None, pad_edge=False)
     aside.add_column("checks", justify="right")
     for count in status.quarantined:
-        aside.add_row(f"quarantined: {count.code}", f"{count.checks:,}")
+        aside.add_row(f"quarantined: {count.code}", _at_least(status, count.checks))
     if status.expired:
-        aside.add_row("expired", f"{status.expired:,}")
+        aside.add_row("expired", _at_least(status, status.expired))
     if status.rejected_messages:
-        aside.add_row("rejected messages", f"{status.rejected_messages:,}")
+        aside.add_row("rejected messages", _at_least(status, status.rejected_messages))
     return Group(lanes, "", aside) if aside.row_count else Group(lanes)
+
+
+def _at_least(status: BacklogStatus, count: int) -> str:
+    return f"{count:,}" if status.is_exact(count) else f"{count:,} or more"
