@@ -72,6 +72,34 @@ def test_folding_leaves_no_normalization_and_the_original_alone(susy: SuSy, prep
     assert {tensor.dtype for tensor in prepared.state_dict().values()} == {torch.float32}
 
 
+def test_a_network_shares_no_memory_with_the_original_and_another_one_is_the_same_bit_for_bit(
+    susy: SuSy, prepared: PreparedSuSy, textures: Tensor
+) -> None:
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*susy.parameters(), *susy.buffers())}
+    assert own.isdisjoint(
+        tensor.untyped_storage().data_ptr() for tensor in (*prepared.parameters(), *prepared.buffers())
+    )
+    again = prepare(susy, CPU)
+    assert all(torch.equal(tensor, again.state_dict()[key]) for key, tensor in prepared.state_dict().items())
+    assert torch.equal(answer(prepared, textures), answer(again, textures))
+
+
+def test_a_network_that_consumes_the_original_answers_the_same_and_leaves_little_of_it(
+    susy: SuSy, prepared: PreparedSuSy, textures: Tensor
+) -> None:
+    original = copy.deepcopy(susy)
+    assert torch.equal(answer(prepare(original, CPU, consumes=True), textures), answer(prepared, textures))
+    assert sum(tensor.nbytes for tensor in original.state_dict().values()) < 5_000_000
+    assert sum(tensor.nbytes for tensor in susy.state_dict().values()) > 48_000_000
+
+
+def test_a_network_takes_no_more_memory_than_the_transformed_weights(prepared: PreparedSuSy) -> None:
+    weights = prepared.state_dict().values()
+    transformed = sum(weight.nbytes for weight in weights if len(weight) == 36)
+    assert transformed > 140_000_000
+    assert sum(weight.nbytes for weight in weights) - transformed < 15_000_000, "the rest of the network, nothing twice"
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("batch", [1, 5, 16])
 def test_float32_answers_as_the_original_whatever_the_layout_and_the_batch(
@@ -133,7 +161,7 @@ def test_bfloat16_keeps_the_first_convolution_and_the_end_in_float32() -> None:
     assert network.stem.weight.dtype == torch.float32, "the signal is lost when the first convolution is rounded"
     stages = [part.weight.dtype for part in network.stages.modules() if hasattr(part, "weight")]
     assert set(stages) == {torch.bfloat16}
-    assert {matrix.dtype for matrix in network.staircase.buffers()} == {torch.float32}
+    assert {weight.dtype for weight in network.staircase.state_dict().values()} == {torch.float32}
     assert network.fc1.weight.dtype == torch.float32
 
 

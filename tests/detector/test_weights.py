@@ -16,7 +16,7 @@ from worker.detector.weights import (
     MAX_FILE_BYTES,
     WeightsInfo,
     _digest,
-    fill,
+    build,
     load_weights,
     rewrite_weights,
     save_weights,
@@ -199,11 +199,11 @@ def test_fewer_classes_than_the_network_has_are_refused(susy: SuSy, tmp_path: Pa
 def test_weights_without_one_tensor_are_of_another_network(susy: SuSy, tmp_path: Path) -> None:
     tensors = dict(susy.state_dict())
     with pytest.raises(SetupError, match=r"20 tensors are unknown, the first bn1.num_batches_tracked"):
-        fill(SuSy(6), tensors, of="here")
+        build(tensors, 6, of="here")
     tensors = {key: value for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
     del tensors["f11.0.bias"]
     with pytest.raises(SetupError, match=r"1 tensors are missing, the first f11.0.bias"):
-        fill(SuSy(6), tensors, of="here")
+        build(tensors, 6, of="here")
 
 
 def dtype_of(path: Path) -> torch.dtype:

@@ -17,6 +17,7 @@ from worker.detector.prepare import choose_precision, prepare
 from worker.detector.weights import load_weights
 from worker.errors import ConfigurationError, ErrorCode
 from worker.machine.cores import usable_cores
+from worker.machine.memory import trim_heap
 from worker.settings import Settings
 
 
@@ -33,8 +34,12 @@ class Detector:
         precision = choose_precision(settings.precision, device, info.precision_differences)
         self.identity = ModelIdentity(info.name, info.sha256, info.classes, info.is_demo, precision)
         self.device = device
+        trim_heap()  # of what reading the file has freed
+        network = prepare(model, device, precision, consumes=True)
+        del model
+        trim_heap()
         self.engine = InferenceEngine(
-            prepare(model, device, precision),
+            network,
             device,
             len(info.classes),
             batch=settings.batch_size,

@@ -2,9 +2,10 @@
 
 Every batch normalization is folded into the convolution before it: in evaluation mode both are linear. Weights are laid
 out channels last, the layout that tiles cut from an image already have, and the fastest for convolutions on both kinds
-of device. The staircase, which is linear too, is one matrix (`staircase.py`). On a CPU, oneDNN adds the shortcut and
-applies the activation within the convolution, so that each intermediate result is written once; in float32, most 3×3
-convolutions have fewer multiplications (`winograd.py`). Probabilities then stay within 1e-5 of the original network's.
+of device. The staircase, which is linear too, is applied to sums (`staircase.py`). On a CPU, oneDNN adds the shortcut
+and applies the activation within the convolution, so that each intermediate result is written once; in float32, most
+3×3 convolutions have fewer multiplications (`winograd.py`). Probabilities then stay within 1e-5 of the original
+network's.
 
 In a reduced precision the first convolution stays in float32, because what SuSy reads is faint high-frequency noise
 that half precision rounds away: all in bfloat16, a probability of a real tile changes by up to 0.06. So do the
@@ -19,17 +20,19 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from schema.scan import TILE, Precision
 from worker.detector import winograd
 from worker.detector.model import BasicBlock, SuSy
 from worker.detector.staircase import StaircaseMean
 from worker.errors import ConfigurationError, ErrorCode
+from worker.machine.memory import trim_heap
 
 LARGEST_DIFFERENCE, LARGEST_MEAN_DIFFERENCE = 5e-3, 1e-3
 """How far a reduced precision may change a probability of a real tile, and the score of one on average."""
@@ -101,14 +104,18 @@ def processor_flags() -> frozenset[str]:
     return frozenset(flags.split())
 
 
-def prepare(model: SuSy, device: torch.device, precision: Precision = Precision.FLOAT32) -> PreparedSuSy:
-    """A copy of `model` for inference on `device`; the original is left as it is.
+def prepare(
+    model: SuSy, device: torch.device, precision: Precision = Precision.FLOAT32, *, consumes: bool = False
+) -> PreparedSuSy:
+    """A copy of `model` for inference on `device`, that shares no memory with it.
 
+    The original is left as it is, unless the copy `consumes` it: then its blocks are removed from it one by one as they
+    are copied, so that the process never holds both.
     On CUDA, TF32 is no longer used for convolutions in this process.
     """
     if device.type == "cuda":
         use_tf32(False)
-    return PreparedSuSy(model, device, precision).to(device)
+    return PreparedSuSy(model, device, precision, consumes=consumes).to(device)
 
 
 class PreparedSuSy(nn.Module):
@@ -117,22 +124,26 @@ class PreparedSuSy(nn.Module):
     Safe to call from several threads at once.
     """
 
-    def __init__(self, model: SuSy, device: torch.device, precision: Precision) -> None:
+    def __init__(self, model: SuSy, device: torch.device, precision: Precision, *, consumes: bool = False) -> None:
         super().__init__()
-        folded = fold(copy.deepcopy(model).eval()).requires_grad_(False)
-        assert isinstance(folded, SuSy)
-        self.temperature = folded.temperature
+        self.temperature = model.temperature
         self.dtype: torch.dtype = getattr(torch, precision)
         make = _maker(device, self.dtype)
         self._stem_batch = 1 if device.type == "cpu" else sys.maxsize
-        self.stem = _maker(device, torch.float32)(folded.conv1, torch.float32, relu=True)
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(_Block(block, make, self.dtype) for block in stage))
-            for stage in (folded.layer1, folded.layer2, folded.layer3, folded.layer4)
-        )
-        self.staircase = StaircaseMean(folded, TILE // 4)
-        self.fc1, self.fc2, self.fc3 = folded.fc1, folded.fc2, folded.fc3
-        self.eval()
+        stem = folded(nn.Sequential(model.conv1, model.bn1))[0]
+        self.stem = _maker(device, torch.float32)(stem, torch.float32, relu=True)
+        stages: list[nn.Sequential] = []
+        for stage in (model.layer4, model.layer3, model.layer2, model.layer1):  # the largest while the least is held
+            stages.insert(0, nn.Sequential())
+            for number, block in enumerate(stage):
+                stages[0].append(_Block(folded(block), make, self.dtype))
+                if consumes:
+                    stage[number] = nn.Identity()
+                    trim_heap()
+        self.stages = nn.ModuleList(stages)
+        self.staircase = StaircaseMean(model, TILE // 4)
+        self.fc1, self.fc2, self.fc3 = (copy.deepcopy(layer) for layer in (model.fc1, model.fc2, model.fc3))
+        self.eval().requires_grad_(False)
 
     def forward(self, tiles: Tensor) -> Tensor:
         return torch.softmax(self.logits(tiles) / self.temperature, dim=1)
@@ -205,6 +216,7 @@ class _WinogradConvolution(nn.Module):
         return winograd.convolve(x, self.weight, self.bias, added, relu=self.relu)
 
 
+Layers = TypeVar("Layers", bound=nn.Module)
 _Maker = Callable[..., nn.Module]
 """Makes the convolution for inference of a convolution, a data type and `relu`."""
 
@@ -260,7 +272,13 @@ def _fuses(dtype: torch.dtype) -> bool:
     return bool(torch.allclose(fused.float(), plain.float(), atol=0.05))
 
 
-def fold(module: nn.Module) -> nn.Module:
+def folded(layers: Layers) -> Layers:
+    """A copy of `layers` in evaluation mode without normalizations; what is not folded shares its tensors."""
+    shared = {id(tensor): tensor for tensor in (*layers.parameters(), *layers.buffers())}
+    return fold(copy.deepcopy(layers, shared).eval())
+
+
+def fold(module: Layers) -> Layers:
     """Fold, in place, each batch normalization of `module` into the convolution registered before it.
 
     The network registers its layers in the order in which it runs them, so the convolution before is the one whose
@@ -271,7 +289,12 @@ def fold(module: nn.Module) -> nn.Module:
         if isinstance(child, nn.BatchNorm2d):
             if before is None or not isinstance(before[1], nn.Conv2d):
                 raise TypeError(f"{name} does not follow a convolution")
-            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
+            convolution, mean, variance = before[1], child.running_mean, child.running_var
+            assert mean is not None
+            assert variance is not None
+            convolution.weight, convolution.bias = fuse_conv_bn_weights(
+                convolution.weight, convolution.bias, mean, variance, child.eps, child.weight, child.bias
+            )
             setattr(module, name, nn.Identity())
         else:
             fold(child)

@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor
 
-from worker.detector.model import SuSy
 from worker.detector.parity import (
     LARGEST_DIFFERENCE,
     LARGEST_LOGIT_DIFFERENCE,
@@ -30,7 +29,7 @@ from worker.detector.parity import (
 )
 from worker.detector.torchscript import IMPORT_LIMITS, Limits, TorchScriptProgram
 from worker.detector.torchscript_archive import shown
-from worker.detector.weights import WeightsInfo, count_parameters, fill, invalid, save_weights
+from worker.detector.weights import WeightsInfo, build, count_parameters, invalid, save_weights
 from worker.errors import ConfigurationError, ErrorCode, SetupError
 from worker.extras import require_extra
 from worker.files import read_regular_file, require_replaceable
@@ -204,8 +203,7 @@ def import_release(
     with TorchScriptProgram(content, source, limits) as original:
         tensors = original.state()
         unused = sorted(key for key in tensors if key.startswith(_UNUSED))
-        model = SuSy(len(release.classes)).eval()
-        fill(model, own_tensors(tensors, of=source), of=source)
+        model = build(own_tensors(tensors, of=source), len(release.classes), of=source)
         golden_difference = None
         if golden_patch is not None and release.golden is not None:  # one tile, before the many of `compare`
             golden_difference = verify_golden(

@@ -1,36 +1,23 @@
-"""The staircase as one matrix: its steps are linear, and only the mean of their sum over all positions is wanted.
+"""The staircase on sums of rows and columns: its steps are linear, and only the mean of their sum is wanted.
 
-Nothing between the convolutions of the staircase is nonlinear (see `SuSy`), so each of the 512 means is a weighted sum
-of the stages' outputs. Which weight a value gets depends on its channel, and on how its row and its column are met by
-the 3×3 kernels and the edges that follow: a few classes of rows, and the same ones of columns. Therefore the values are
-summed by class, and the sums multiplied by a matrix that is computed once, in float64. That takes a tenth of the
-multiplications, and stores no intermediate results.
+Nothing between the convolutions of the staircase is nonlinear (see `SuSy`). A sum over rows of a convolution's output
+is made of sums over rows of its input, one for each row of the kernel, and so is that input's. The mean at the end, a
+sum over all rows and columns, therefore needs no more than a few sums of each stage's output: over 17 sets of rows at
+the first stage, 15 at the second, 7 and 3, and likewise of columns. Each output is summed first, and the convolutions
+of the staircase are applied to the sums. That takes a hundredth of their multiplications, and their weights as they
+are.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from worker.detector.model import SuSy
 
-
-@dataclass(frozen=True)
-class _Functional:
-    """C' numbers, each a weighted sum of the values of a stage's output [C, S, S]."""
-
-    rows: Tensor
-    """[P, S]: how often each row counts in each of P sums, and likewise each column."""
-    weight: Tensor
-    """[C, P, P, C']: the weights of the sums over rows p and columns q."""
-
-    def of_constants(self, values: Tensor) -> Tensor:
-        """[C'] for an output that is `values` [C] everywhere."""
-        counts = self.rows.sum(dim=1)
-        sums = values[:, None, None] * torch.outer(counts, counts)
-        return sums.flatten() @ self.weight.flatten(0, 2)
+LEVELS = 4
 
 
 class StaircaseMean(nn.Module):
@@ -39,77 +26,73 @@ class StaircaseMean(nn.Module):
     def __init__(self, folded: SuSy, size: int) -> None:
         """`folded` without batch normalization; `size` is the side of the first stage's output, a multiple of 8."""
         super().__init__()
-        means, last = folded.fc1.in_features, size // 8
-        self._constant = torch.zeros(means, dtype=torch.float64)
-        self._parts: list[list[tuple[_Functional, Tensor]]] = [[], [], [], []]
-        mean = _Functional(
-            torch.ones(1, last, dtype=torch.float64),
-            torch.eye(means, dtype=torch.float64)[:, None, None] / last**2,
-        )
-        for level in range(1, 5):
-            after = mean
-            for stage in range(4, level - 1, -1):  # f14 after f13 after f12 after f11, f24 after f23 after f22, …
-                bottleneck = getattr(folded, f"f{level}{stage}")
-                after = self._before(bottleneck, after, stage - 1, is_first=stage == level)
-        for number, parts in enumerate(self._parts):
-            weight = torch.cat([part.weight for part, _ in parts])
-            self.register_buffer(f"rows{number}", parts[0][0].rows.float())
-            self.register_buffer(f"first{number}", torch.cat([first for _, first in parts]).T.float().contiguous())
-            self.register_buffer(f"matrix{number}", weight.permute(1, 2, 0, 3).flatten(0, 2).float().contiguous())
-        self.register_buffer("constant", self._constant.float())
-        self.constant: Tensor
-        del self._constant, self._parts
+        last = size // 8
+        rows = torch.full((1, last), 1 / last)  # the mean over one side
+        steps: list[nn.Module] = []
+        for stage in range(LEVELS, 0, -1):  # from the mean back to the sums that it needs of each output
+            levels = [getattr(folded, f"f{level}{stage}") for level in range(1, stage + 1)]
+            before, index = _rows_before(rows, levels[0][1].stride[0])
+            # Of each pair of sums (over rows, over columns) after the kernel, the nine pairs before it.
+            places = len(before) * index.T[:, None, :, None] + index.T[None, :, None, :]
+            first, middle, end = zip(*levels, strict=True)
+            steps.append(
+                nn.Sequential(
+                    _ConvolutionOfSums(first, before),
+                    _ConvolutionOfSums(middle, rows, places.flatten()),
+                    _ConvolutionOfSums(end, rows),
+                )
+            )
+            self.register_buffer(f"rows{stage}", before)
+            rows = before
+        self.steps = nn.ModuleList(reversed(steps))
 
     def forward(self, *outputs: Tensor) -> Tensor:
         """`outputs`: of the pooled stem and the first three stages, [N, C, S, S] channels last, in any precision."""
-        answer = self.constant
-        for number, output in enumerate(outputs):
-            sums = _sums(output.float(), getattr(self, f"rows{number}")) @ getattr(self, f"first{number}")
-            answer = answer + sums.flatten(1) @ getattr(self, f"matrix{number}")
-        return answer
-
-    def _before(self, bottleneck: nn.Sequential, after: _Functional, source: int, *, is_first: bool) -> _Functional:
-        """Note the weights of the stage output `source`, which enters `bottleneck`; `after` is applied to its result.
-
-        Returns the functional of what enters, unless nothing else does. The first convolution, of size 1×1, has fewer
-        outputs than inputs: it is applied to the sums, and not multiplied into the matrix.
-        """
-        first, *rest = bottleneck
-        assert isinstance(first, nn.Conv2d)
-        for layer in reversed(rest):
-            self._note_bias(layer, after)
-            after = _through(layer, after)
-        self._note_bias(first, after)
-        self._parts[source].append((after, first.weight[..., 0, 0].detach().double()))
-        return after if is_first else _through(first, after)
-
-    def _note_bias(self, layer: nn.Module, after: _Functional) -> None:
-        if isinstance(layer.bias, Tensor):
-            self._constant += after.of_constants(layer.bias.detach().double())
+        levels = outputs[0].new_empty(0)
+        for stage, (step, output) in enumerate(zip(self.steps, outputs, strict=True), 1):
+            sums = _sums(output.float(), getattr(self, f"rows{stage}"))[None]
+            levels = step(sums if stage == 1 else torch.cat([levels + sums, sums]))  # each stage begins a level
+        return levels.sum(dim=0)[:, 0]
 
 
-def _through(layer: nn.Module, after: _Functional) -> _Functional:
-    """`after` of the layer's output without bias, as a functional of its input."""
-    assert isinstance(layer, nn.Conv2d)
-    weight = layer.weight.detach().double().transpose(0, 1)
-    if layer.kernel_size == (1, 1):
-        return _Functional(after.rows, torch.tensordot(weight[..., 0, 0], after.weight, dims=1))
-    assert (layer.kernel_size, layer.padding) == ((3, 3), (1, 1))
-    (stride, _), count = layer.stride, len(after.rows)
-    size = after.rows.shape[1] * stride
-    padded = torch.zeros(3, count, size + 2, dtype=torch.float64)
+class _ConvolutionOfSums(nn.Module):
+    """One convolution of each of L levels: sums [L, N, P · P, C] of its input → [L, N, Q · Q, C'] of its output."""
+
+    places: Tensor | None
+
+    def __init__(self, levels: Sequence[nn.Conv2d], rows: Tensor, places: Tensor | None = None) -> None:
+        """`rows` [Q, S]: how often each row of the output counts in each sum, and likewise each column. `places`
+        [Q · Q · 9] are the sums of the input that a 3×3 kernel meets; None for a kernel of size 1×1."""
+        super().__init__()
+        counts = rows.sum(dim=1)
+        self.register_buffer("places", places, persistent=False)
+        weights = [level.weight.detach().permute(2, 3, 1, 0).flatten(0, 2) for level in levels]
+        self.register_buffer("weight", torch.stack(weights))
+        biases = torch.stack([level.bias.detach() for level in levels if level.bias is not None])
+        self.register_buffer("added", torch.outer(counts, counts).view(-1, 1) * biases[:, None, None])
+        self.weight: Tensor
+        self.added: Tensor
+
+    def forward(self, sums: Tensor) -> Tensor:
+        if self.places is not None:
+            sums = sums.index_select(2, self.places)
+        levels, _, pairs, channels = self.added.shape
+        products = torch.bmm(sums.view(levels, -1, self.weight.shape[1]), self.weight)
+        return products.view(levels, -1, pairs, channels) + self.added
+
+
+def _rows_before(rows: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """The sums over rows that a 3×3 convolution needs of its input for sums over `rows` [Q, S] of its output.
+
+    Returns how often each row of the input counts in each of them [P, S · stride], and which of them the kernel's three
+    rows meet, [3, Q].
+    """
+    count, size = rows.shape
+    padded = torch.zeros(3, count, size * stride + 2)
     for offset in range(3):  # the kernel's row `offset` meets row `stride * i + offset` of the padded input
-        padded[offset, :, offset : offset + size : stride] = after.rows
-    rows, index = padded[..., 1:-1].reshape(3 * count, size).unique(dim=0, return_inverse=True)
-    index = index.view(3, count)
-    answer = after.weight.new_zeros(len(weight), len(rows), len(rows), after.weight.shape[-1])
-    for y in range(3):
-        for x in range(3):
-            part = torch.tensordot(weight[..., y, x], after.weight, dims=1)
-            # Two sums of the output may be the same sum of the input.
-            by_column = answer.new_zeros(len(part), count, len(rows), part.shape[-1]).index_add_(2, index[x], part)
-            answer.index_add_(1, index[y], by_column)
-    return _Functional(rows, answer)
+        padded[offset, :, offset : offset + size * stride : stride] = rows
+    before, index = padded[..., 1:-1].reshape(3 * count, -1).unique(dim=0, return_inverse=True)
+    return before, index.view(3, count)
 
 
 def _sums(output: Tensor, rows: Tensor) -> Tensor:

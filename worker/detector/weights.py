@@ -110,10 +110,9 @@ def load_weights(path: Path) -> tuple[SuSy, WeightsInfo]:
     network.
     """
     tensors, info = _read(path)
-    model = SuSy(len(info.classes))
-    fill(model, tensors, of=path)
+    model = build(tensors, len(info.classes), of=path)
     model.temperature = info.temperature
-    return model.eval(), replace(info, parameters=count_parameters(model))
+    return model, replace(info, parameters=count_parameters(model))
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], WeightsInfo]:
@@ -170,8 +169,7 @@ def rewrite_weights(
     `ConfigurationError` as `load_weights` and `save_weights` do.
     """
     tensors, info = _read(source)
-    model = SuSy(len(info.classes))
-    fill(model, tensors, of=source)
+    model = build(tensors, len(info.classes), of=source)
     model.temperature = info.temperature if temperature is None else temperature
     return save_weights(
         target,
@@ -184,14 +182,17 @@ def rewrite_weights(
     )
 
 
-def fill(model: SuSy, tensors: Mapping[str, Tensor], *, of: Path | str) -> None:
-    """Copy `tensors` into `model` as float32, after checking that names and shapes are the same.
+def build(tensors: Mapping[str, Tensor], num_classes: int, *, of: Path | str) -> SuSy:
+    """The network of `tensors` as a float32 module in evaluation mode.
 
-    `of` names their file in the refusal, a `ConfigurationError` (`weights_invalid`).
+    Tensors that are float32 already become the module's, without a copy. `of` names their file when names or shapes are
+    not the network's, in a `ConfigurationError` (`weights_invalid`).
     """
-    expected = {
-        key: tensor.shape for key, tensor in model.state_dict().items() if not key.endswith("num_batches_tracked")
-    }
+    with torch.device("meta"):  # no memory and no random values for what is replaced
+        model = SuSy(num_classes).eval()
+    own = model.state_dict()
+    counters = {key for key in own if key.endswith("num_batches_tracked")}  # of training steps; not stored
+    expected = {key: tensor.shape for key, tensor in own.items() if key not in counters}
     if missing := sorted(expected.keys() - tensors.keys()):
         raise invalid(of, f"is of another network: {len(missing)} tensors are missing, the first {missing[0]}")
     if surplus := sorted(tensors.keys() - expected.keys()):
@@ -199,7 +200,10 @@ def fill(model: SuSy, tensors: Mapping[str, Tensor], *, of: Path | str) -> None:
     for key, shape in expected.items():
         if tensors[key].shape != shape:
             raise invalid(of, f"is of another network: {key} has shape {list(tensors[key].shape)}, not {list(shape)}")
-    model.load_state_dict({key: tensor.float() for key, tensor in tensors.items()}, strict=False)
+    state = {key: tensor.float() for key, tensor in tensors.items()}
+    state.update({key: torch.zeros(own[key].shape, dtype=own[key].dtype) for key in counters})
+    model.load_state_dict(state, assign=True)
+    return model
 
 
 def count_parameters(model: torch.nn.Module) -> int:
@@ -245,7 +249,7 @@ def _digest(tensors: Mapping[str, Tensor], classes: Sequence[str], temperature: 
     for key in sorted(tensors):
         tensor = tensors[key].contiguous()
         digest.update(f"{key} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.numpy().data)
     if temperature != 1:  # files written before temperatures existed keep their digest
         digest.update(f"temperature {float(temperature)!r}\n".encode())
     return digest.hexdigest()

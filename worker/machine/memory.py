@@ -122,7 +122,7 @@ class MemoryBudget:
     def _trim(self) -> None:
         with self._changed:
             self._is_trim_due = False
-        _trim_heap()
+        trim_heap()
 
     @contextmanager
     def arriving(self) -> Iterator[Callable[[int], None]]:
@@ -186,7 +186,7 @@ def share_one_heap() -> None:
         mallopt(_M_ARENA_MAX, 1)
 
 
-def _trim_heap() -> None:
+def trim_heap() -> None:
     """Return the freed pages of the heap to the kernel, where the C library is glibc.
 
     glibc returns only what lies at the end of its heap, and a heap in which one small block lies behind a large image

@@ -16,11 +16,10 @@ from torch import Tensor
 from schema.scan import TILE, ModelIdentity
 from worker.detector.detector import choose_device
 from worker.detector.engine import CPU_BATCH, CUDA_BATCH, Tile
-from worker.detector.model import SuSy
 from worker.detector.prepare import choose_precision, prepare
 from worker.detector.release import RELEASE, own_tensors
 from worker.detector.torchscript import Limits, TorchScriptProgram
-from worker.detector.weights import fill, invalid, load_weights
+from worker.detector.weights import build, invalid, load_weights
 from worker.errors import ConfigurationError, ErrorCode, SetupError
 from worker.files import read_regular_file
 
@@ -164,7 +163,7 @@ def _number_of_outputs(program: TorchScriptProgram, path: Path) -> int:
 
 def _is_susy(program: TorchScriptProgram, path: Path) -> bool:
     try:
-        fill(SuSy(len(RELEASE.classes)), own_tensors(program.state(), of=path), of=path)
+        build(own_tensors(program.state(), of=path), len(RELEASE.classes), of=path)
     except SetupError:
         return False
     return True
