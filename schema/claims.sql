@@ -303,6 +303,8 @@ BEGIN
             AND (item.kind = 'golden' OR EXISTS (
                 SELECT FROM susy.review_items AS i WHERE i.check_id = c.id AND i.kind = item.kind
             ))
+        -- One that `susy prune` is about to delete is none to look at.
+        FOR KEY SHARE OF c SKIP LOCKED
         ON CONFLICT DO NOTHING
         RETURNING o.claim_id, o.claimed_until INTO token, ends;
         EXIT WHEN token IS NOT NULL;

@@ -1045,6 +1045,8 @@ WITH weekly AS MATERIALIZED (
     FROM categories
     WHERE week >= date_trunc('week', now() AT TIME ZONE 'UTC')::date - 84
     GROUP BY same, week
+    -- Of a policy version whose verdicts were all replaced, nothing is left of the week.
+    HAVING sum(checks) > 0
 ), compared AS (
     SELECT
         w.same, w.week, c.category,

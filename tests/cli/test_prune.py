@@ -7,7 +7,7 @@ import pytest
 from schema.states import Decision
 from tests.support.commands import Susy
 from tests.support.databases import Sql
-from tests.support.ledger import done
+from tests.support.ledger import calm, done
 from worker.store import Store
 
 
@@ -24,8 +24,8 @@ def test_it_counts_asks_and_deletes(store: Store, susy: Susy, run: Sql) -> None:
     options = ("prune", "--older-than", "90d", "--keep-reviewed", "--keep-decision", "authentic")
     counted = susy(*options, "--dry-run", "--json")
     assert counted.document == {
-        "matched": 1, "dry_run": True, "checks": 0, "verdicts": 0, "scans": 0, "reviews": 0, "events": 0,
-        "deliveries": 0,
+        "matched": 1, "waiting_for_review": 1, "dry_run": True, "checks": 0, "verdicts": 0, "scans": 0, "reviews": 0,
+        "events": 0, "deliveries": 0,
     }  # fmt: skip
     refused = susy(*options)
     assert refused.code == 2
@@ -36,6 +36,19 @@ def test_it_counts_asks_and_deletes(store: Store, susy: Susy, run: Sql) -> None:
     assert deleted.stdout == ("1 matched; deleted 1 checks, 1 verdicts, 1 scans, 0 reviews, 1 events, 0 callbacks\n")
     assert run("SELECT id FROM susy.checks") == [(kept.check_id,)]
     assert claim.check_id != kept.check_id
+
+
+def test_what_waits_for_a_review_is_pointed_out_and_kept_if_wanted(store: Store, susy: Susy, run: Sql) -> None:
+    waiting = done(store)
+    done(store, verdict=calm(), content="c" * 64)
+    store.number_events()
+    run("UPDATE susy.checks SET finished_at = now() - interval '91 days'")
+    options = ("prune", "--older-than", "90d")
+    assert "2 checks would be deleted, of which 1 still wait for a review" in " ".join(
+        susy(*options, "--dry-run").stderr.split()
+    )
+    assert susy(*options, "--keep-waiting", "--yes", "--json").document["checks"] == 1
+    assert run("SELECT id FROM dashboard.review_queue") == [(waiting.check_id,)]
 
 
 @pytest.mark.parametrize(

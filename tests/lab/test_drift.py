@@ -230,15 +230,15 @@ def past(run: Sql) -> None:
         )
 
 
-@pytest.mark.usefixtures("past")
-def test_the_view_says_the_same_as_scipy(store: Store, database_url: str) -> None:
+def agreed(store: Store, database_url: str) -> list[Drift]:
+    """What the command finds in the last week, once the view has said the same of everything."""
     with psycopg.connect(database_url, row_factory=psycopg.rows.dict_row) as connection:
         connection.execute("SET ROLE susy_dashboard")
         rows = connection.execute("SELECT * FROM dashboard.drift WHERE week = %s", [MONDAY]).fetchall()
     found = {_key(drift): drift for drift in find_drift(store.drift.categories(PERIOD, REFERENCE))}
-    assert len(rows) == len(found) == 12
+    assert {_key_of(row) for row in rows} == found.keys()
     for row in rows:
-        drift = found[row["source"], row["measure"], row["model_sha256"], row["policy_version"]]
+        drift = found[_key_of(row)]
         assert (row["status"], row["checks"]) == (str(drift.status), drift.checks)
         assert row["reference_checks"] == drift.reference_checks
         assert row["degrees_of_freedom"] == drift.degrees
@@ -249,11 +249,59 @@ def test_the_view_says_the_same_as_scipy(store: Store, database_url: str) -> Non
             ("risen_reference_share", drift.risen_reference_share),
         ]:
             assert row[name] == (None if expected is None else pytest.approx(expected, rel=1e-6, abs=1e-300)), name
-    statuses = {(drift.group.source, drift.group.measure): drift.status for drift in found.values()}
+    return list(found.values())
+
+
+def _key_of(row: dict[str, Any]) -> tuple[str, str, str, str | None]:
+    return row["source"], row["measure"], row["model_sha256"], row["policy_version"]
+
+
+@pytest.mark.usefixtures("past")
+def test_the_view_says_the_same_as_scipy(store: Store, database_url: str) -> None:
+    found = agreed(store, database_url)
+    assert len(found) == 12
+    statuses = {(drift.group.source, drift.group.measure): drift.status for drift in found}
     assert {statuses["changed", measure] for measure in ("score", "decision", "generator")} == {DriftStatus.DRIFTED}
     assert {statuses["usual", measure] for measure in ("score", "decision", "generator")} == {DriftStatus.STABLE}
     assert statuses["small", "score"] is DriftStatus.TOO_FEW
     assert statuses["updated", "score"] is DriftStatus.INCOMPARABLE
+
+
+def test_sources_that_come_and_go_and_have_little_are_said_to_be_so_by_both(
+    store: Store, database_url: str, run: Sql
+) -> None:
+    days = [MONDAY - weeks * WEEK + timedelta(days=3) for weeks in range(6)]
+    some = [100, 200, *[0] * 18, 50, 50]
+    count_day(run, days[0], some, source="new")
+    count_day(run, days[1], some, source="gone")
+    for day in (days[0], days[4]):
+        count_day(run, day, some, source="back")
+    for day in (days[0], days[5]):
+        count_day(run, day, some, source="away for longer than the reference")
+    for day in days[:2]:
+        count_day(run, day, [400], source="one category")
+        count_day(run, day, [1], source="single")
+        unscored = [(day, "unscored", "default", False, "inconclusive", "", "1", "a" * 64, "float32", "c", -1, 300, 0)]
+        for row in unscored:
+            run(f"INSERT INTO susy.decision_counts VALUES ({', '.join(['%s'] * 13)})", *_placed(row))
+    count_day(run, days[1], some, source="replaced")
+    count_day(run, days[0], some, source="replaced")
+    run(
+        "INSERT INTO susy.decision_changes (day, source, policy_name, is_demo, decision, generator, policy_version,"
+        " weights_sha256, precision, tiling, score_bin, checks, needs_review) SELECT day, source, policy_name, is_demo,"
+        " decision, generator, policy_version, weights_sha256, precision, tiling, score_bin, -checks, 0"
+        " FROM susy.decision_counts WHERE source = 'replaced' AND day = %s",
+        days[0],
+    )
+    found = {(drift.group.source, drift.group.measure): drift for drift in agreed(store, database_url)}
+    statuses = {source: str(found[source, "score"].status) for source, measure in found if measure == "score"}
+    assert statuses == {
+        "new": "new_source", "back": "stable", "away for longer than the reference": "new_source",
+        "one category": "stable", "single": "too_few",
+    }  # fmt: skip
+    assert found["unscored", "decision"].status is DriftStatus.STABLE
+    alone = found["one category", "score"]
+    assert (alone.psi, alone.degrees, alone.p_value) == (0.0, 0, 1.0)
 
 
 def _key(drift: Drift) -> tuple[str, str, str, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -13,6 +14,7 @@ import pytest
 from schema.states import CheckState, Decision, KeyKind
 from tests.support.databases import Sql
 from tests.support.ledger import SCAN, VERDICT, calm, claimed, done, examination, submission
+from tests.support.moderating import Moderators
 from worker.errors import ErrorCode
 from worker.store import CheckFilter, RecordOutcome, Store
 from worker.store.callbacks import CallbackStore
@@ -202,6 +204,76 @@ def test_every_table_that_refers_to_checks_is_pruned(run: Sql) -> None:
     deleted = {"review_claims", "undone_reviews", "reviews", "verdicts"}
     reasons_to_stay = {"golden_answers", "golden_changes"}
     assert {name.removeprefix("susy.") for (name,) in run(FOREIGN_KEYS)} == deleted | reasons_to_stay
+
+
+def test_what_is_open_or_relied_on_stays_whatever_the_options(store: Store, run: Sql, moderators: Moderators) -> None:
+    claimed_by_ada, golden = done(store, content="c" * 64), done(store, content="d" * 64)
+    store.add_review(golden.check_id, reviewer="expert", decision=Decision.SYNTHETIC)
+    store.reviews.add_golden(golden.check_id, by="grace", reason="known")
+    claim = moderators.claim("ada")
+    assert claim is not None
+    assert claim["check_id"] == claimed_by_ada.check_id
+    old(run, claimed_by_ada.check_id, golden.check_id)
+    assert pruned(store) == Pruned()
+    moderators.review(claim, "ada", "synthetic")
+    assert pruned(store) == Pruned(checks=1, verdicts=1, scans=1, reviews=1, events=2)
+    store.reviews.remove_golden(golden.check_id, by="grace", reason="old")
+    assert pruned(store) == Pruned(), "what was said of golden items is never deleted"
+
+
+def test_a_claim_passes_over_a_check_that_is_being_pruned(
+    store: Store, run: Sql, moderators: Moderators, database_url: str
+) -> None:
+    dying = done(store, verdict=replace(VERDICT, score=0.99), content="c" * 64).check_id
+    other = done(store, verdict=replace(VERDICT, score=0.5), content="d" * 64).check_id
+    with psycopg.connect(database_url) as pruner:
+        pruner.execute("SELECT FROM susy.checks WHERE id = %s FOR UPDATE", [dying])
+        claim = moderators.claim("ada")
+        assert claim is not None
+        assert claim["check_id"] == other
+        assert moderators.claim("ben") is None
+        pruner.rollback()
+    claim = moderators.claim("ben")
+    assert claim is not None
+    assert claim["check_id"] == dying
+
+
+def test_each_combination_of_options_deletes_what_it_says(store: Store, run: Sql) -> None:
+    """Against a model of the options, over every combination of them."""
+    population: list[tuple[UUID, str, Decision, Decision | None, bool]] = []
+    number = 0
+    for source in ("avatars", "chat"):
+        for verdict in (VERDICT, calm(), AUTHENTIC):
+            for review in (None, verdict.decision):
+                number += 1
+                check_id = done(store, verdict=verdict, content=f"{number:064x}", source=source).check_id
+                if review is not None:
+                    store.add_review(check_id, reviewer="ada", decision=review)
+                population.append((check_id, source, verdict.decision, review, verdict.needs_review and not review))
+    undone = store.add_review(population[0][0], reviewer="ada", decision=Decision.SYNTHETIC)
+    store.reviews.undo(undone, by="ada", reason="x")
+    reviewed = {check_id for check_id, _, _, review, _ in population if review is not None} | {population[0][0]}
+    old(run, *(check_id for check_id, *_ in population))
+    store.number_events()
+    before = store.now() - timedelta(days=90)
+    kept = [(), (Decision.SYNTHETIC,), (Decision.AUTHENTIC, Decision.INCONCLUSIVE), tuple(Decision)]
+    wheres = [
+        PruneFilter(before, *options)
+        for options in itertools.product((False, True), kept, (None, "avatars", "nobody"), (False, True))
+    ]
+    for where in wheres:
+        expected = {
+            check_id
+            for check_id, source, decision, review, waits in population
+            if where.source in (None, source)
+            and not (where.keep_reviewed and check_id in reviewed)
+            and not ({decision, review} & set(where.keep_decisions))
+            and not (where.keep_waiting and waits)
+        }
+        assert sum(store.prune(where, dry_run=True), Pruned()).checks == len(expected), where
+    last = PruneFilter(before, keep_reviewed=True, keep_decisions=(Decision.AUTHENTIC,), source="chat")
+    assert sum(store.prune(last), Pruned()).checks == 2
+    assert left(run) >= reviewed
 
 
 def test_a_requeued_check_is_not_deleted(store: Store, run: Sql) -> None:

@@ -40,6 +40,8 @@ class PruneFilter:
     """And none about which the live verdict or a person decided this."""
     source: str | None = None
     """Only those of this source."""
+    keep_waiting: bool = False
+    """And none that waits for a person to review it."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def _prune_locked(connection: Connection, where: PruneFilter, locked: Sequence[U
         "keep_reviewed": where.keep_reviewed,
         "keep_decisions": [str(decision) for decision in where.keep_decisions],
         "source": where.source,
+        "keep_waiting": where.keep_waiting,
     }
     connection.execute(queries.NOTE_PRUNED, {"checks": checks, "details": Jsonb(details)})
     return pruned
@@ -111,6 +114,7 @@ def _conditions(where: PruneFilter) -> dict[str, object]:
         "keep_reviewed": where.keep_reviewed,
         "keep_decisions": [str(decision) for decision in where.keep_decisions],
         "source": where.source,
+        "keep_waiting": where.keep_waiting,
     }
 
 

@@ -24,6 +24,7 @@ WHERE id = ANY (%(check_ids)s)
     AND NOT EXISTS (SELECT FROM susy.golden_changes AS g WHERE g.check_id = c.id)
     AND NOT EXISTS (SELECT FROM susy.golden_answers AS g WHERE g.check_id = c.id)
     AND NOT EXISTS (SELECT FROM susy.open_claims AS o WHERE o.check_id = c.id)
+    AND NOT (%(keep_waiting)s AND EXISTS (SELECT FROM susy.review_items AS i WHERE i.check_id = c.id))
     AND NOT (%(keep_reviewed)s AND EXISTS (SELECT FROM susy.reviews AS r WHERE r.check_id = c.id))
     AND NOT EXISTS (SELECT FROM susy.counted_reviews AS r WHERE r.check_id = c.id AND r.decision = ANY (%(keep_decisions)s))
     AND NOT EXISTS (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated
 
@@ -25,6 +26,9 @@ def prune(
     keep_reviewed: Annotated[
         bool, typer.Option("--keep-reviewed", help="Keep those that a person has reviewed.")
     ] = False,
+    keep_waiting: Annotated[
+        bool, typer.Option("--keep-waiting", help="Keep those that wait for a person to review them.")
+    ] = False,
     keep_decision: Annotated[
         list[Decision] | None,
         typer.Option(help="Keep those about which the live verdict or a person decided this; may be repeated."),
@@ -46,9 +50,14 @@ def prune(
     if age < YOUNGEST:
         raise typer.BadParameter("checks that ended less than a day ago are not deleted", param_hint="--older-than")
     with Store(load_settings().require_database_url(), pool_size=1) as store:
-        where = PruneFilter(store.now() - timedelta(seconds=age), keep_reviewed, tuple(keep_decision or ()), source)
-        matched = sum(pruned.checks for pruned in store.prune(where, dry_run=True))
-        notes.print(f"{matched:,} check{'' if matched == 1 else 's'} would be deleted.")
+        before = store.now() - timedelta(seconds=age)
+        where = PruneFilter(before, keep_reviewed, tuple(keep_decision or ()), source, keep_waiting)
+        matched = _matched(store, where)
+        waiting = 0 if keep_waiting else matched - _matched(store, replace(where, keep_waiting=True))
+        notes.print(
+            f"{matched:,} check{'' if matched == 1 else 's'} would be deleted"
+            + (f", of which {waiting:,} still wait for a review; --keep-waiting keeps these." if waiting else ".")
+        )
         total = Pruned()
         if matched and not dry_run:
             confirm(yes)
@@ -61,9 +70,13 @@ def prune(
                     time.sleep(time.monotonic() - started)
                     started = time.monotonic()
     if json:
-        print_json({"matched": matched, "dry_run": dry_run, **vars(total)})
+        print_json({"matched": matched, "waiting_for_review": waiting, "dry_run": dry_run, **vars(total)})
     else:
         out.print(
             f"{matched} matched; deleted {total.checks} checks, {total.verdicts} verdicts, {total.scans} scans, "
             f"{total.reviews} reviews, {total.events} events, {total.deliveries} callbacks"
         )
+
+
+def _matched(store: Store, where: PruneFilter) -> int:
+    return sum(pruned.checks for pruned in store.prune(where, dry_run=True))
