@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,14 @@ SUBMIT_TASK = "susy.submit"
 CHECK_TASK = "susy.check"
 """Celery task that examines one check; consumed from the lanes' queues. Only susy-worker sends it."""
 SUBMIT_QUEUE = "submit"
+MAX_EXTERNAL_ID = 500
+"""Characters of an `external_id`."""
 MAX_ATTRIBUTES_BYTES = 16_384
+
+
+def bounded_external_id(name: str) -> str:
+    """The name as an `external_id`: itself, or its digest when it is too long."""
+    return name if len(name) <= MAX_EXTERNAL_ID else f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
 
 
 def _storable(text: str) -> str:
@@ -93,7 +101,7 @@ class Submission(BaseModel):
     """Name of the surface or service that submits (`avatars`, `chat-uploads`)."""
     uri: Annotated[Text, Field(min_length=1, max_length=4096)]
     """Location of the image: an absolute path, or a `file://`, `https://`, `s3://`, `gs://` or `az://` URI."""
-    external_id: Annotated[Text, Field(min_length=1, max_length=500)] | None = None
+    external_id: Annotated[Text, Field(min_length=1, max_length=MAX_EXTERNAL_ID)] | None = None
     """The platform's own id of the upload. Submitting the same `(source, external_id)` again returns the check that
     exists. Without one, every submission is a new check."""
     lane: Lane = Lane.LIVE

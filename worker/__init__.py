@@ -9,7 +9,7 @@ Reading order:
 3. The way out: `callbacks`. Dashboards read views (`schema/dashboard.sql`).
 4. `lab`: the science beside the service.
 5. What all of them use: `settings`, `errors`, `log`, `machine`, `files`, `validation`, `extras` (packages that may be
-   missing), `safe_http` and `object_location` (places that submitters name).
+   missing), `safe_http` and `object_location` (places that submitters name), `service_url` (of the HTTP service).
 6. `embedded` and `demo` (servers and weights for trying things out), `capacity` (how many machines a number of uploads
    takes).
 """

@@ -33,7 +33,7 @@ _STORAGE = (
 
 
 @event.listens_for(metadata, "after_create")
-def create_what_tables_cannot_declare(_target: MetaData, connection: Connection, **_options: object) -> None:
+def create_storage_and_triggers(_target: MetaData, connection: Connection, **_options: object) -> None:
     """Run after SQLAlchemy has created the tables."""
     folder = Path(__file__).parents[1]
     scripts = [(folder / name).read_text(encoding="utf-8") for name in SCRIPTS]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import Processes, Susy
-from worker.embedded.folder import taken
+from worker.embedded.folder import locked_folder
 from worker.errors import ConfigurationError, ErrorCode
 
 VERSION = "18"
@@ -102,12 +102,12 @@ def test_a_folder_that_servers_cannot_use_ends_the_command_with_one_line(
 
 
 def test_a_folder_in_use_names_the_process_that_uses_it_and_is_free_afterwards(tmp_path: Path) -> None:
-    with taken(tmp_path, VERSION):
-        with pytest.raises(ConfigurationError) as caught, taken(tmp_path, VERSION):
+    with locked_folder(tmp_path, VERSION):
+        with pytest.raises(ConfigurationError) as caught, locked_folder(tmp_path, VERSION):
             pass
         assert caught.value.code is ErrorCode.SETTINGS
         assert f"is in use by process {os.getpid()}" in caught.value.message
-    with taken(tmp_path, VERSION):
+    with locked_folder(tmp_path, VERSION):
         pass
 
 
@@ -130,7 +130,7 @@ def test_a_folder_that_may_not_be_written_to_is_refused() -> None:
     with _ordinary_user() as folder:
         folder.chmod(0o555)
         for state in (folder, folder / ".susy"):
-            with pytest.raises(ConfigurationError, match="cannot be used"), taken(state, VERSION):
+            with pytest.raises(ConfigurationError, match="cannot be used"), locked_folder(state, VERSION):
                 pass
 
 
@@ -139,7 +139,7 @@ def test_files_of_another_user_are_refused() -> None:
         os.seteuid(0)
         _cluster(folder)
         os.seteuid(65534)
-        with pytest.raises(ConfigurationError, match="belongs to another user"), taken(folder, VERSION):
+        with pytest.raises(ConfigurationError, match="belongs to another user"), locked_folder(folder, VERSION):
             pass
 
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
 from worker.hooks.events import Message, Upload
-from worker.hooks.objects import Location
+from worker.hooks.objects import UploadLocation
 
 
 def message(document: Any, **headers: str) -> Message:
@@ -24,10 +24,10 @@ def message(document: Any, **headers: str) -> Message:
     return Message(json.dumps(document).encode(), {name.replace("_", "-"): value for name, value in headers.items()})
 
 
-def location(uri: str) -> Location:
+def location(uri: str) -> UploadLocation:
     scheme, _, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
-    return Location(scheme, bucket, key)
+    return UploadLocation(scheme, bucket, key)
 
 
 def upload(uri: str, **fields: Any) -> Upload:

@@ -13,7 +13,7 @@ from tests.hooks.payloads import upload
 from worker.errors import ConfigurationError, ErrorCode, PermanentError
 from worker.hooks.events import Ignored, Upload
 from worker.hooks.mapping import MAX_METADATA, HooksFile, load_hooks
-from worker.hooks.objects import Location
+from worker.hooks.objects import UploadLocation
 
 FILE = """
 [[mapping]]
@@ -88,9 +88,9 @@ def test_the_version_that_was_uploaded_is_kept_where_objects_are_read_by_the_sam
     [
         (upload("s3://uploads/avatars/a.gif"), Ignored.SUFFIX),
         (upload("s3://chat/other/a.png"), Ignored.PREFIX),
-        (Upload(Location("file", "", "/srv/other/a")), Ignored.PREFIX),
-        (Upload(Location("file", "", "/srv/tus/../../etc/passwd")), Ignored.PREFIX),
-        (Upload(Location("https", "cdn.example.org", "/other/a.png")), Ignored.PREFIX),
+        (Upload(UploadLocation("file", "", "/srv/other/a")), Ignored.PREFIX),
+        (Upload(UploadLocation("file", "", "/srv/tus/../../etc/passwd")), Ignored.PREFIX),
+        (Upload(UploadLocation("https", "cdn.example.org", "/other/a.png")), Ignored.PREFIX),
     ],
 )
 def test_an_object_outside_the_prefixes_and_suffixes_is_ignored(
@@ -101,8 +101,8 @@ def test_an_object_outside_the_prefixes_and_suffixes_is_ignored(
 
 def test_files_and_urls_are_mapped_too(hooks: HooksFile) -> None:
     for location, uri, source in (
-        (Location("file", "", "/srv/tus/ü 1"), "file:///srv/tus/%C3%BC%201", "tus"),
-        (Location("https", "cdn.example.org", "/i/a.png?x=1"), "https://cdn.example.org/i/a.png?x=1", "cdn"),
+        (UploadLocation("file", "", "/srv/tus/ü 1"), "file:///srv/tus/%C3%BC%201", "tus"),
+        (UploadLocation("https", "cdn.example.org", "/i/a.png?x=1"), "https://cdn.example.org/i/a.png?x=1", "cdn"),
     ):
         submission = hooks.submission(Upload(location))
         assert isinstance(submission, Submission)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schema.messages import MAX_EXTERNAL_ID
 from tests.hooks.payloads import azure_blob, cloudevent, eventbridge, message, s3, s3_record
 from worker.hooks.events import Upload
 from worker.hooks.objects import (
-    MAX_ID,
-    Location,
+    UploadLocation,
     content_ids,
     is_older,
     parse_location,
@@ -42,15 +42,15 @@ def test_a_key_comes_through_as_it_is_stored_however_its_sender_encodes_it(key: 
 
 @given(KEYS, st.sampled_from(["s3", "gs", "az"]))
 def test_a_location_is_what_its_uri_names(key: str, scheme: str) -> None:
-    location = Location(scheme, "uploads", key)
+    location = UploadLocation(scheme, "uploads", key)
     assert parse_location(location.uri) == location
-    file = Location("file", "", "/" + key)
+    file = UploadLocation("file", "", "/" + key)
     assert parse_location(file.uri) == file
 
 
 @given(st.sets(KEYS, min_size=2, max_size=2), st.text("0123456789abcdef#=etag", min_size=1, max_size=10))
 def test_two_keys_never_have_an_id_in_common(keys: set[str], etag: str) -> None:
-    first, second = (set(content_ids(Location("s3", "uploads", key), etag=etag, modified=5)) for key in keys)
+    first, second = (set(content_ids(UploadLocation("s3", "uploads", key), etag=etag, modified=5)) for key in keys)
     assert not first & second
 
 
@@ -64,7 +64,7 @@ def test_what_names_no_location_is_refused(uri: str) -> None:
 
 
 def test_the_id_names_the_version_else_the_etag_else_the_time() -> None:
-    location = Location("s3", "uploads", "a b#1.png")
+    location = UploadLocation("s3", "uploads", "a b#1.png")
     base = "s3://uploads/a%20b%231.png"
     assert content_ids(location, version_id="v1", etag="e1", modified=7) == [
         f"{base}#version=v1",
@@ -76,9 +76,9 @@ def test_the_id_names_the_version_else_the_etag_else_the_time() -> None:
 
 
 def test_a_long_key_has_a_short_id_of_its_own() -> None:
-    ids = [content_ids(Location("s3", "uploads", "k" * 1000), etag=etag)[0] for etag in ("e1", "e2", "e1")]
+    ids = [content_ids(UploadLocation("s3", "uploads", "k" * 1000), etag=etag)[0] for etag in ("e1", "e2", "e1")]
     assert ids[0] == ids[2] != ids[1]
-    assert max(map(len, ids)) <= MAX_ID
+    assert max(map(len, ids)) <= MAX_EXTERNAL_ID
 
 
 @pytest.mark.parametrize(

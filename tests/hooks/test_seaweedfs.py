@@ -16,7 +16,7 @@ from tests.support.lazily import ImportedWhenUsed
 from tests.support.seaweedfs import TOKEN, Receiver, SeaweedFS
 from tests.support.waiting import eventually
 from worker.hooks.events import Event, Ignored, Skipped, Upload
-from worker.hooks.objects import Location
+from worker.hooks.objects import UploadLocation
 from worker.hooks.senders import seaweedfs as sender
 from worker.hooks.sweep import S3Bucket
 
@@ -41,7 +41,7 @@ def read(notified: Callable[[], list[dict[str, Any]]]) -> Read:
 
 def listed(seaweedfs: SeaweedFS, bucket: str) -> list[Upload]:
     """The uploads as a sweep finds them."""
-    pages = S3Bucket(Location("s3", bucket, ""), seaweedfs.client()).pages(None)
+    pages = S3Bucket(UploadLocation("s3", bucket, ""), seaweedfs.client()).pages(None)
     return [item.upload for objects, _ in pages for item in objects]
 
 
@@ -70,7 +70,7 @@ def test_an_upload_is_read_with_key_size_etag_and_metadata_as_s3_lists_it(
         client.put_object(Bucket=bucket, Key=key, Body=key.encode(), ContentType="image/png", Metadata={"user": "u1"})
     found = uploads(read(len(keys)))
     assert sorted(map(identity, found)) == sorted(map(identity, listed(seaweedfs, bucket)))
-    assert {upload.location for upload in found} == {Location("s3", bucket, key) for key in keys}
+    assert {upload.location for upload in found} == {UploadLocation("s3", bucket, key) for key in keys}
     assert all(upload.metadata["user"] == "u1" for upload in found)
     assert {upload.location.key: upload.size for upload in found} == {key: len(key.encode()) for key in keys}
 

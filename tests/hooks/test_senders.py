@@ -26,7 +26,7 @@ from tests.hooks.payloads import (
 )
 from worker.errors import ErrorCode, PermanentError
 from worker.hooks.events import Event, Ignored, Message, Refused, Skipped, Upload
-from worker.hooks.objects import Location
+from worker.hooks.objects import UploadLocation
 from worker.hooks.senders.registry import SENDERS, read_any
 
 S3STORE = {"Type": "s3store", "Bucket": "uploads", "Key": "tus/14b1c4c77771671a8479bc0444bbc5ce"}
@@ -150,16 +150,16 @@ def test_sns_carries_either_form(inner: Any) -> None:
 @pytest.mark.parametrize(
     ("storage", "location"),
     [
-        (S3STORE, Location("s3", "uploads", "tus/14b1c4c77771671a8479bc0444bbc5ce")),
-        ({"Type": "gcsstore", "Bucket": "uploads", "Key": "14b1"}, Location("gs", "uploads", "14b1")),
-        ({"Type": "azurestore", "Container": "uploads", "Key": "14b1"}, Location("az", "uploads", "14b1")),
+        (S3STORE, UploadLocation("s3", "uploads", "tus/14b1c4c77771671a8479bc0444bbc5ce")),
+        ({"Type": "gcsstore", "Bucket": "uploads", "Key": "14b1"}, UploadLocation("gs", "uploads", "14b1")),
+        ({"Type": "azurestore", "Container": "uploads", "Key": "14b1"}, UploadLocation("az", "uploads", "14b1")),
         (
             {"Type": "filestore", "Path": "/srv/tus/14b1", "InfoPath": "/srv/tus/14b1.info"},
-            Location("file", "", "/srv/tus/14b1"),
+            UploadLocation("file", "", "/srv/tus/14b1"),
         ),
     ],
 )
-def test_a_finished_upload_of_tusd_is_read_with_its_metadata(storage: dict[str, str], location: Location) -> None:
+def test_a_finished_upload_of_tusd_is_read_with_its_metadata(storage: dict[str, str], location: UploadLocation) -> None:
     [event] = read("tusd", tusd(storage))
     assert event == Upload(location, size=30, metadata={"filename": "transloadit.png", "User": "u1"})
 

@@ -18,7 +18,7 @@ from worker.errors import ConfigurationError, ErrorCode
 from worker.hooks.accept import accept
 from worker.hooks.events import Ignored, Upload
 from worker.hooks.mapping import HooksFile, load_hooks
-from worker.hooks.objects import Location
+from worker.hooks.objects import UploadLocation
 from worker.hooks.senders import seaweedfs as sender
 from worker.hooks.sweep import Page, S3Bucket, Summary, sweep
 from worker.store import Store
@@ -50,7 +50,7 @@ def put(seaweedfs: SeaweedFS, bucket: str) -> Callable[..., None]:
 @pytest.fixture
 def run_sweep(seaweedfs: SeaweedFS, bucket: str, hooks: HooksFile, store: Store) -> Callable[..., Summary]:
     def run(prefix: str = "", **options: Any) -> Summary:
-        place = Location("s3", bucket, prefix)
+        place = UploadLocation("s3", bucket, prefix)
         return sweep(S3Bucket(place, seaweedfs.client()).pages, place, hooks, store, **options)
 
     return run
@@ -113,7 +113,7 @@ def test_an_upload_that_tusd_reported_without_an_etag_is_known(
     put: Callable[..., None], run_sweep: Callable[..., Summary], hooks: HooksFile, store: Store, bucket: str
 ) -> None:
     put("in/tus.png")
-    assert len(accept([Upload(Location("s3", bucket, "in/tus.png"))], hooks, store, None).accepted) == 1
+    assert len(accept([Upload(UploadLocation("s3", bucket, "in/tus.png"))], hooks, store, None).accepted) == 1
     assert run_sweep().known == 1
 
 
@@ -122,7 +122,7 @@ def test_a_sweep_that_was_interrupted_continues_after_its_last_page(
 ) -> None:
     keys = [f"in/{number:02}.png" for number in range(9)]
     put(*keys)
-    place = Location("s3", bucket, "")
+    place = UploadLocation("s3", bucket, "")
     started: list[str | None] = []
 
     def pages(after_key: str | None) -> Iterator[Page]:
@@ -157,7 +157,7 @@ def test_long_listings_are_read_page_by_page(
     monkeypatch.setattr("worker.hooks.sweep.PAGE", 2)
     keys = sorted(f"in/{name}" for name in ("a", "b/c", "c/d", "c/e", "ä", "z"))
     put(*keys)
-    place = Location("s3", bucket, "in/")
+    place = UploadLocation("s3", bucket, "in/")
     pages = list(S3Bucket(place, seaweedfs.client()).pages(None))
     assert sorted(item.upload.location.key for objects, _ in pages for item in objects) == keys
     assert all(len(objects) <= 2 for objects, _ in pages)
@@ -176,7 +176,7 @@ def test_only_objects_of_the_ages_are_submitted(put: Callable[..., None], run_sw
 
 
 def test_a_bucket_that_does_not_exist_is_named(seaweedfs: SeaweedFS, hooks: HooksFile, store: Store) -> None:
-    place = Location("s3", "no-such-bucket", "")
+    place = UploadLocation("s3", "no-such-bucket", "")
     with pytest.raises(ConfigurationError, match="no-such-bucket") as refused:
         sweep(S3Bucket(place, seaweedfs.client()).pages, place, hooks, store)
     assert refused.value.code is ErrorCode.STORAGE_UNAVAILABLE

@@ -47,7 +47,7 @@ def read_local(path: Path, max_bytes: int) -> bytes:
     return read(uri_of(real), (real.parent,), max_bytes)
 
 
-def with_some_weights(settings: Settings) -> Settings:
+def with_weights_or_demo(settings: Settings) -> Settings:
     """`settings`, on the demonstration weights when no others are there; says so."""
     from worker.detector.paths import DEMO, pulled_weights
 

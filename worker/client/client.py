@@ -16,7 +16,7 @@ from schema.messages import Receipt, Submission
 from schema.states import Decision, Lane
 from worker.client.http import TIMEOUT, ServiceConnection
 from worker.errors import ConfigurationError, ErrorCode, PermanentError
-from worker.settings.service_url import EXAMPLE, service_url
+from worker.service_url import EXAMPLE, service_url
 from worker.validation import describe_invalid
 
 if TYPE_CHECKING:

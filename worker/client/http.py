@@ -57,7 +57,7 @@ class ServiceConnection:
     """
 
     def __init__(self, url: str, api_key: str, *, pool_size: int, timeout: float = TIMEOUT) -> None:
-        """`url` is the service's address (`worker.settings.service_url`)."""
+        """`url` is the service's address (`worker.service_url`)."""
         self._url = url
         self._headers = {"Authorization": f"Bearer {api_key}", "Accept": "application/json"}
         self._pool_size = pool_size

@@ -22,7 +22,7 @@ _STATE = frozenset({_LOCK, "postgres", "valkey", "valkey.url", "services.toml"})
 
 
 @contextmanager
-def taken(directory: Path, postgres_version: str) -> Iterator[None]:
+def locked_folder(directory: Path, postgres_version: str) -> Iterator[None]:
     """Make `directory` and hold it while the block runs, so that no second process starts servers on its data.
 
     `postgres_version` is the major version of the embedded Postgres. Raises `ConfigurationError` where another process

@@ -22,7 +22,7 @@ from typing import Any
 import psycopg
 import redis
 
-from worker.embedded.folder import taken
+from worker.embedded.folder import locked_folder
 from worker.errors import ConfigurationError, ErrorCode
 from worker.extras import require_extra
 from worker.settings import Settings
@@ -49,7 +49,7 @@ def embedded_services(directory: Path) -> Iterator[Services]:
     """
     postgres_server, valkey_server = _servers()
     directory = directory.resolve()
-    with taken(directory, _postgres_version()), _both(directory, postgres_server, valkey_server) as services:
+    with locked_folder(directory, _postgres_version()), _both(directory, postgres_server, valkey_server) as services:
         yield services
 
 

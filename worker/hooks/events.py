@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from worker.errors import ErrorCode, PermanentError
-from worker.hooks.objects import Location
+from worker.hooks.objects import UploadLocation
 from worker.validation import describe_invalid
 
 
@@ -46,7 +46,7 @@ class Ignored(StrEnum):
 class Upload:
     """One object that has been stored."""
 
-    location: Location
+    location: UploadLocation
     size: int | None = None
     """Bytes; None where the sender does not say."""
     version_id: str | None = None

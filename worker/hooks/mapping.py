@@ -20,7 +20,7 @@ from schema.messages import Submission
 from schema.states import Lane
 from worker.errors import ConfigurationError, ErrorCode, PermanentError, printable
 from worker.hooks.events import Ignored, Upload
-from worker.hooks.objects import Location, content_ids, parse_location
+from worker.hooks.objects import UploadLocation, content_ids, parse_location
 from worker.hooks.signatures import WebhookKey
 from worker.validation import describe_invalid, read_toml
 
@@ -41,7 +41,7 @@ class Mapping(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    location: Location
+    location: UploadLocation
     """A bucket, or a prefix of its keys; a folder; the beginning of URLs."""
     source: Name
     lane: Lane = Lane.LIVE
@@ -173,7 +173,7 @@ class HooksFile(BaseModel):
         except ValidationError as error:
             raise PermanentError(ErrorCode.INVALID_EVENT, f"the upload: {describe_invalid(error)}") from error
 
-    def _mapping_of(self, location: Location) -> Mapping | Ignored:
+    def _mapping_of(self, location: UploadLocation) -> Mapping | Ignored:
         place = (location.scheme, location.bucket)
         same_bucket = [
             mapping for mapping in self.mapping if (mapping.location.scheme, mapping.location.bucket) == place

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
-MAX_ID = 500
-"""Characters of an `external_id`, as in `Submission`."""
+from schema.messages import bounded_external_id
+
 _NO_CONTENT = re.compile(r"d41d8cd98f00b204e9800998ecf8427e(-\d+)?")
 """The MD5 of no bytes. SeaweedFS gives it to every upload by tus of the same number of parts."""
 _SAFE = "/!$&'()*+,;=:@"
@@ -16,7 +15,7 @@ _SAFE = "/!$&'()*+,;=:@"
 
 
 @dataclass(frozen=True)
-class Location:
+class UploadLocation:
     """Where an object or a file is."""
 
     scheme: str
@@ -41,13 +40,13 @@ class Location:
         return f"{self.scheme}://{self.bucket}{separator}{quote(self.key, safe=_SAFE)}"
 
 
-def parse_location(uri: str) -> Location:
+def parse_location(uri: str) -> UploadLocation:
     """The location that a URI or an absolute path names. Raises `ValueError`, whose text continues the URI.
 
     Only what it says is looked at: a host is judged when the image is fetched, a path when it is opened.
     """
     if uri.startswith("/"):
-        return Location("file", "", uri)
+        return UploadLocation("file", "", uri)
     scheme, separator, rest = uri.partition("://")
     scheme = scheme.lower()
     if not separator or scheme not in ("s3", "gs", "az", "http", "https", "file"):
@@ -56,12 +55,12 @@ def parse_location(uri: str) -> Location:
     if scheme == "file":
         if bucket or not slash:
             raise ValueError("names another host; write file:///path")
-        return Location(scheme, "", decode_key("/" + path, plus_is_space=False))
+        return UploadLocation(scheme, "", decode_key("/" + path, plus_is_space=False))
     if not bucket or "@" in bucket or re.search(r"[\s?#\\%]", bucket):
         raise ValueError("has no valid bucket or host")
     if scheme in ("http", "https"):
-        return Location(scheme, bucket.lower(), slash + path)
-    return Location(scheme, bucket, path)
+        return UploadLocation(scheme, bucket.lower(), slash + path)
+    return UploadLocation(scheme, bucket, path)
 
 
 def decode_key(encoded: str, *, plus_is_space: bool) -> str:
@@ -93,7 +92,7 @@ def usable_sequencer(sequencer: str | None) -> str | None:
 
 
 def content_ids(
-    location: Location, *, version_id: str | None = None, etag: str | None = None, modified: int | None = None
+    location: UploadLocation, *, version_id: str | None = None, etag: str | None = None, modified: int | None = None
 ) -> list[str]:
     """The ids that this content may have in the ledger. The first is the one to give it.
 
@@ -107,12 +106,7 @@ def content_ids(
         f"#modified={modified}" if modified is not None else None,
         "",
     ]
-    return [bounded_id(base + suffix) for suffix in suffixes if suffix is not None]
-
-
-def bounded_id(name: str) -> str:
-    """The name as an `external_id`: itself, or its digest when it is too long."""
-    return name if len(name) <= MAX_ID else f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
+    return [bounded_external_id(base + suffix) for suffix in suffixes if suffix is not None]
 
 
 def is_older(sequencer: str, other: str) -> bool:

@@ -18,7 +18,7 @@ from worker.errors import ConfigurationError, ErrorCode, PermanentError, Transie
 from worker.extras import require_extra
 from worker.hooks.events import Ignored, Upload
 from worker.hooks.mapping import HooksFile
-from worker.hooks.objects import Location, content_ids, usable_etag, usable_version
+from worker.hooks.objects import UploadLocation, content_ids, usable_etag, usable_version
 from worker.queue.retry import retry_while_unavailable
 from worker.store import Store
 
@@ -58,7 +58,7 @@ Page = tuple[list[Listed], str | None]
 
 def sweep(
     pages: Callable[[str | None], Iterator[Page]],
-    location: Location,
+    location: UploadLocation,
     hooks: HooksFile,
     store: Store,
     *,
@@ -130,7 +130,7 @@ def _submit_unknown(
 class S3Bucket:
     """The objects of a bucket below a prefix, in the order of their keys; the latest version of each."""
 
-    def __init__(self, location: Location, client: Any | None = None) -> None:
+    def __init__(self, location: UploadLocation, client: Any | None = None) -> None:
         """`client` is boto3's; without it, one of the environment. Raises `ConfigurationError(missing_extra)`."""
         require_extra("aws", what="a sweep of S3")
         import botocore.exceptions
@@ -171,7 +171,7 @@ class S3Bucket:
         modified = item["LastModified"].timestamp()
         version_id, etag = usable_version(item.get("VersionId")), usable_etag(item.get("ETag"))
         upload = Upload(
-            Location(self._location.scheme, self._location.bucket, item["Key"]),
+            UploadLocation(self._location.scheme, self._location.bucket, item["Key"]),
             size=item.get("Size"),
             version_id=version_id,
             etag=etag,

@@ -7,7 +7,6 @@ For this reason a quoted CSV field cannot contain a line break here.
 from __future__ import annotations
 
 import csv
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from urllib.parse import quote_from_bytes
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from schema.messages import Submission
+from schema.messages import Submission, bounded_external_id
 from schema.states import Lane
 from worker.errors import ErrorCode, InputDataError
 from worker.sources.files import uri_of
@@ -29,8 +28,6 @@ from worker.validation import describe_invalid
 
 MAX_LINE = 262_144
 """Bytes of a line; a longer one is rejected without being held in memory."""
-MAX_ID = 500
-"""Characters of an `external_id`, as in `Submission`."""
 MAX_TEXT = 500
 """Characters of a rejected line that are reported."""
 OWN_COLUMNS = ("uri", "external_id", "source", "lane", "policy", "endpoint", "expires_at", "etag", "version_id")
@@ -178,16 +175,11 @@ def submission_of(fields: Mapping[str, Any], defaults: Defaults) -> Submission:
     """
     values = {"source": defaults.source, "lane": defaults.lane, **fields}
     if not values.get("external_id") and isinstance(values.get("uri"), str) and values["uri"]:
-        values["external_id"] = bounded_id(values["uri"])
+        values["external_id"] = bounded_external_id(values["uri"])
     try:
         return Submission.model_validate(values)
     except ValidationError as error:
         raise ValueError(describe_invalid(error, whole="line")) from error
-
-
-def bounded_id(name: str) -> str:
-    """The name as an `external_id`: itself, or its digest when it is too long."""
-    return name if len(name) <= MAX_ID else f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
 
 
 def _invalid(number: int, reason: str, text: str) -> Reject:
@@ -247,6 +239,6 @@ def _file_record(number: int, path: str, root: Path, defaults: Defaults) -> Reco
     if uri != path:
         name = quote_from_bytes(os.fsencode(name))
     try:
-        return Record(number, uri, submission_of({"uri": uri, "external_id": bounded_id(name)}, defaults))
+        return Record(number, uri, submission_of({"uri": uri, "external_id": bounded_external_id(name)}, defaults))
     except ValueError as error:
         return _invalid(number, str(error), uri)

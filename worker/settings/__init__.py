@@ -2,7 +2,7 @@
 
 Reading order: `settings` (`Settings` and `load_settings`, which every process calls once), `fields` (the list of all of
 them), `field` (what a setting tells of itself), `sources` (where values come from), `values` and `units` (their types),
-`image_roots`, `redis_url`, `service_url` (those with rules of their own). `docs/settings.md` and the README's table are
+`image_roots` and `redis_url` (those with rules of their own). `docs/settings.md` and the README's table are
 made from the fields by `python -m tools.settings_table`.
 """
 

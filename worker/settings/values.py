@@ -17,10 +17,10 @@ from worker.errors import PermanentError
 from worker.object_location import BucketRule
 from worker.safe_http.addresses import Network, parse_network
 from worker.safe_http.urls import parse_host
+from worker.service_url import service_url
 from worker.settings.image_roots import require_images
 from worker.settings.redis_url import EXAMPLE as REDIS_URL_EXAMPLE
 from worker.settings.redis_url import RedisUrl
-from worker.settings.service_url import service_url
 
 DATABASE_URL_EXAMPLE = "postgresql://user:password@host:5432/database"
 

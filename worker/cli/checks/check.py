@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schema.verdict import verdict_document
-from worker.cli.local_images import files_in, read_local, with_some_weights
+from worker.cli.local_images import files_in, read_local, with_weights_or_demo
 from worker.cli.output import (
     coloured,
     error_document,
@@ -41,7 +41,7 @@ def check(
     json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Check images here and now, and print what a worker would have decided."""
-    settings = with_some_weights(load_settings())
+    settings = with_weights_or_demo(load_settings())
     files = [file for path in paths for file in ([path] if "://" in path else files_in(Path(path)))]
     for_table: list[dict[str, Any]] = []
     failed = False

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker.cli.lab.evaluate import limit_threads, print_table
-from worker.cli.local_images import with_some_weights
+from worker.cli.local_images import with_weights_or_demo
 from worker.cli.output import notes, out, progress_bar
 from worker.machine.memory import MemoryBudget
 
@@ -48,7 +48,7 @@ def calibrate_images(
     from worker.lab.evaluation.scoring import Treatment, tasks_of
     from worker.lab.thresholds.from_images import labels_of_images
 
-    path = images.weights or weights_path(with_some_weights(settings))
+    path = images.weights or weights_path(with_weights_or_demo(settings))
     if images.to is not None:
         require_weights_file(path)
     options = Options(

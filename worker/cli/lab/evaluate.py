@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from schema.scan import Precision
-from worker.cli.local_images import with_some_weights
+from worker.cli.local_images import with_weights_or_demo
 from worker.cli.options import one_of, split_names
 from worker.cli.output import notes, out, print_json, progress_bar, table
 from worker.errors import ConfigurationError, ErrorCode
@@ -119,7 +119,7 @@ def evaluate(
     )
     folder = require_folder(to)
     limit_threads(settings)
-    path = weights or weights_path(with_some_weights(settings))
+    path = weights or weights_path(with_weights_or_demo(settings))
     names = None if classes is None else split_names(classes)
     precisions = _precisions(precision, path) or [settings.precision]
     scorers = [open_scorer(path, settings.device, names, settings.batch_size, name) for name in precisions]

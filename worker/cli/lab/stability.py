@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.local_images import files_in, read_local, with_some_weights
+from worker.cli.local_images import files_in, read_local, with_weights_or_demo
 from worker.cli.options import split_names
 from worker.cli.output import notes, out, print_json, progress_bar, table
 from worker.errors import ErrorCode, InputDataError
@@ -46,7 +46,9 @@ def stability(
     from worker.policy.selection import PolicySet, load_pinned
 
     overrides = {"weights": weights, "policy_file": policy}
-    settings = with_some_weights(load_settings(**{key: value for key, value in overrides.items() if value is not None}))
+    settings = with_weights_or_demo(
+        load_settings(**{key: value for key, value in overrides.items() if value is not None})
+    )
     files = [file for path in images for file in files_in(path)]
     if not files:
         raise InputDataError(ErrorCode.DATA_INVALID, f"{', '.join(map(str, images))} has no image; name another folder")

@@ -67,11 +67,11 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Print name, classes, parameters, temperature, digest and provenance."""
-    from worker.cli.local_images import with_some_weights
+    from worker.cli.local_images import with_weights_or_demo
     from worker.detector.paths import weights_path
     from worker.detector.weights import load_weights
 
-    path = path or weights_path(with_some_weights(load_settings()))
+    path = path or weights_path(with_weights_or_demo(load_settings()))
     _, weights = load_weights(path)
     facts = {
         "path": str(path),

@@ -32,7 +32,7 @@ class Stack:
     """What is running."""
 
     settings: Settings
-    processes: tuple[AttendedProcess, ...]
+    processes: tuple[SupervisedProcess, ...]
 
     def supervise(self) -> None:
         """Start processes again that have ended. Raises `SetupError` when one cannot start as set up."""
@@ -40,7 +40,7 @@ class Stack:
             process.supervise()
 
 
-class AttendedProcess:
+class SupervisedProcess:
     """A `susy` command as a process of its own, started again when it ends by itself.
 
     The command has the option `--attended`: it stops when its standard input ends.
@@ -126,7 +126,7 @@ def running_stack(
                 with ExitStack() as running:
                     processes = []
                     for command in commands:
-                        processes.append(AttendedProcess(command, settings, worker_log))
+                        processes.append(SupervisedProcess(command, settings, worker_log))
                         running.callback(processes[-1].stop)
                     yield Stack(settings, tuple(processes))
             finally:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from schema.access import Scope
-from worker.cli.local_images import with_some_weights
+from worker.cli.local_images import with_weights_or_demo
 from worker.cli.output import notes
 from worker.extras import is_installed, needs
 from worker.log import configure_logging
@@ -40,7 +40,7 @@ def up(
     from worker.cli.services.stack import running_stack
     from worker.embedded.servers import write_services
 
-    settings = with_some_weights(load_settings(image_roots=tuple(root or [Path.cwd()])))
+    settings = with_weights_or_demo(load_settings(image_roots=tuple(root or [Path.cwd()])))
     configure_logging(settings.log_format, settings.log_level)
     stopped = threading.Event()
     for number in _STOPPING:

@@ -28,7 +28,7 @@ from worker.hooks.events import (
     unknown_version,
     validated,
 )
-from worker.hooks.objects import Location, decode_key
+from worker.hooks.objects import UploadLocation, decode_key
 from worker.hooks.senders import platform
 from worker.hooks.senders.s3 import object_event
 
@@ -131,7 +131,7 @@ def _data(document: Mapping[str, Any]) -> Any:
 def _google(data: Any) -> Event:
     stored = validated(_GoogleObject, data, f"the data of {_WHAT}")
     return object_event(
-        Location("gs", stored.bucket, stored.name),
+        UploadLocation("gs", stored.bucket, stored.name),
         size=stored.size,
         version_id=stored.generation,
         etag=stored.etag,
@@ -143,7 +143,7 @@ def _azure(data: Any) -> Event:
     blob = validated(_AzureBlob, data, f"the data of {_WHAT}")
     try:
         container, _, key = urlsplit(blob.url).path.lstrip("/").partition("/")
-        location = Location("az", container, decode_key(key, plus_is_space=False))
+        location = UploadLocation("az", container, decode_key(key, plus_is_space=False))
     except ValueError as error:
         raise invalid(f"the url in the data of {_WHAT} is not valid: {error}") from error
     if not container or not key:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from worker.hooks.events import Event, Ignored, Message, Payload, Skipped, parse_object, unknown_version, validated
-from worker.hooks.objects import Location
+from worker.hooks.objects import UploadLocation
 from worker.hooks.senders.s3 import object_event
 
 VERSION = "0"
@@ -60,7 +60,7 @@ def read_document(document: dict[str, Any]) -> list[Event]:
     stored = detail.object
     return [
         object_event(
-            Location("s3", detail.bucket.name, stored.key),
+            UploadLocation("s3", detail.bucket.name, stored.key),
             size=stored.size,
             version_id=stored.version_id,
             etag=stored.etag,

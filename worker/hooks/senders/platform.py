@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
+from schema.messages import MAX_EXTERNAL_ID, bounded_external_id
 from worker.hooks.events import Payload, Upload, invalid, validated
-from worker.hooks.objects import MAX_ID, bounded_id, parse_location, usable_etag, usable_version
+from worker.hooks.objects import parse_location, usable_etag, usable_version
 
 UPLOADED = "image.uploaded"
 DELETED = "image.deleted"
@@ -22,7 +23,7 @@ class _Data(Payload):
     model_config = ConfigDict(extra="forbid")
 
     uri: Annotated[str, Field(min_length=1, max_length=4096)]
-    external_id: Annotated[str, Field(min_length=1, max_length=MAX_ID)] | None = None
+    external_id: Annotated[str, Field(min_length=1, max_length=MAX_EXTERNAL_ID)] | None = None
     size: Annotated[int, Field(ge=0)] | None = None
     etag: str | None = None
     version_id: str | None = None
@@ -40,7 +41,7 @@ def uploaded(data: Any, *, event_id: str, what: str) -> Upload:
     except ValueError as error:
         raise invalid(f"the uri of {what} {error}") from error
     version_id, etag = usable_version(fields.version_id), usable_etag(fields.etag)
-    external_id = fields.external_id or (None if version_id or etag else bounded_id(event_id))
+    external_id = fields.external_id or (None if version_id or etag else bounded_external_id(event_id))
     return Upload(
         location,
         size=fields.size,

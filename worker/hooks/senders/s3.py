@@ -26,7 +26,7 @@ from worker.hooks.events import (
     unknown_version,
     validated,
 )
-from worker.hooks.objects import Location, decode_key, usable_etag, usable_version
+from worker.hooks.objects import UploadLocation, decode_key, usable_etag, usable_version
 
 MAX_RECORDS = 1000
 _NOT_CONTENT = ("PutRetention", "PutLegalHold", "PutTagging", "DeleteTagging", "PutAcl")
@@ -107,7 +107,7 @@ def _read_record(record: _Record) -> Event:
         if name.lower().startswith(_USER_METADATA)
     }
     return object_event(
-        Location("s3", record.s3.bucket.name, key),
+        UploadLocation("s3", record.s3.bucket.name, key),
         size=stored.size,
         version_id=stored.version_id,
         etag=stored.etag,
@@ -117,7 +117,7 @@ def _read_record(record: _Record) -> Event:
 
 
 def object_event(
-    location: Location,
+    location: UploadLocation,
     *,
     size: int | None,
     version_id: str | None,

@@ -16,7 +16,7 @@ from typing import Annotated
 from pydantic import Field
 
 from worker.hooks.events import Event, Ignored, Message, Payload, Skipped, parse_object, validated
-from worker.hooks.objects import Location, usable_etag, usable_version
+from worker.hooks.objects import UploadLocation, usable_etag, usable_version
 from worker.hooks.senders.s3 import object_event
 
 BUCKETS = "/buckets/"
@@ -113,7 +113,7 @@ def read(message: Message) -> list[Event]:
     written = max((chunk.modified_ns for chunk in new.chunks), default=0) or new.attributes.mtime * 10**9
     return [
         object_event(
-            Location("s3", bucket, key),
+            UploadLocation("s3", bucket, key),
             size=new.size,
             version_id=version_id,
             etag=etag,

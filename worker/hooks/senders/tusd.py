@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from worker.hooks.events import Event, Ignored, Message, Payload, Skipped, Upload, invalid, parse_object, validated
-from worker.hooks.objects import Location
+from worker.hooks.objects import UploadLocation
 
 EVENT = "post-finish"
 
@@ -43,16 +43,16 @@ def read(message: Message) -> list[Event]:
     return [Upload(_location(upload.storage or {}), size=upload.size, metadata=upload.metadata or {})]
 
 
-def _location(storage: dict[str, Any]) -> Location:
+def _location(storage: dict[str, Any]) -> UploadLocation:
     match storage:
         case {"Type": "s3store", "Bucket": str(bucket), "Key": str(key)} if bucket and key:
-            return Location("s3", bucket, key)
+            return UploadLocation("s3", bucket, key)
         case {"Type": "gcsstore", "Bucket": str(bucket), "Key": str(key)} if bucket and key:
-            return Location("gs", bucket, key)
+            return UploadLocation("gs", bucket, key)
         case {"Type": "azurestore", "Container": str(bucket), "Key": str(key)} if bucket and key:
-            return Location("az", bucket, key)
+            return UploadLocation("az", bucket, key)
         case {"Type": "filestore", "Path": str(path)}:
             if not path.startswith("/"):
                 raise invalid("the tusd hook names a relative path; give tusd an absolute -upload-dir")
-            return Location("file", "", path)
+            return UploadLocation("file", "", path)
     raise invalid("the tusd hook's Storage is neither s3store, gcsstore, azurestore nor filestore with its fields")
