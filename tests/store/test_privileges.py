@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 import migrations
 from schema.states import Decision, Lane
 from tests.support.checkout import CHECKOUT, DOCS
+from tests.support.commands import Susy
 from tests.support.databases import Sql
 from tests.support.ledger import done, submission
 from tests.support.logins import url_of, url_of_login
@@ -222,6 +223,31 @@ def test_the_documented_login_of_a_dashboard_has_its_limits(database_url: str) -
             with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
                 dashboard.execute("SELECT 1")
         connection.execute("DROP ROLE metabase")
+
+
+def test_the_doctor_names_logins_without_limits_and_those_that_see_what_others_decided(
+    database_url: str, susy: Susy, run: Sql
+) -> None:
+    def finding() -> str:
+        return " ".join(susy("doctor", SUSY_DATABASE_URL=database_url).stdout.split())
+
+    suffix = str(conninfo_to_dict(database_url)["dbname"])
+    for name, roles in {
+        "board": "susy_dashboard", "tool": "susy_moderator", "both": "susy_dashboard, susy_moderator",
+    }.items():  # fmt: skip
+        run(f"CREATE ROLE {name}_{suffix} LOGIN IN ROLE {roles}")
+    try:
+        run(f"ALTER ROLE board_{suffix} SET statement_timeout = '10s'")
+        run(f"ALTER ROLE tool_{suffix} SET statement_timeout = 0")
+        found = finding()
+        assert f"board_{suffix} has no idle_in_transaction_session_timeout" in found
+        assert f"tool_{suffix} has no statement_timeout and no idle_in_transaction_session_timeout" in found
+        assert f"both_{suffix} moderates and reads what others decided" in found
+        run(f"ALTER DATABASE {suffix} SET idle_in_transaction_session_timeout = '30s'")
+        assert f"board_{suffix}" not in finding()
+    finally:
+        for name in ("board", "tool", "both"):
+            run(f"DROP ROLE {name}_{suffix}")
 
 
 def test_the_compose_files_roles_take_over_a_database_that_the_superuser_made(database_url: str) -> None:

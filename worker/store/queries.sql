@@ -127,6 +127,26 @@ WITH RECURSIVE sources (source) AS (
 )
 SELECT id FROM candidates JOIN taken USING (id) ORDER BY turn, next_attempt_at, id;
 
+-- READING_LOGINS: logins of dashboards and of moderators' tools, which of the limits each lacks, and whether it could learn
+-- what other moderators decided. The limits stand on the login, or on the database: a role's are not inherited.
+SELECT
+    l.rolname AS name,
+    bool_or(g.rolname = 'susy_moderator') AND bool_or(g.rolname = 'susy_dashboard') AS moderates_and_reads,
+    ARRAY(
+        SELECT w.name FROM unnest(ARRAY['statement_timeout', 'idle_in_transaction_session_timeout']) AS w (name)
+        WHERE NOT EXISTS (
+            SELECT FROM pg_db_role_setting AS s CROSS JOIN unnest(s.setconfig) AS c (setting)
+            WHERE s.setrole IN (0, l.oid)
+                AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+                AND split_part(c.setting, '=', 1) = w.name AND split_part(c.setting, '=', 2) !~ '^0[a-z]*$'
+        )
+        ORDER BY w.name DESC
+    ) AS without
+FROM pg_roles AS l
+JOIN pg_roles AS g ON g.rolname IN ('susy_dashboard', 'susy_moderator') AND pg_has_role(l.oid, g.oid, 'USAGE')
+WHERE l.rolcanlogin AND NOT l.rolsuper
+GROUP BY l.oid, l.rolname ORDER BY l.rolname;
+
 -- PAUSED_AT: since when a lane is paused; no row while it is served.
 SELECT paused_at FROM susy.paused_lanes WHERE lane = %(lane)s;
 

@@ -43,6 +43,7 @@ from worker.store.types import (
     Failure,
     LaneStatus,
     QuarantineCount,
+    ReadingLogin,
     ReclaimResult,
     RecordOutcome,
     WorkerActivity,
@@ -190,6 +191,10 @@ class Store:
         """Queue checks again whose messages were sent `age` seconds ago and are lost; how many."""
         values = {"lane": str(lane), "age": age, "limit": limit}
         return self._database.execute(queries.FORGET_DISPATCHED, values, PATIENT)
+
+    def reading_logins(self) -> list[ReadingLogin]:
+        """The logins of dashboards and of moderators' tools."""
+        return self._database.rows(queries.READING_LOGINS, {}, ReadingLogin)
 
     def paused_at(self, lane: Lane) -> datetime | None:
         """When the lane was paused; None while it is served."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -110,6 +110,17 @@ class QuarantineCount:
 
     code: str
     checks: int
+
+
+@dataclass(frozen=True)
+class ReadingLogin:
+    """A login of a dashboard or of a moderators' tool."""
+
+    name: str
+    moderates_and_reads: bool
+    """It could show the second of two reviewers what the first one said."""
+    without: Sequence[str]
+    """The limits that it lacks: `statement_timeout`, `idle_in_transaction_session_timeout`."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ def doctor() -> None:
     examinations: dict[str, Callable[[Settings], str]] = {
         "settings": _settings,
         "database": _database,
+        "logins": _logins,
         "redis": _redis,
         "roots": _roots,
         "buckets": _buckets,
@@ -64,6 +65,24 @@ def _database(settings: Settings) -> str:
     with Store(url, pool_size=1) as store:
         paused = [str(lane) for lane in Lane if store.paused_at(lane)]
     return "reachable, schema up to date" + (f"; paused by an operator: {', '.join(paused)}" if paused else "")
+
+
+def _logins(settings: Settings) -> str:
+    from worker.store import Store
+
+    with Store(settings.require_database_url(), pool_size=1) as store:
+        logins = store.reading_logins()
+    remarks = [f"{login.name} has no {' and no '.join(login.without)}" for login in logins if login.without]
+    remarks += [
+        f"{login.name} moderates and reads what others decided (docs/reviews.md)"
+        for login in logins
+        if login.moderates_and_reads
+    ]
+    if remarks:
+        return f"{'; '.join(remarks)}; see docs/database.md, Roles"
+    return (
+        f"{len(logins)} of dashboards and moderators' tools, all with time limits" if logins else "none of dashboards"
+    )
 
 
 def _redis(settings: Settings) -> str:
