@@ -33,12 +33,15 @@ def add(check_id: CheckId, by: By, reason: Reason, json: Json = False) -> None:
 
 
 @app.command()
-def remove(check_id: CheckId, by: By, reason: Reason) -> None:
+def remove(check_id: CheckId, by: By, reason: Reason, json: Json = False) -> None:
     """Let a check not be a golden item any more. Its answers stay."""
     _require(by, reason)
     with Store(load_settings().require_database_url(), pool_size=1) as store:
         store.reviews.remove_golden(check_id, by=by.strip(), reason=reason.strip())
-    out.print(f"{check_id}  removed")
+    if json:
+        print_json({"check_id": str(check_id), "decision": None})
+    else:
+        out.print(f"{check_id}  removed")
 
 
 @app.command("list")
