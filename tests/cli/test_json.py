@@ -48,7 +48,7 @@ def printed(store: Store, susy: Susy, run: Sql, moderators: Moderators) -> dict[
 
     ran("explain CHECK_ID", case, "--json")
     [review] = ran("review CHECK_ID DECISION", case, "authentic", *by)
-    susy("review", golden, "synthetic", *by)
+    susy("review", str(golden), "synthetic", *by)
     ran("reviews golden add CHECK_ID", golden, *why)
     for moderator in ("ben", "cleo", "dora"):
         while claim := moderators.claim(moderator, source="avatars"):
