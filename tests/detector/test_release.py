@@ -71,8 +71,8 @@ def test_imported_weights_answer_as_the_released_file_does(
     info = import_release(released, target)
     model, loaded = load_weights(target)
     with torch.inference_mode():
-        assert (model(tiles) - load_script(released)(tiles)).abs().max() <= LARGEST_DIFFERENCE
-        assert torch.equal(model(tiles), answers)
+        assert torch.equal(ours := model(tiles), answers)
+        assert (ours - load_script(released)(tiles)).abs().max() <= LARGEST_DIFFERENCE
     assert loaded == info
     assert info.name == "susy"
     assert info.version == digest[:12]
@@ -236,7 +236,7 @@ class Endless(Released):
 
 def test_an_endless_program_is_ended(susy: SuSy, tmp_path: Path) -> None:
     source = save_script(tmp_path / "endless.pt", Endless(susy))
-    assert "did not finish within 3 s" in refusal(source, tmp_path, limits=Limits(seconds=3))
+    assert "did not finish within 1 s" in refusal(source, tmp_path, limits=Limits(seconds=1))
 
 
 def test_a_record_shorter_than_its_tensor_is_refused(released: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.support.seaweedfs import SeaweedFS
 from tests.support.waiting import eventually
 from tests.support.web import Authority, Connection, WebServer, web_server
 from worker.callbacks.payload import event_document
+from worker.detector.detector import Detector
 from worker.errors import ErrorCode
 from worker.pipeline.overlay import draw_overlay
 from worker.queue.attempt import attempt
@@ -35,7 +36,13 @@ def web(authority: Authority) -> Iterator[WebServer]:
 
 @pytest.fixture
 def runtime(
-    settings: Settings, seaweedfs: SeaweedFS, bucket: str, web: WebServer, authority: Authority, monkeypatch: Any
+    settings: Settings,
+    one_detector: Detector,
+    seaweedfs: SeaweedFS,
+    bucket: str,
+    web: WebServer,
+    authority: Authority,
+    monkeypatch: Any,
 ) -> Iterator[Runtime]:
     for name, value in seaweedfs.environment.items():
         monkeypatch.setenv(name, value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import redis
 
 from schema.states import CheckState
-from tests.support.commands import Process, Processes
+from tests.support.commands import CELERY, Process, Processes
 from worker.client import Client
 from worker.queue.celery_app import make_app
 from worker.settings import Settings
@@ -35,7 +34,7 @@ GARBAGE = [
 
 def _plain(processes: Processes) -> Process:
     """Celery's own command, by which gossip, mingle and events would be on."""
-    return processes.spawn(sys.executable, "-m", "celery", "-A", "susy_worker.celery", "worker", "-E").ready()
+    return processes.fork(CELERY, "-A", "susy_worker.celery", "worker", "-E").ready()
 
 
 @pytest.mark.parametrize("start", [Processes.start_worker, _plain], ids=["susy worker", "celery worker -E"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
@@ -11,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from schema.states import Lane
-from tests.support.commands import Process, Processes
+from tests.support.commands import CELERY, Process, Processes
 from tests.support.databases import Sql
 from tests.support.ledger import examination, submission
 from worker.client import Client
@@ -45,9 +44,7 @@ def check_health(settings: Settings) -> CheckHealth:
 
 def serving(processes: Processes, *queues: str) -> Process:
     """A worker that takes messages from these queues alone."""
-    return processes.spawn(
-        sys.executable, "-m", "celery", "-A", "susy_worker.celery", "worker", "-Q", ",".join(queues)
-    ).ready()
+    return processes.fork(CELERY, "-A", "susy_worker.celery", "worker", "-Q", ",".join(queues)).ready()
 
 
 def test_a_worker_that_takes_no_uploads_is_unhealthy_while_some_wait(

@@ -186,6 +186,8 @@ class Forked(Process):
 
 SUSY_FUNCTION = ("worker.cli.main", "run")
 """What the `susy` command calls."""
+CELERY = ("celery.__main__", "main")
+"""What the `celery` command calls."""
 
 
 @dataclass

@@ -30,6 +30,13 @@ def template_database(postgres_url: str) -> Iterator[str]:
         yield str(conninfo_to_dict(url)["dbname"])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _administrators_end() -> Iterator[None]:
+    yield
+    while _administrators:
+        _administrators.popitem()[1].close()
+
+
 @pytest.fixture
 def empty_database_url(postgres_url: str) -> Iterator[str]:
     """A database without a schema."""
@@ -90,10 +97,7 @@ def proxy(database_url: str) -> Iterator[PostgresProxy]:
 
 @contextmanager
 def new_database(server_url: str, template: str = "template0") -> Iterator[str]:
-    """Create a database as a copy of `template`; its URL. It is dropped in the end.
-
-    No connection is held meanwhile, so the server may be restarted.
-    """
+    """Create a database as a copy of `template`; its URL. It is dropped in the end, and the server may be restarted."""
     name = f"susy_test_{uuid.uuid4().hex[:12]}"
     # Postgres counts a template's last session for a moment after it was closed.
     eventually(lambda: _create(server_url, name, template), 10)
@@ -118,6 +122,18 @@ def _create(server_url: str, name: str, template: str) -> bool:
     return True
 
 
+_administrators: dict[str, psycopg.Connection[Any]] = {}
+"""A connection to each server, which takes the server longer to open than to drop a database."""
+
+
 def _administrate(server_url: str, statement: LiteralString, *names: str) -> None:
-    with psycopg.connect(server_url, autocommit=True) as server:
-        server.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+    query = sql.SQL(statement).format(*map(sql.Identifier, names))
+    try:
+        if server_url in _administrators:
+            _administrators[server_url].execute(query)
+            return
+    except psycopg.OperationalError:
+        if not _administrators[server_url].closed:  # it was not the connection that failed
+            raise
+    _administrators[server_url] = psycopg.connect(server_url, autocommit=True)
+    _administrators[server_url].execute(query)
