@@ -1,4 +1,4 @@
-"""A real SeaweedFS for all tests of a process, and what it reports of uploads."""
+"""A real SeaweedFS for the tests of a file, and what it reports of uploads."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Receiver:
         self._server.server_close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def notifications() -> Iterator[Receiver]:
     """What SeaweedFS reports to."""
     receiver = Receiver()
@@ -59,9 +59,12 @@ def notifications() -> Iterator[Receiver]:
     receiver.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory, notifications: Receiver) -> Iterator[SeaweedFS]:
-    """A server for all tests of a process; each takes a `bucket` of its own."""
+    """A server for all tests of a file; each takes a `bucket` of its own.
+
+    Starting one takes less than leaving it idle for the rest of the session.
+    """
     server = SeaweedFS(tmp_path_factory.mktemp("seaweedfs"))
     try:
         server.start(notify=notifications.url, token=TOKEN)
