@@ -224,7 +224,6 @@ def test_a_consumer_of_a_stream_that_is_killed_again_and_again_loses_nothing(
     client: redis.Redis,
     consumer_variables: dict[str, str],
     run: Sql,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def send(number: int) -> None:
         client.xadd(STREAM, {"event": event(number)})
@@ -233,7 +232,6 @@ def test_a_consumer_of_a_stream_that_is_killed_again_and_again_loses_nothing(
     # What the killed ones held is claimed after a minute, here at once.
     held = client.xpending(STREAM, "susy")["pending"]
     assert count(run) + held >= 60
-    monkeypatch.setattr("worker.hooks.stream.CLAIM_AFTER", 0.0)
     for entry in client.xpending_range(STREAM, "susy", "-", "+", 100):
         client.xclaim(STREAM, "susy", "dead", 0, [entry["message_id"]], idle=61_000)
     eventually(lambda: count(run) == 60 and client.xpending(STREAM, "susy")["pending"] == 0, 60, processes.output)

@@ -151,18 +151,15 @@ def test_a_sweep_that_was_interrupted_continues_after_its_last_page(
     assert sweep(pages, place, hooks, store).objects == 9
 
 
-def test_long_listings_are_read_page_by_page(
-    seaweedfs: SeaweedFS, bucket: str, put: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("worker.hooks.sweep.PAGE", 2)
+def test_long_listings_are_read_page_by_page(seaweedfs: SeaweedFS, bucket: str, put: Callable[..., None]) -> None:
     keys = sorted(f"in/{name}" for name in ("a", "b/c", "c/d", "c/e", "ä", "z"))
     put(*keys)
     place = UploadLocation("s3", bucket, "in/")
-    pages = list(S3Bucket(place, seaweedfs.client()).pages(None))
+    pages = list(S3Bucket(place, seaweedfs.client(), page=2).pages(None))
     assert sorted(item.upload.location.key for objects, _ in pages for item in objects) == keys
     assert all(len(objects) <= 2 for objects, _ in pages)
     seaweedfs.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    versions = list(S3Bucket(place, seaweedfs.client()).pages(None))
+    versions = list(S3Bucket(place, seaweedfs.client(), page=2).pages(None))
     assert sorted(item.upload.location.key for objects, _ in versions for item in objects) == keys
     assert len(versions) > 2
 

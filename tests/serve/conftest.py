@@ -8,6 +8,7 @@ import pytest
 
 from schema.access import Scope
 from tests.support.http_service import Client, Service, running_service
+from worker.serve.limits import DEFAULT_TIMES, TimeLimits
 from worker.settings import Settings
 from worker.store import Store
 
@@ -19,9 +20,15 @@ def serve_changes() -> dict[str, object]:
 
 
 @pytest.fixture
-def service(settings: Settings, serve_changes: dict[str, object]) -> Iterator[Service]:
+def times() -> TimeLimits:
+    """Seconds that a test may shorten."""
+    return DEFAULT_TIMES
+
+
+@pytest.fixture
+def service(settings: Settings, serve_changes: dict[str, object], times: TimeLimits) -> Iterator[Service]:
     """The service on the test's database and Redis."""
-    with running_service(settings.model_copy(update=serve_changes)) as service:
+    with running_service(settings.model_copy(update=serve_changes), times) as service:
         yield service
 
 

@@ -12,7 +12,7 @@ from tests.backlog.conftest import FILL
 from tests.support.databases import Sql
 from tests.support.http_service import Client
 from tests.support.ledger import submission
-from worker.serve import backlog
+from worker.serve.limits import DEFAULT_TIMES, TimeLimits
 from worker.store import Store, queries
 
 CHECK = {"source": "avatars", "uri": "/images/1.jpg"}
@@ -23,10 +23,10 @@ def serve_changes() -> dict[str, object]:
     return {"max_wait_live": 60.0}
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def times() -> TimeLimits:
     """The ledger is asked for every request."""
-    monkeypatch.setattr(backlog, "MAX_AGE", -1.0)
+    return TimeLimits(backlog_age=-1.0)
 
 
 def make_wait(store: Store, run: Sql, seconds: float, **changes: Any) -> None:
@@ -78,6 +78,7 @@ def test_what_is_due_later_does_not_count(client: Client, store: Store, run: Sql
     assert client.post("/v1/checks", CHECK).status == 202
 
 
+@pytest.mark.parametrize("times", [DEFAULT_TIMES])
 def test_the_ledger_is_asked_once_for_requests_that_come_together(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +90,6 @@ def test_the_ledger_is_asked_once_for_requests_that_come_together(
         return original(store, source, lane)
 
     monkeypatch.setattr(Store, "oldest_due_age", counted)
-    monkeypatch.setattr(backlog, "MAX_AGE", 1.0)
     began = time.monotonic()
     for _ in range(10):
         assert client.post("/v1/checks", [CHECK] * 5).status == 202

@@ -13,8 +13,7 @@ from tests.support.databases import Sql
 from tests.support.http_service import Client, Service
 from tests.support.waiting import eventually
 from worker.errors import ErrorCode
-from worker.serve import limits, protocol
-from worker.serve.limits import InFlight
+from worker.serve.limits import DEFAULT_TIMES, MAX_BODY, InFlight, TimeLimits
 from worker.serve.problems import RefusedError
 
 
@@ -72,7 +71,7 @@ def nothing_written(run: Sql) -> bool:
 
 
 def test_a_body_that_declares_too_much_is_refused_unread(raw: Raw, run: Sql) -> None:
-    raw.begin(f"Content-Length: {limits.MAX_BODY + 1}")
+    raw.begin(f"Content-Length: {MAX_BODY + 1}")
     head, rest = raw.answer()
     assert "413" in head
     assert '"too_large"' in rest
@@ -95,15 +94,15 @@ def test_a_client_that_sends_its_whole_body_first_gets_the_answer(
 
 def test_a_client_that_waits_to_be_asked_for_its_body_is_answered_at_once(raw: Raw) -> None:
     began = time.monotonic()
-    raw.begin(f"Content-Length: {limits.MAX_BODY + 1}\r\nExpect: 100-continue")
+    raw.begin(f"Content-Length: {MAX_BODY + 1}\r\nExpect: 100-continue")
     status, _ = raw.answer()
     assert "413" in status
-    assert time.monotonic() - began < limits.DISCARD_SECONDS
+    assert time.monotonic() - began < DEFAULT_TIMES.discarding
 
 
-def test_what_is_discarded_is_bounded(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "DISCARD_SECONDS", 0.3)
-    raw.begin(f"Content-Length: {limits.MAX_BODY + 1}")
+@pytest.mark.parametrize("times", [TimeLimits(discarding=0.3)])
+def test_what_is_discarded_is_bounded(raw: Raw) -> None:
+    raw.begin(f"Content-Length: {MAX_BODY + 1}")
     began = time.monotonic()
     raw.send(b" ")  # and nothing more
     status, _ = raw.answer()
@@ -115,14 +114,14 @@ def test_a_chunked_body_is_refused_as_soon_as_it_is_too_large(raw: Raw, run: Sql
     raw.begin("Transfer-Encoding: chunked")
     sent, chunk = 0, b"%x\r\n%s\r\n" % (100_000, b" " * 100_000)
     try:
-        while sent < 20 * limits.MAX_BODY:
+        while sent < 20 * MAX_BODY:
             raw.send(chunk)
             sent += 100_000
     except OSError:  # the service has closed the connection
         pass
     head, _ = raw.answer()
     assert "413" in head or head == ""  # what was sent after the answer may have reset the connection
-    assert sent < 20 * limits.MAX_BODY
+    assert sent < 20 * MAX_BODY
     assert nothing_written(run)
 
 
@@ -130,11 +129,11 @@ def test_the_largest_list_fits(client: Client) -> None:
     largest = {"source": "s" * 200, "uri": "/" + "u" * 4000, "attributes": {"text": "x" * 16_000}}
     body = [largest | {"external_id": f"{number:0500}"} for number in range(100)]
     assert client.post("/v1/checks", body).document["accepted"] == 100
-    assert len(json.dumps(body)) < limits.MAX_BODY
+    assert len(json.dumps(body)) < MAX_BODY
 
 
-def test_a_body_that_drips_is_given_up(raw: Raw, run: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BODY_SECONDS", 0.4)
+@pytest.mark.parametrize("times", [TimeLimits(body=0.4)])
+def test_a_body_that_drips_is_given_up(raw: Raw, run: Sql) -> None:
     raw.begin("Content-Length: 1000")
     began = time.monotonic()
     for _ in range(5):
@@ -147,10 +146,8 @@ def test_a_body_that_drips_is_given_up(raw: Raw, run: Sql, monkeypatch: pytest.M
     assert nothing_written(run)
 
 
-def test_a_header_that_drips_or_never_ends_is_cut_off(
-    connect: Callable[[], Raw], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.4)
+@pytest.mark.parametrize("times", [TimeLimits(header=0.4)])
+def test_a_header_that_drips_or_never_ends_is_cut_off(connect: Callable[[], Raw]) -> None:
     silent, dripping = connect(), connect()
     began = time.monotonic()
     dripping.send("GET /healthz HTTP/1.1\r\nX-Slow: ")
@@ -186,8 +183,8 @@ def test_what_is_not_http_is_a_problem(raw: Raw) -> None:
     assert json.loads(rest.partition("\r\n\r\n")[2])["code"] == "invalid_http"
 
 
-def test_a_client_that_does_not_read_its_answers_is_disconnected(raw: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "READER_SECONDS", 0.3)
+@pytest.mark.parametrize("times", [TimeLimits(reading=0.3)])
+def test_a_client_that_does_not_read_its_answers_is_disconnected(raw: Raw) -> None:
     request = f"GET /openapi.json HTTP/1.1\r\nHost: x\r\n{raw.authorization}\r\n"
 
     def is_cut_off() -> bool:

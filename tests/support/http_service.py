@@ -17,6 +17,7 @@ import uvicorn
 from tests.support.servers import free_port
 from tests.support.waiting import eventually
 from worker.serve.app import create_app
+from worker.serve.limits import DEFAULT_TIMES, TimeLimits
 from worker.serve.server import server_config
 from worker.settings import Settings
 
@@ -93,11 +94,11 @@ class Service:
 
 
 @contextmanager
-def running_service(settings: Settings) -> Iterator[Service]:
+def running_service(settings: Settings, times: TimeLimits = DEFAULT_TIMES) -> Iterator[Service]:
     """The service on a free port of the loopback interface, as `susy serve` runs it, in a thread."""
     port = free_port()
     here = settings.model_copy(update={"serve_host": "127.0.0.1", "serve_port": port, "serve_workers": 1})
-    config = server_config(here, functools.partial(create_app, here))
+    config = server_config(here, functools.partial(create_app, here, times=times))
     config.host, config.port = here.serve_host, here.serve_port
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="service")

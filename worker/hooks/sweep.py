@@ -130,14 +130,18 @@ def _submit_unknown(
 class S3Bucket:
     """The objects of a bucket below a prefix, in the order of their keys; the latest version of each."""
 
-    def __init__(self, location: UploadLocation, client: Any | None = None) -> None:
-        """`client` is boto3's; without it, one of the environment. Raises `ConfigurationError(missing_extra)`."""
+    def __init__(self, location: UploadLocation, client: Any | None = None, *, page: int = PAGE) -> None:
+        """`client` is boto3's; without it, one of the environment. `page` objects are asked for at once.
+
+        Raises `ConfigurationError(missing_extra)`.
+        """
         require_extra("aws", what="a sweep of S3")
         import botocore.exceptions
 
         self._location = location
         self._errors = botocore.exceptions
         self._client = client or s3_client()
+        self._page = page
 
     def pages(self, after_key: str | None) -> Iterator[Page]:
         """The pages after `after_key`. Raises `ConfigurationError` or `TransientError` (`storage_unavailable`)."""
@@ -151,13 +155,13 @@ class S3Bucket:
                 return
 
     def _plain(self, options: Options) -> tuple[list[Listed], str | None, Options]:
-        answer = self._call("list_objects_v2", Prefix=self._location.key, MaxKeys=PAGE, **options)
+        answer = self._call("list_objects_v2", Prefix=self._location.key, MaxKeys=self._page, **options)
         contents = answer.get("Contents", ())
         following = {"ContinuationToken": answer["NextContinuationToken"]} if answer.get("IsTruncated") else {}
         return [self._listed(item) for item in contents], contents[-1]["Key"] if contents else None, following
 
     def _versions(self, options: Options) -> tuple[list[Listed], str | None, Options]:
-        answer = self._call("list_object_versions", Prefix=self._location.key, MaxKeys=PAGE, **options)
+        answer = self._call("list_object_versions", Prefix=self._location.key, MaxKeys=self._page, **options)
         latest = [self._listed(item) for item in answer.get("Versions", ()) if item.get("IsLatest")]
         following = (
             {"KeyMarker": answer["NextKeyMarker"], "VersionIdMarker": answer.get("NextVersionIdMarker", "")}

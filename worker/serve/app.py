@@ -26,7 +26,7 @@ from worker.serve import (
     supervision,
 )
 from worker.serve.access import AccessLog
-from worker.serve.limits import Limits
+from worker.serve.limits import DEFAULT_TIMES, Limits, TimeLimits
 from worker.serve.services import Services
 from worker.settings import Settings
 
@@ -37,14 +37,14 @@ that its route names (`submit`, `read`, `review`, `supervise`, or `admin` for al
 `application/problem+json` with a stable `code`."""
 
 
-def create_app(settings: Settings, rates_file: Path | None = None) -> FastAPI:
+def create_app(settings: Settings, rates_file: Path | None = None, times: TimeLimits = DEFAULT_TIMES) -> FastAPI:
     """The application. It connects when it is started, and Postgres need not be available then.
 
     `rates_file` is what the processes of one service share their allowances in (`rates.shared_file`). Raises
     `ConfigurationError` when the URL of Postgres or Redis is missing, or `SUSY_STORAGE` or the file of the hooks or of
     the gate is wrong.
     """
-    services = Services.create(settings, rates_file)
+    services = Services.create(settings, rates_file, times)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -73,7 +73,7 @@ def create_app(settings: Settings, rates_file: Path | None = None) -> FastAPI:
     app.include_router(health.router)
     for module in (checks, maps, events, images, gate, hooks, reviews, claims, supervision):
         app.include_router(module.router, responses=examples.COMMON)
-    app.add_middleware(Limits, in_flight=services.in_flight, own_limits=own_limits)
+    app.add_middleware(Limits, in_flight=services.in_flight, times=times, own_limits=own_limits)
     app.add_middleware(AccessLog)  # outermost
     return app
 

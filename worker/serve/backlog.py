@@ -13,8 +13,6 @@ from worker.serve.problems import RefusedError
 from worker.settings import Settings
 from worker.store import Store
 
-MAX_AGE = 1.0
-"""Seconds that an answer of the ledger is used for."""
 MIN_RETRY, MAX_RETRY = 5.0, 300.0
 """Bounds of `Retry-After`, in seconds."""
 _MAX_ENTRIES = 10_000
@@ -23,8 +21,10 @@ _MAX_ENTRIES = 10_000
 class Backlog:
     """The age of the oldest due check per source and lane. For one event loop."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, *, max_age: float) -> None:
+        """`max_age` is how long an answer of the ledger is used, in seconds."""
         self._store = store
+        self._max_age = max_age
         self._limits = {Lane.LIVE: settings.max_wait_live, Lane.BACKFILL: settings.max_wait_backfill}
         self._ages: dict[tuple[str, Lane], tuple[float, asyncio.Task[float | None]]] = {}
         """When the ledger was asked, and its answer."""
@@ -50,7 +50,7 @@ class Backlog:
     async def _age(self, source: str, lane: Lane) -> float | None:
         now = time.monotonic()
         asked_at, asking = self._ages.get((source, lane), (float("-inf"), None))
-        if asking is None or now - asked_at > MAX_AGE:
+        if asking is None or now - asked_at > self._max_age:
             if len(self._ages) >= _MAX_ENTRIES:
                 self._ages.clear()
             asking = asyncio.create_task(run_in_threadpool(self._store.oldest_due_age, source, lane))

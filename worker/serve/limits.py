@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,17 +15,34 @@ from worker.serve.problems import RefusedError, problem_response
 
 MAX_BODY = 4_000_000
 """Bytes of a request's body, unless a route has a limit of its own: room for 100 of the largest submissions."""
-BODY_SECONDS = 20.0
-"""Seconds that a body may take, however small."""
 MIN_RATE = 64_000
 """Bytes per second at which a larger body must arrive."""
-MAX_DISCARDED, DISCARD_SECONDS = 16_000_000, 2.0
-"""Bytes of a body that is not read any more, and seconds for them, that are taken before it is answered."""
+MAX_DISCARDED = 16_000_000
+"""Bytes of a body that is not read any more, and are taken before it is answered."""
 MAX_IN_FLIGHT = 500
 """Requests that one process works on at once; those that wait for a check to finish do not count."""
 
 BodyLimit = Callable[[Scope], int | None]
 """The limit in bytes of a request's body, for a route that has one of its own."""
+
+
+@dataclass(frozen=True)
+class TimeLimits:
+    """Seconds that every client has, and that answers of the ledger are used for."""
+
+    header: float = 10.0
+    """For a request's line and headers; also how long a new connection may be silent."""
+    body: float = 20.0
+    """For a body, however small."""
+    discarding: float = 2.0
+    """For what is left of a body that is not read any more, before it is answered."""
+    reading: float = 30.0
+    """For making room for more of the answer."""
+    backlog_age: float = 1.0
+    """For which the age of a source's oldest check is not asked for again."""
+
+
+DEFAULT_TIMES = TimeLimits()
 
 
 class InFlight:
@@ -60,8 +78,11 @@ class InFlight:
 class Limits:
     """An ASGI middleware that enforces the limits while the body is read, declared length or not."""
 
-    def __init__(self, app: ASGIApp, in_flight: InFlight, own_limits: tuple[BodyLimit, ...] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, in_flight: InFlight, times: TimeLimits, own_limits: tuple[BodyLimit, ...] = ()
+    ) -> None:
         self._app = app
+        self._times = times
         self._in_flight = in_flight
         self._own_limits = own_limits
 
@@ -70,7 +91,7 @@ class Limits:
             await self._app(scope, receive, send)
             return
         limit = next((own for find in self._own_limits if (own := find(scope)) is not None), MAX_BODY)
-        body = _Body(scope, receive, limit)
+        body = _Body(scope, receive, limit, self._times)
 
         async def send_after_body(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -91,12 +112,13 @@ class Limits:
 class _Body:
     """The body of one request, as it is received."""
 
-    def __init__(self, scope: Scope, receive: Receive, limit: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, limit: int, times: TimeLimits) -> None:
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"")
         self._declared = int(length) if length.isdigit() else 0
         self._receive = receive
         self._limit = limit
+        self._times = times
         self._received = 0
         self._began = time.monotonic()
         self._is_complete = not self._declared and b"transfer-encoding" not in headers
@@ -112,12 +134,13 @@ class _Body:
         if self._is_complete:
             return await self._receive()  # waits for the client to disconnect
         try:
-            async with asyncio.timeout_at(self._until(BODY_SECONDS + self._received / MIN_RATE)):
+            async with asyncio.timeout_at(self._until(self._times.body + self._received / MIN_RATE)):
                 message = await self._next()
         except TimeoutError:
             raise RefusedError(
                 ErrorCode.TOO_SLOW,
-                f"the body did not arrive within {BODY_SECONDS:.0f} s and at {MIN_RATE // 1000} kB/s; send it faster",
+                f"the body did not arrive within {self._times.body:.0f} s and at {MIN_RATE // 1000} kB/s; send it"
+                " faster",
             ) from None
         _require_at_most(self._received, self._limit)
         return message
@@ -132,7 +155,7 @@ class _Body:
             return
         most = self._received + MAX_DISCARDED
         with suppress(TimeoutError):
-            async with asyncio.timeout(DISCARD_SECONDS):
+            async with asyncio.timeout(self._times.discarding):
                 while not self._is_complete and self._received < most:
                     await self._next()
 

@@ -9,15 +9,12 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from worker.errors import ErrorCode
+from worker.serve.limits import DEFAULT_TIMES, TimeLimits
 from worker.serve.problems import MEDIA_TYPE, RefusedError, problem_document
 from worker.serve.services import Services
 
-HEADER_SECONDS = 10.0
-"""Seconds that a request's line and headers may take, and that a new connection may be silent."""
 MAX_HEADER = 32_768
 """Bytes of a request's line and headers."""
-READER_SECONDS = 30.0
-"""Seconds that a client may take to make room for more of the answer."""
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -33,7 +30,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._header_timer = self._abort_in(HEADER_SECONDS)
+        self._header_timer = self._abort_in(self._times.header)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_header_timer()
@@ -55,7 +52,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_header = True
         self._header_size = self._unparsed_size = 0
         if self._header_timer is None:
-            self._header_timer = self._abort_in(HEADER_SECONDS)
+            self._header_timer = self._abort_in(self._times.header)
 
     def on_url(self, url: bytes) -> None:
         self._header_size += len(url)
@@ -80,7 +77,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self._stop_reader_timer()
-        self._reader_timer = self._abort_in(READER_SECONDS)
+        self._reader_timer = self._abort_in(self._times.reading)
 
     def resume_writing(self) -> None:
         self._stop_reader_timer()
@@ -92,10 +89,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """The service stops: requests that wait for a check are answered now."""
-        services: Services | None = getattr(getattr(self.app, "state", None), "services", None)
-        if services is not None:
+        if (services := self._services) is not None:
             services.waiters.stop()
         super().shutdown()
+
+    @property
+    def _services(self) -> Services | None:
+        """None where another application is served."""
+        services: Services | None = getattr(getattr(self.app, "state", None), "services", None)
+        return services
+
+    @property
+    def _times(self) -> TimeLimits:
+        return DEFAULT_TIMES if self._services is None else self._services.times
 
     def _require_small(self, size: int) -> None:
         if size > MAX_HEADER and not self._has_failed:
@@ -104,7 +110,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _refuse(self, reason: str) -> None:
         self._has_failed = True
         self._stop_header_timer()
-        self._reader_timer = self._reader_timer or self._abort_in(READER_SECONDS)
+        self._reader_timer = self._reader_timer or self._abort_in(self._times.reading)
         document: dict[str, Any] = problem_document(RefusedError(ErrorCode.INVALID_HTTP, reason))
         body = json.dumps(document).encode()
         head = (

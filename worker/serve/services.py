@@ -18,7 +18,7 @@ from worker.queue.publisher import Publisher
 from worker.serve.backlog import Backlog
 from worker.serve.gate_rules import GateRules
 from worker.serve.keyring import KeyRing
-from worker.serve.limits import InFlight
+from worker.serve.limits import InFlight, TimeLimits
 from worker.serve.rates import Rates
 from worker.serve.submitting import Submitter
 from worker.serve.waiting import Waiters
@@ -50,9 +50,10 @@ class Services:
     submitter: Submitter
     waiters: Waiters
     in_flight: InFlight
+    times: TimeLimits
 
     @classmethod
-    def create(cls, settings: Settings, rates_file: Path | None = None) -> Self:
+    def create(cls, settings: Settings, rates_file: Path | None, times: TimeLimits) -> Self:
         """Connects to nothing yet. Raises `ConfigurationError` when a URL is missing."""
         store = Store(settings.require_database_url(), pool_size=THREADS)
         publisher = Publisher(settings, answer_within=REDIS_ANSWER_WITHIN)
@@ -62,10 +63,11 @@ class Services:
             publisher=publisher,
             keys=KeyRing(store.keys),
             rates=Rates(settings.serve_rate, rates_file),
-            backlog=Backlog(store, settings),
+            backlog=Backlog(store, settings, max_age=times.backlog_age),
             submitter=Submitter(store, publisher),
             waiters=Waiters(store),
             in_flight=InFlight(),
+            times=times,
         )
 
     async def start(self) -> None:
