@@ -3,8 +3,9 @@
     python -m bench.profile [--seconds 30] [--sizes 640x480,4000x3000]
 
 Starts embedded servers and the real worker in its default settings, keeps images of one size waiting for it, and
-samples it by py-spy, native frames included. A stage's time is its share of the samples in which a thread worked,
-times the CPU time of the process per check. Writes the table into docs/performance.md, the pictures beside it.
+samples it by py-spy, native frames included. Each thread's CPU time, which the kernel counts, is divided among what
+it was seen to do; the sums by stage are divided by the verdicts of that time. Writes the table into
+docs/performance.md, the pictures beside it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psycopg
@@ -22,9 +23,9 @@ from bench.pipeline import CLASSES, photograph_like
 from bench.profile.flame import svg
 from bench.profile.operators import operators
 from bench.profile.sampling import sample
-from bench.profile.stages import shares, working
+from bench.profile.stages import by_stage, waits
 from bench.servers import servers
-from bench.throughput import Product, cpu_seconds, wait_for
+from bench.throughput import Product, wait_for
 from tests.support.released import random_susy
 from worker.detector.weights import save_weights
 
@@ -43,12 +44,15 @@ class Profile:
     size: str
     checks: int
     """Verdicts while it was sampled."""
-    cpu_ms: float
-    """Of the process, per check."""
     samples: int
     stages: dict[str, float]
-    """Shares of the samples."""
+    """CPU milliseconds per check."""
     picture: str
+
+    @property
+    def cpu_ms(self) -> float:
+        """Of all stages, per check."""
+        return sum(self.stages.values())
 
 
 def main() -> None:
@@ -62,7 +66,7 @@ def main() -> None:
     profiles = [of_size(size, options.seconds, options.docs) for size in options.sizes.split(",")]
     page, found = options.docs / PAGE.name, operators()
     page.write_text(put(page.read_text(), section(profiles, found, machine)))
-    written = {"machine": machine, "profiles": [vars(one) for one in profiles], "operators": found}
+    written = {"machine": machine, "profiles": [asdict(one) for one in profiles], "operators": found}
     options.out.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -83,17 +87,18 @@ def of_size(size: str, seconds: float, docs: Path) -> Profile:
         ):
             candidate.submit(paths)
             wait_for(candidate, connection, WARM_UP, processes)
-            worker, before, done = processes[:1], cpu_seconds(processes[:1]), candidate.done(connection)
-            stacks = working(sample(worker[0].pid, seconds, native=True))
-            spent, checks = cpu_seconds(worker) - before, candidate.done(connection) - done
-            if candidate.done(connection) >= len(paths):
-                raise SystemExit(
-                    f"{len(paths)} images of {size} were too few for {seconds:.0f} s; sample for a shorter time"
-                )
-    picture = f"profile-{size}.svg"
-    title = f"A worker's CPU time, {width}×{height}, five tiles: {1e3 * spent / checks:.0f} ms per check"
+            done = candidate.done(connection)
+            samples = sample(processes[0].pid, seconds, native=True)
+            checks = candidate.done(connection) - done
+            if done + checks >= len(paths):
+                raise SystemExit(f"{len(paths)} images of {size} were too few for {seconds:.0f} s; use fewer --seconds")
+    stacks = samples.weighted(waits)
+    stages = {stage: 1e3 * spent / checks for stage, spent in by_stage(stacks).items()}
+    picture, counted = f"profile-{size}.svg", sum(each.total() for each in samples.by_thread.values())
+    found = Profile(size, checks, counted, stages, picture)
+    title = f"A worker's CPU time, {width}×{height}, five tiles: {found.cpu_ms:.0f} ms per check"
     (docs / picture).write_text(svg(stacks, title))
-    return Profile(size, checks, 1e3 * spent / checks, stacks.total(), shares(stacks), picture)
+    return found
 
 
 def write_images(folder: Path, width: int, height: int, count: int) -> list[Path]:
@@ -134,8 +139,8 @@ def section(profiles: list[Profile], found: list[tuple[str, float, int]], machin
 
 
 def _cell(profile: Profile, stage: str) -> str:
-    share = profile.stages.get(stage, 0.0)
-    return f"{share * profile.cpu_ms:.2f} ({share:.1%})"
+    spent = profile.stages.get(stage, 0.0)
+    return f"{spent:.2f} ({spent / profile.cpu_ms:.1%})"
 
 
 def put(page: str, text: str) -> str:

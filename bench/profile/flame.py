@@ -1,4 +1,4 @@
-"""A flame graph as one SVG without scripts: frames as bars below their callers, as wide as their share of samples."""
+"""A flame graph as one SVG without scripts: frames as bars below their callers, as wide as their share of the time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.profile.stages import OTHER, STAGES, stage_of
 WIDTH, ROW, LETTER = 1200, 17, 6.6
 """Pixels: of the picture, of a row, and of a letter."""
 NARROWEST = 0.004
-"""Share of all samples below which a frame is left out."""
+"""Share of the time below which a frame is left out."""
 LEFT_OUT = re.compile(
     r"\((threading|concurrent/futures/thread|celery/app/trace|celery/concurrency/base|contextlib|runpy)\.py\)|\(typer/"
     r"|\(click/|Module\._(wrapped_)?call_impl|Sequential\.forward|^0x|^thread_run|<module>|^_Py|^PyObject|^pymain"
@@ -32,20 +32,20 @@ class Frame:
     """A function called from where its parent was, and what it called."""
 
     name: str
-    samples: int = 0
-    by_stage: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    by_stage: dict[str, float] = field(default_factory=dict)
     callees: dict[str, Frame] = field(default_factory=dict)
 
 
-def tree(stacks: Mapping[Stack, int]) -> Frame:
+def tree(stacks: Mapping[Stack, float]) -> Frame:
     """All stacks, merged from their outermost frames."""
     root = Frame("all")
-    for stack, count in stacks.items():
+    for stack, spent in stacks.items():
         stage, frame = stage_of(stack), root
         for name in (None, *shown(stack)):
             frame = frame if name is None else frame.callees.setdefault(name, Frame(name))
-            frame.samples += count
-            frame.by_stage[stage] = frame.by_stage.get(stage, 0) + count
+            frame.seconds += spent
+            frame.by_stage[stage] = frame.by_stage.get(stage, 0.0) + spent
     return root
 
 
@@ -66,12 +66,12 @@ def _is_python(frame: str) -> bool:
     return frame.endswith(".py)")
 
 
-def svg(stacks: Mapping[Stack, int], title: str) -> str:
-    """The picture. A bar has the color of the stage that most of its samples belong to."""
+def svg(stacks: Mapping[Stack, float], title: str) -> str:
+    """The picture. A bar has the color of the stage that most of its time belongs to."""
     root = tree(stacks)
-    bars = list(_bars(root, 0.0, 0, root.samples))
+    bars = list(_bars(root, 0.0, 0, root.seconds))
     present = [stage for stage in COLOR if stage in root.by_stage]
-    top = 30 + ROW * (1 + len(present) // 8)
+    top = 30 + ROW * (1 + (len(present) - 1) // 6)
     height = top + ROW * (2 + max((depth for _, _, depth, _ in bars), default=0))
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="monospace" '
@@ -80,8 +80,8 @@ def svg(stacks: Mapping[Stack, int], title: str) -> str:
         f'<text x="4" y="18" font-size="14">{escape(title)}</text>',
     ]
     for number, stage in enumerate(present):
-        x, y = 4 + 148 * (number % 8), 26 + ROW * (number // 8)
-        share = root.by_stage[stage] / root.samples
+        x, y = 4 + 198 * (number % 6), 26 + ROW * (number // 6)
+        share = root.by_stage[stage] / root.seconds
         lines.append(f'<rect x="{x}" y="{y}" width="11" height="11" fill="{COLOR[stage]}"/>')
         lines.append(f'<text x="{x + 15}" y="{y + 10}">{escape(stage)} {share:.1%}</text>')
     for frame, left, depth, width in bars:
@@ -89,22 +89,22 @@ def svg(stacks: Mapping[Stack, int], title: str) -> str:
         y = top + ROW * depth
         label = escape(_fitted(frame.name, width))
         lines.append(
-            f"<g><title>{escape(frame.name)}: {frame.samples / root.samples:.1%}</title>"
+            f"<g><title>{escape(frame.name)}: {frame.seconds / root.seconds:.1%}</title>"
             f'<rect x="{left:.1f}" y="{y}" width="{width:.1f}" height="{ROW - 1}" fill="{color}"/>'
             f'<text x="{left + 2:.1f}" y="{y + 12}">{label}</text></g>'
         )
     return "\n".join([*lines, "</svg>", ""])
 
 
-def _bars(frame: Frame, left: float, depth: int, total: int) -> Iterator[tuple[Frame, float, int, float]]:
+def _bars(frame: Frame, left: float, depth: int, total: float) -> Iterator[tuple[Frame, float, int, float]]:
     """A frame and all it called: (frame, left, row, width)."""
-    width = WIDTH * frame.samples / max(1, total)
-    if frame.samples < NARROWEST * total:
+    width = WIDTH * frame.seconds / max(1e-9, total)
+    if frame.seconds < NARROWEST * total:
         return
     yield frame, left, depth, width
-    for callee in sorted(frame.callees.values(), key=lambda one: -one.samples):
+    for callee in sorted(frame.callees.values(), key=lambda one: -one.seconds):
         yield from _bars(callee, left, depth + 1, total)
-        left += WIDTH * callee.samples / max(1, total)
+        left += WIDTH * callee.seconds / max(1e-9, total)
 
 
 def _fitted(name: str, width: float) -> str:

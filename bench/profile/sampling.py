@@ -7,6 +7,9 @@ import subprocess
 import sysconfig
 import tempfile
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 Stack = tuple[str, ...]
@@ -16,8 +19,32 @@ RATE = 97
 _TEMPLATE = re.compile(r"<[^<>]*>|\([^()]*\)")
 
 
-def sample(process: int, seconds: float, *, native: bool) -> Counter[Stack]:
-    """How often each stack was on a CPU, or ready to be, during `seconds`. Threads that wait are not counted.
+@dataclass(frozen=True)
+class Samples:
+    """What one process did for some time."""
+
+    by_thread: dict[int, Counter[Stack]]
+    """By the kernel's id of the thread, how often each stack was seen; threads that wait may be among them."""
+    cpu: dict[int, float]
+    """CPU seconds that each thread used meanwhile, as the kernel counts them."""
+
+    def weighted(self, is_waiting: Callable[[Stack], bool]) -> dict[Stack, float]:
+        """CPU seconds of each stack: a thread's time, divided among its stacks that did not wait.
+
+        A thread that waits for a core looks as if it worked. So samples only divide the time of one thread, and never
+        compare threads.
+        """
+        seconds: dict[Stack, float] = {}
+        for thread, stacks in self.by_thread.items():
+            working = {stack: count for stack, count in stacks.items() if not is_waiting(stack)}
+            for stack, count in working.items():
+                share = self.cpu.get(thread, 0.0) * count / sum(working.values())
+                seconds[stack] = seconds.get(stack, 0.0) + share
+        return seconds
+
+
+def sample(process: int, seconds: float, *, native: bool) -> Samples:
+    """Sample all threads of a process for `seconds`.
 
     Raises `RuntimeError` with what py-spy says where it may not read the process (it needs ptrace).
     """
@@ -25,20 +52,33 @@ def sample(process: int, seconds: float, *, native: bool) -> Counter[Stack]:
         path = Path(folder) / "stacks.txt"
         program = str(Path(sysconfig.get_path("scripts")) / "py-spy")
         command = [program, "record", "--pid", str(process), "--duration", str(round(seconds)), "--rate", str(RATE)]
-        command += ["--format", "raw", "--output", str(path), *(["--native"] if native else [])]
+        command += ["--threads", "--format", "raw", "--output", str(path), *(["--native"] if native else [])]
+        before = thread_cpu(process)
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         if ran.returncode or not path.exists():
             raise RuntimeError(f"py-spy could not sample the worker: {ran.stderr.strip() or ran.stdout.strip()}")
-        return parse(path.read_text())
+        used = {thread: after - before.get(thread, 0.0) for thread, after in thread_cpu(process).items()}
+        return Samples(parse(path.read_text()), used)
 
 
-def parse(raw: str) -> Counter[Stack]:
-    """The stacks of py-spy's raw format, `frame;frame;frame count` per line."""
-    stacks: Counter[Stack] = Counter()
+def thread_cpu(process: int) -> dict[int, float]:
+    """CPU seconds of each thread of a process so far; none of a process that is gone."""
+    found = {}
+    for task in Path(f"/proc/{process}/task").glob("*/schedstat"):
+        with suppress(OSError):  # the thread ended
+            found[int(task.parent.name)] = int(task.read_text().split()[0]) / 1e9
+    return found
+
+
+def parse(raw: str) -> dict[int, Counter[Stack]]:
+    """By thread, the stacks of py-spy's raw format: `thread (ID): name;frame;frame count` per line."""
+    threads: dict[int, Counter[Stack]] = {}
     for line in raw.splitlines():
         frames, _, count = line.rpartition(" ")
-        stacks[tuple(map(_frame, frames.split(";")))] += int(count)
-    return stacks
+        thread, *stack = frames.split(";")
+        number = re.match(r"thread \((\d+)\)", thread)
+        threads.setdefault(int(number[1]) if number else 0, Counter())[tuple(map(_frame, stack))] += int(count)
+    return threads
 
 
 def _frame(frame: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 
 from bench.profile.sampling import Stack
@@ -63,14 +62,9 @@ def waits(stack: Stack) -> bool:
     return not named or named[-1] in WAITS
 
 
-def working(stacks: Mapping[Stack, int]) -> Counter[Stack]:
-    """Without the threads that wait: py-spy counts some of them, where the kernel does not tell it."""
-    return Counter({stack: count for stack, count in stacks.items() if not waits(stack)})
-
-
-def shares(stacks: Mapping[Stack, int]) -> dict[str, float]:
-    """The share of each stage in all samples, largest first."""
-    counts: Counter[str] = Counter()
-    for stack, count in stacks.items():
-        counts[stage_of(stack)] += count
-    return {stage: count / max(1, counts.total()) for stage, count in counts.most_common()}
+def by_stage(stacks: Mapping[Stack, float]) -> dict[str, float]:
+    """The CPU seconds of each stage, largest first."""
+    seconds: dict[str, float] = {}
+    for stack, spent in stacks.items():
+        seconds[stage_of(stack)] = seconds.get(stage_of(stack), 0.0) + spent
+    return dict(sorted(seconds.items(), key=lambda one: -one[1]))
