@@ -87,8 +87,8 @@ def queue(running: Servers, *, sizes: Sequence[int] = QUEUES, rounds: int = 9) -
         rounds,
         running,
         fill_queue,
-        "`backlog status` counts up to 100,000 waiting checks of a lane one by one, and estimates a longer queue: so it "
-        "grows up to there by intent, and no further.",
+        "`backlog status` counts up to 100,000 waiting checks of a lane one by one, and estimates a longer queue: "
+        "it grows up to there by intent, and no further.",
     )
 
 

@@ -51,7 +51,7 @@ def section(part: Part) -> str:
     bounded = [series for series in part.series if series.is_bounded]
     beyond = [sentence for series in bounded for sentence in series.beyond_bound()]
     if bounded and not beyond:
-        lines += ["", f"In parentheses the growth since the smallest size; none exceeds {BOUND}."]
+        lines += ["", fX]
     elif bounded:
         lines += ["", f"In parentheses the growth since the smallest size. Beyond {BOUND}:", ""]
         lines += [f"- {sentence}" for sentence in beyond]
