@@ -38,6 +38,7 @@ def section(part: Part) -> str:
         f"`python -m bench.growth {part.name}`, {rounds} alternating rounds; {part.machine['cpu']}, "
         f"{part.machine['cores']} cores,",
         f"load {part.machine['load_before']} before the run; {part.machine['measured_at'][:10]}.",
+        "",
         *_wrapped(part.note),
         "",
         f"![{part.title}]({picture_of(part)})",
@@ -50,11 +51,13 @@ def section(part: Part) -> str:
         lines.append(f"| {series.name} | {' | '.join(cells)} |")
     bounded = [series for series in part.series if series.is_bounded]
     beyond = [sentence for series in bounded for sentence in series.beyond_bound()]
-    if bounded and not beyond:
-        lines += ["", fX]
+    growth = "In parentheses the growth since the smallest size, the median of the rounds."
+    if beyond:
+        lines += ["", f"{growth} Beyond {BOUND}:", "", *(f"- {sentence}" for sentence in beyond)]
     elif bounded:
-        lines += ["", f"In parentheses the growth since the smallest size. Beyond {BOUND}:", ""]
-        lines += [f"- {sentence}" for sentence in beyond]
+        lines += ["", *_wrapped(f"{growth} Within {BOUND}: {', '.join(series.name for series in bounded)}.")]
+    else:
+        lines += ["", growth]
     return "\n".join(lines) + "\n\n"
 
 
