@@ -9,6 +9,7 @@ import pytest
 
 from bench import suite
 from bench.figures import Figure
+from bench.groups import pace
 from bench.groups.pace import LEAST, Pace
 from bench.throughput import EDGE, contents
 
@@ -21,7 +22,8 @@ def test_no_round_begins_that_would_exceed_the_limit_but_a_median_is_left(capsys
     assert "after 3 of 9 rounds" in capsys.readouterr().err
 
 
-def test_a_group_that_hangs_is_ended() -> None:
+def test_a_group_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "HANGS", 0.02)
     with pytest.raises(TimeoutError, match="memory did not end within"), Pace("memory", True, 0.02).enforced():
         time.sleep(5)
 
