@@ -276,6 +276,57 @@ def test_each_combination_of_options_deletes_what_it_says(store: Store, run: Sql
     assert left(run) >= reviewed
 
 
+CLONE = """
+WITH number AS MATERIALIZED (SELECT gen_random_uuid() AS id FROM generate_series(1, %s)), scans AS (
+    INSERT INTO susy.scans SELECT (jsonb_populate_record(NULL::susy.scans, to_jsonb(s) || jsonb_build_object(
+        'id', n.id, 'content_sha256', encode(sha256(n.id::text::bytea), 'hex')
+    ))).*
+    FROM susy.scans AS s CROSS JOIN number AS n
+), checks AS (
+    INSERT INTO susy.checks SELECT (jsonb_populate_record(NULL::susy.checks, to_jsonb(c) || jsonb_build_object(
+        'id', n.id, 'external_id', n.id, 'finished_at', now() - interval '100 days'
+    ))).*
+    FROM susy.checks AS c CROSS JOIN number AS n
+)
+INSERT INTO susy.verdicts SELECT (jsonb_populate_record(NULL::susy.verdicts, to_jsonb(v) || jsonb_build_object(
+    'id', gen_random_uuid(), 'check_id', n.id, 'scan_id', n.id
+))).*
+FROM susy.verdicts AS v CROSS JOIN number AS n
+"""
+
+
+@pytest.mark.timeout(120)
+def test_the_space_of_what_was_pruned_is_used_again_and_given_back_by_a_full_vacuum(store: Store, run: Sql) -> None:
+    done(store, verdict=calm(), external_id="model")
+    store.number_events()
+    tables = ("checks", "scans", "verdicts")
+
+    def sizes() -> list[int]:
+        return [run("SELECT pg_table_size(%s::regclass)", f"susy.{table}")[0][0] for table in tables]
+
+    def fill() -> None:
+        run(CLONE, 400)  # of the one check that stays
+        store.number_events()
+
+    def vacuum(how: str = "") -> None:
+        for table in tables:
+            run(f"VACUUM {how} susy.{table}")
+
+    small = sizes()
+    fill()
+    full = sizes()
+    assert all(after > before + 60_000 for before, after in zip(small, full, strict=True)), full
+    for _ in range(2):
+        assert pruned(store, batch=200).checks == 400
+        vacuum()
+        fill()
+    assert all(now < 1.2 * first for first, now in zip(full, sizes(), strict=True)), "the space is not used again"
+    assert pruned(store, batch=200).checks == 400
+    vacuum("FULL")
+    assert all(now < 0.2 * first for first, now in zip(full, sizes(), strict=True)), "the space is not given back"
+    assert len(left(run)) == 1
+
+
 def test_a_requeued_check_is_not_deleted(store: Store, run: Sql) -> None:
     claim = claimed(store)
     store.fail(claim, code=ErrorCode.CORRUPT, message="no", retry_in=None)
