@@ -15,7 +15,7 @@ import pytest
 from schema.access import Scope
 from schema.states import Decision, Lane
 from tests.client.test_client import FORKING
-from tests.serve.conftest import service
+from tests.serve.conftest import service, times
 from tests.support.commands import run as run_program
 from tests.support.databases import Sql
 from tests.support.faulty_proxy import Exchange, FaultyProxy, faulty_proxy
@@ -26,7 +26,7 @@ from worker.client import Client
 from worker.errors import ErrorCode, PermanentError
 from worker.store import Store
 
-__all__ = ["service"]
+__all__ = ["service", "times"]
 
 COUNT = "SELECT count(*) FROM susy.checks"
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.serve.conftest import key, service
+from tests.serve.conftest import key, service, times
 from tests.support.http_service import Service
 from tests.support.ledger_worker import Outcome, working
 from worker.client import Client
 from worker.store import Store
 
-__all__ = ["key", "service"]
+__all__ = ["key", "service", "times"]
 
 Working = Callable[[Outcome], AbstractContextManager[None]]
 
