@@ -361,7 +361,8 @@ COMMENT ON FUNCTION susy.draws(text, double precision) IS 'Whether a word belong
 COMMENT ON FUNCTION susy.review_rate(text) IS 'The rate of second reviews or of golden items that applies.';
 COMMENT ON FUNCTION susy.reach_of(jsonb) IS 'The attribute reach as a number, 0 to 1e12.';
 COMMENT ON FUNCTION susy.refresh_review_items(uuid[]) IS 'Makes the review queue say what these checks need.';
-COMMENT ON FUNCTION susy.refresh_after_verdicts() IS 'Trigger: brings the review queue up to date with verdicts.';
+COMMENT ON FUNCTION susy.refresh_after_verdicts() IS 'Trigger: brings the review queue up to date with changed verdicts.';
+COMMENT ON FUNCTION susy.queue_new_verdicts() IS 'Trigger: queues checks whose new verdict asks for a review.';
 COMMENT ON FUNCTION susy.refresh_after_reviews() IS 'Trigger: brings the review queue up to date with reviews, undos and golden items.';
 COMMENT ON FUNCTION susy.add_undo_event() IS 'Trigger: writes the event of a review that was undone.';
 COMMENT ON FUNCTION susy.person(text, text) IS 'A person''s name without the spaces around it; raises where there is none.';

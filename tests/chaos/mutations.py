@@ -40,6 +40,7 @@ class Mutation:
 
 def _no_lease_token(patch: Patch) -> None:
     _edit(patch, "FINISH", "AND lease_token = %(lease_token)s", "")
+    _edit(patch, "RECORD", "AND c.lease_token = %(lease_token)s", "")
 
 
 def _no_attempt_bound(patch: Patch) -> None:

@@ -154,14 +154,20 @@ def _fault() -> Any:
 def _inside_the_transaction(fault: Any) -> None:
     from worker.store import recording
 
-    keep_scan = recording.keep_scan
+    keep_scan, write_at_once = recording.keep_scan, recording._write_at_once
 
     def keep_scan_faultily(*given: Any) -> Any:
         kept = keep_scan(*given)
         fault("before_commit")
         return kept
 
-    recording.keep_scan = keep_scan_faultily
+    def write_at_once_faultily(connection: Any, *given: Any) -> Any:
+        with connection.transaction():  # in which the statement does not commit by itself
+            is_written = write_at_once(connection, *given)
+            fault("before_commit")
+        return is_written
+
+    recording.keep_scan, recording._write_at_once = keep_scan_faultily, write_at_once_faultily
 
 
 def _poisoned(network: Any, act: str) -> Any:

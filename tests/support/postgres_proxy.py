@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import struct
 import threading
@@ -13,6 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 _FIELDS = b"SFATAL\0VFATAL\0C08P01\0Munsupported startup parameter in options: statement_timeout\0\0"
 _REFUSED = b"E" + struct.pack(">I", 4 + len(_FIELDS)) + _FIELDS
+_RECORD = re.compile(rb"(_pg3_\d+\0)WITH held AS")
+"""The name by which the statement runs, once prepared, that records a check and commits by itself."""
 
 
 class PostgresProxy:
@@ -25,9 +28,9 @@ class PostgresProxy:
         parts |= {"host": "127.0.0.1", "port": self._listener.getsockname()[1], "sslmode": "disable"}
         self.url = f"postgresql://?{urlencode(parts, quote_via=quote)}"
         self.cut_before_commit = False
-        """Cut the connection instead of passing the next COMMIT on."""
+        """Cut the connection instead of passing the next commit on."""
         self.cut_after_commit = False
-        """Pass the next COMMIT on, and cut the connection instead of its answer."""
+        """Pass the next commit on, and cut the connection instead of its answer."""
         self.refuses_options = False
         """Refuse whoever connects with startup parameters in `options`, as PgBouncer does by default."""
         self.frozen = threading.Event()
@@ -69,8 +72,9 @@ class PostgresProxy:
                 continue
             server = self._connect()
             self._sockets += [client, server]
-            self._run(self._pass_on, client, server, True)
-            self._run(self._pass_on, server, client, False)
+            muted = threading.Event()
+            self._run(self._pass_on, client, server, True, muted)
+            self._run(self._pass_on, server, client, False, muted)
 
     def _connect(self) -> socket.socket:
         if not self._host.startswith("/"):
@@ -79,26 +83,29 @@ class PostgresProxy:
         server.connect(str(Path(self._host) / f".s.PGSQL.{self._port}"))
         return server
 
-    def _pass_on(self, source: socket.socket, target: socket.socket, to_server: bool) -> None:
+    def _pass_on(self, source: socket.socket, target: socket.socket, to_server: bool, muted: threading.Event) -> None:
         answer_is_lost = False
+        committing = {b"COMMIT"}
         try:
             while data := source.recv(65536):
-                if self.frozen.is_set():
+                if self.frozen.is_set() or (muted.is_set() and not to_server):
                     continue
                 if to_server and self.refuses_options and b"\0options\0" in data:
                     source.sendall(_REFUSED)
                     break
-                if to_server and b"COMMIT" in data:
+                commits = to_server and any(name in data for name in committing)
+                committing.update(_RECORD.findall(data))
+                if commits:
                     if self.cut_before_commit:
                         self.cut_before_commit = False
                         break
                     if self.cut_after_commit:
                         self.cut_after_commit = False
                         answer_is_lost = True
-                        # Nothing more may reach the client, so its end goes first.
-                        _end(source)
+                        muted.set()
                 target.sendall(data)
                 if answer_is_lost:
+                    _end(source)
                     target.shutdown(socket.SHUT_WR)
                     return
         except OSError:

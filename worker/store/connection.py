@@ -7,6 +7,7 @@ import select
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Self, TypeVar
 
 import psycopg
@@ -21,6 +22,10 @@ CONNECT_TIMEOUT = 5
 """Seconds to wait for the server to accept a connection."""
 CONFIGURE_TIMEOUT = 2.0
 """Seconds that each of the two statements may take by which a new connection is prepared."""
+PREPARED_AFTER = 5
+"""Executions after which a statement is parsed once per connection. Those whose plans are kept are at once."""
+TRUSTED_FOR = 0.5
+"""Seconds after an answer for which a connection is used without asking the server whether it accepts writes."""
 ANSWER_MARGIN = 5.0
 """Seconds that an answer may take longer than the server lets a statement run."""
 CONNECT_TIMEOUT_OF_SEVERAL = 2
@@ -101,6 +106,15 @@ def _target(requested: Any) -> str:
 _Value = TypeVar("_Value")
 
 
+class Plans(Enum):
+    """How a session plans its statements, which costs more than running those that find a row by its key."""
+
+    PER_CALL = "per call"
+    """With the parameters' values. A new connection does so."""
+    KEPT = "kept"
+    """Once per connection, whatever the values: index lookups and nested loops. For statements of one check."""
+
+
 class Connection(psycopg.Connection[TupleRow]):
     """A connection that is closed when the server does not answer in time.
 
@@ -115,6 +129,20 @@ class Connection(psycopg.Connection[TupleRow]):
     is_served: Callable[[], bool] | None = None
     """Whether the server answers others. Asked every `LOOK_EVERY` seconds while no answer comes, where statements may
     take any time: so that a frozen server is recognized."""
+    plans: Plans = Plans.PER_CALL
+    answered_at: float = -math.inf
+    """The time of `time.monotonic()` of the latest answer."""
+
+    def use_plans(self, plans: Plans) -> None:
+        """Plan the statements that follow in this way. Costs a statement where the latest ones were planned in another.
+
+        A plan that is kept must not depend on how many rows there are: made for an empty table, it would scan a million
+        checks until the table is analyzed. Hence these sessions do without sequential scans.
+        """
+        if self.plans is not plans:
+            self.execute(queries.KEEP_PLANS if plans is Plans.KEPT else queries.PLAN_PER_CALL, prepare=False)
+            self.prepare_threshold = 0 if plans is Plans.KEPT else PREPARED_AFTER
+            self.plans = plans
 
     def wait(self, gen: Generator[Any, Any, _Value], *args: Any, **options: Any) -> _Value:
         """Every exchange with the server passes through here. Raises `psycopg.OperationalError` in the end."""
@@ -137,6 +165,7 @@ class Connection(psycopg.Connection[TupleRow]):
                     raise NoAnswerError(f"no answer within {time.monotonic() - began:.1f} s")
                 wanted = exchange.send(ready)
         except StopIteration as end:
+            self.answered_at = time.monotonic()
             value: _Value = end.value
             return value
 
@@ -251,6 +280,15 @@ def check(connection: Connection, *, timeout: float) -> None:
     except psycopg.Error:
         connection.close()
         raise
+
+
+def has_answered(connection: Connection) -> bool:
+    """Whether the server has answered within `TRUSTED_FOR` and has sent nothing since: neither an error nor an end."""
+    if time.monotonic() - connection.answered_at > TRUSTED_FOR:
+        return False
+    poll = select.poll()
+    poll.register(connection.pgconn.socket, select.POLLIN)
+    return not poll.poll(0)
 
 
 def _ask(connection: Connection, query: bytes, timeout: float) -> bytes | None:

@@ -14,7 +14,17 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from worker.errors import SusyError
 from worker.store import queries
-from worker.store.connection import Connection, Dsn, ReadOnlyServerError, Timeouts, check, configured, connect
+from worker.store.connection import (
+    Connection,
+    Dsn,
+    Plans,
+    ReadOnlyServerError,
+    Timeouts,
+    check,
+    configured,
+    connect,
+    has_answered,
+)
 from worker.store.errors import translate, translate_errors, unavailable
 
 Row = TypeVar("Row")
@@ -91,7 +101,7 @@ class Database:
         self._pool.close(timeout=CLOSE_TIMEOUT)
 
     @contextmanager
-    def connection(self, within: float | None = None) -> Iterator[Connection]:
+    def connection(self, within: float | None = None, plans: Plans = Plans.PER_CALL) -> Iterator[Connection]:
         """A connection from the pool, which answers in the `timeout` of this database, or `within` seconds from now."""
         answer_by = time.monotonic() + (self._timeout if within is None else within)
         with translate_errors(self.dsn), ExitStack() as stack:
@@ -105,6 +115,7 @@ class Database:
             connection.answer_by = answer_by
             stack.callback(setattr, connection, "answer_by", math.inf)
             try:
+                connection.use_plans(plans)
                 yield connection
             except psycopg.Error as error:
                 if error.sqlstate in _UNUSABLE_SERVER:
@@ -123,10 +134,15 @@ class Database:
                 connection.execute(queries.UNLOCK, lock._asdict())
 
     def rows(
-        self, query: str, parameters: Mapping[str, Any], make: Callable[..., Row], within: float | None = None
+        self,
+        query: str,
+        parameters: Mapping[str, Any],
+        make: Callable[..., Row],
+        within: float | None = None,
+        plans: Plans = Plans.PER_CALL,
     ) -> list[Row]:
         """Run one statement; `make` is called for each row with its columns as keyword arguments."""
-        with self.connection(within) as connection:
+        with self.connection(within, plans) as connection:
             return rows(connection, query, parameters, make)
 
     def tuples(
@@ -139,21 +155,39 @@ class Database:
         ):
             return cursor.execute(query, parameters).fetchall()
 
-    def row(self, query: str, parameters: Mapping[str, Any], make: Callable[..., Row]) -> Row | None:
+    def row(
+        self, query: str, parameters: Mapping[str, Any], make: Callable[..., Row], plans: Plans = Plans.PER_CALL
+    ) -> Row | None:
         """The first of `rows`; None when there is none."""
-        return next(iter(self.rows(query, parameters, make)), None)
+        return next(iter(self.rows(query, parameters, make, plans=plans)), None)
 
-    def scalars(self, query: str, parameters: Mapping[str, Any], within: float | None = None) -> list[Any]:
+    def scalars(
+        self,
+        query: str,
+        parameters: Mapping[str, Any],
+        within: float | None = None,
+        plans: Plans = Plans.PER_CALL,
+    ) -> list[Any]:
         """Run one statement; its first column."""
-        with self.connection(within) as connection:
+        with self.connection(within, plans) as connection:
             return scalars(connection, query, parameters)
 
-    def execute(self, query: str, parameters: Mapping[str, Any], within: float | None = None) -> int:
+    def execute(
+        self,
+        query: str,
+        parameters: Mapping[str, Any],
+        within: float | None = None,
+        plans: Plans = Plans.PER_CALL,
+    ) -> int:
         """Run one statement; how many rows it affected."""
-        with self.connection(within) as connection:
+        with self.connection(within, plans) as connection:
             return connection.execute(query, parameters).rowcount
 
     def _check(self, connection: Connection) -> None:
+        """Ask the server, unless it has just answered: a round trip before each statement costs as much as most of
+        them. Where that trust is misplaced, the statement fails as it does when the server stops a moment later."""
+        if has_answered(connection):
+            return
         try:
             check(connection, timeout=self._check_timeout)
         except ReadOnlyServerError:

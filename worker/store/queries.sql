@@ -1,9 +1,10 @@
 -- Every statement that runs against the ledger, in the order of a check's life. `queries.py` reads this file:
 -- `queries.CLAIM` is the text below "-- CLAIM:". Parameters are written %(name)s, a percent sign %%.
 --
--- All times come from the database's clock. Each statement is planned with its parameters' values (`database.py` sets
+-- All times come from the database's clock. Each statement is planned with its parameters' values (`connection.py` sets
 -- plan_cache_mode), so that `lane = %(lane)s` matches the partial indexes of that lane, and so that a filter of the
--- form `%(code)s IS NULL OR …` disappears from the plan when it is not given.
+-- form `%(code)s IS NULL OR …` disappears from the plan when it is not given. Statements that every check needs find
+-- their rows by keys; their plans are kept, which saves more than half of their time (decision 35).
 
 
 -- ==== Connections ====================================================================================================
@@ -39,6 +40,15 @@ WHERE pg_catalog.current_setting(name, true) IS NOT NULL
         SELECT FROM pg_catalog.pg_settings AS s
         WHERE s.name = 'default_transaction_read_only' AND s.source IN ('global', 'database', 'user', 'database user')
     ));
+
+-- KEEP_PLANS: plan statements once, whatever their parameters and however many rows there are: by index lookups and
+-- nested loops. Without sequential scans everything may count as expensive, so compiling is off.
+SET plan_cache_mode = force_generic_plan; SET jit = off;
+SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+
+-- PLAN_PER_CALL: plan each statement for its parameters, by whatever method the server's settings allow.
+SET plan_cache_mode = force_custom_plan; RESET jit;
+RESET enable_seqscan; RESET enable_hashjoin; RESET enable_mergejoin;
 
 -- PING: anything that Postgres answers.
 SELECT 1;
@@ -265,6 +275,51 @@ RETURNING c.state;
 
 
 -- ==== Recording ======================================================================================================
+
+-- RECORD: end a check with its scan and its verdict, in one statement, which nearly every check needs; all of it, or
+-- nothing and no row. It is nothing when the lease was lost, when the check has a verdict of any kind already, when
+-- another worker has just stored the same scan, or when the scan that it refers to was deleted: the statements below
+-- tell these apart. The row lock comes first and puts concurrent transactions of the same check in order.
+WITH held AS MATERIALIZED (
+    SELECT c.id FROM susy.checks AS c
+    WHERE c.id = %(check_id)s AND c.lease_token = %(lease_token)s
+        AND NOT EXISTS (SELECT FROM susy.verdicts AS v WHERE v.check_id = c.id)
+    FOR NO KEY UPDATE
+), stored AS (
+    INSERT INTO susy.scans (
+        id, content_sha256, weights_sha256, tiling, precision, model_name, classes, is_demo, width, height, format,
+        tiles_total, tiles_scored, corners, contrast, selected, scored, probabilities, map_png, map_sampled,
+        map_x_edges, map_y_edges, map_scores, signals
+    )
+    SELECT
+        %(new_scan_id)s, %(content_sha256)s, %(weights_sha256)s, %(tiling)s, %(precision)s, %(model_name)s, %(classes)s,
+        %(is_demo)s, %(width)s, %(height)s, %(format)s, %(tiles_total)s, %(tiles_scored)s,
+        %(corners)s, %(contrast)s, %(selected)s, %(scored)s, %(probabilities)s, %(map_png)s, %(map_sampled)s,
+        %(map_x_edges)s, %(map_y_edges)s, %(map_scores)s, %(signals)s
+    FROM held WHERE %(scan_id)s::uuid IS NULL
+    ON CONFLICT DO NOTHING
+    RETURNING id
+), found AS (
+    SELECT s.id FROM held CROSS JOIN susy.scans AS s WHERE s.id = %(scan_id)s FOR KEY SHARE OF s
+), finished AS (
+    UPDATE susy.checks AS c SET
+        state = 'done', finished_at = clock_timestamp(), content_sha256 = %(content_sha256)s,
+        fetched_etag = %(etag)s, fetched_version_id = %(version_id)s,
+        lease_token = NULL, lease_until = NULL, error_code = NULL, error_message = NULL
+    FROM (SELECT id FROM stored UNION ALL SELECT id FROM found) AS scan
+    WHERE c.id = %(check_id)s
+    RETURNING c.id AS check_id, scan.id AS scan_id
+)
+INSERT INTO susy.verdicts (
+    id, check_id, scan_id, policy_name, policy_version, mode, decision, score, class_scores, generator,
+    generator_confidence, reasons, needs_review, regions, audit_rate
+)
+SELECT
+    %(lease_token)s, check_id, scan_id, %(policy_name)s, %(policy_version)s, 'live', %(decision)s, %(score)s,
+    %(class_scores)s, %(generator)s, %(generator_confidence)s, %(reasons)s, %(needs_review)s, %(regions)s,
+    %(audit_rate)s
+FROM finished
+RETURNING id;
 
 -- FINISH: end a check. First in its transaction: a worker that lost the lease writes nothing, and the row lock puts
 -- concurrent transactions of the same check in order.

@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Self
 from uuid import UUID
 
-from uuid_utils.compat import uuid7
-
 from schema.examination import Examination, StoredScan
 from schema.messages import Receipt, Submission
 from schema.scan import ModelIdentity, Tiling
-from schema.states import CheckState, Decision, Lane, Reason
-from schema.verdict import PolicyVersion, Region, Verdict
+from schema.states import CheckState, Decision, Lane
 from worker.errors import ErrorCode, PermanentError
 from worker.store import queries
 from worker.store.applications import ApplicationTable
 from worker.store.cases import CaseTable
 from worker.store.claims import ClaimTable
+from worker.store.connection import Plans
 from worker.store.database import LEADER_LOCK, PATIENT, STATEMENT_TIMEOUT, Database, rows, scalars
 from worker.store.drift import DriftCounts
 from worker.store.events import ALL, Event, events_after, number_events
+from worker.store.from_rows import claim_of, details_of, lane_status_of, verdict_of
 from worker.store.hooks import HookTable
 from worker.store.keys import KeyTable
 from worker.store.policies import PolicyLedger
 from worker.store.pruning import Pruned, PruneFilter, prune
-from worker.store.recording import record
+from worker.store.recording import Recorder
 from worker.store.reviewed import ReviewedChecks
 from worker.store.reviews import ReviewTable
 from worker.store.scans import stored_scan
+from worker.store.submitting import submit_each
+from worker.store.text import bounded, one_line, storable
 from worker.store.types import (
     BacklogStatus,
     CheckDetails,
     CheckFilter,
     Claim,
-    Failure,
-    LaneStatus,
     QuarantineCount,
     ReadingLogin,
     ReclaimResult,
@@ -51,10 +49,6 @@ from worker.store.types import (
 
 DEADLY = [str(code) for code in (ErrorCode.LEASE_EXPIRED, ErrorCode.DEADLINE_EXCEEDED)]
 """Failures after which the image may be what ends or hangs processes."""
-MAX_ERROR_MESSAGE = 2000
-"""Characters of a failure's message that are stored."""
-MAX_REJECTED_BODY = 4096
-"""Bytes of a rejected message that are stored."""
 EXACT_UP_TO = 100_000
 """Waiting checks of a lane that are counted one by one; the length of a longer lane is estimated."""
 SET_ASIDE_UP_TO = 1000
@@ -84,6 +78,7 @@ class Store:
         self._database = Database(
             database_url, pool_size=pool_size, timeout=timeout, statement_timeout=statement_timeout
         )
+        self._recorder = Recorder(self._database)
         self.keys = KeyTable(self._database)
         """The keys of the HTTP service."""
         self.policies = PolicyLedger(self._database)
@@ -138,46 +133,18 @@ class Store:
         An endpoint that is not registered for the submission's source is an error of that submission. One INSERT, hence
         all or none when Postgres fails; to repeat the call is safe for submissions with an `external_id`.
         """
-        submitted = [(uuid7(), submission) for submission in submissions]
-        if not submitted:
-            return []
-        # Sorted, so that sessions that submit the same keys wait for each other in one order and never deadlock.
-        by_key = sorted(submitted, key=lambda item: _key(*item))
-        values = {
-            "ids": [check_id for check_id, _ in by_key],
-            "sources": [submission.source for _, submission in by_key],
-            "external_ids": [_key(*item)[1] for item in by_key],
-            "uris": [submission.uri for _, submission in by_key],
-            "lanes": [str(submission.lane) for _, submission in by_key],
-            "policies": [submission.policy for _, submission in by_key],
-            "attributes": [json.dumps(submission.attributes) for _, submission in by_key],
-            "endpoints": [submission.endpoint for _, submission in by_key],
-            "expire_at": [submission.expires_at for _, submission in by_key],
-            "etags": [submission.etag for _, submission in by_key],
-            "version_ids": [submission.version_id for _, submission in by_key],
-        }
-        with self._database.connection() as connection:
-            created = set(scalars(connection, queries.SUBMIT, values))
-            are_all_new = len(created) == len(submitted)
-            known = [] if are_all_new else rows(connection, queries.ACCEPTED_BEFORE, values, _Accepted)
-        accepted = {(check.source, check.external_id): check for check in known}
-        return [
-            Receipt(check_id, created=True)
-            if check_id in created
-            else _not_created(submission, accepted.get(_key(check_id, submission)))
-            for check_id, submission in submitted
-        ]
+        return submit_each(self._database, submissions)
 
     def reject_message(self, task: str, body: str | bytes, *, code: ErrorCode, message: str) -> None:
         """Store what is left of a message that no check could be made of."""
-        values = {"task": _storable(task), "body": _bounded(body), "code": str(code), "message": _one_line(message)}
+        values = {"task": storable(task), "body": bounded(body), "code": str(code), "message": one_line(message)}
         self._database.execute(queries.REJECT_MESSAGE, values)
 
     # --- Publishing
 
     def mark_dispatched(self, check_ids: Iterable[UUID], *, within: float | None = None) -> None:
         """Note that messages for these checks are in the queue, `within` seconds."""
-        self._database.execute(queries.MARK_DISPATCHED, {"check_ids": list(check_ids)}, within)
+        self._database.execute(queries.MARK_DISPATCHED, {"check_ids": list(check_ids)}, within, Plans.KEPT)
 
     def take_due(self, lane: Lane, *, limit: int) -> list[UUID]:
         """Mark up to `limit` due checks as dispatched; the caller publishes them in this order.
@@ -229,7 +196,7 @@ class Store:
             "suspects": suspects,
             "deadly": DEADLY,
         }
-        return self._database.row(queries.CLAIM, values, _claim)
+        return self._database.row(queries.CLAIM, values, claim_of, Plans.KEPT)
 
     def is_suspect(self, check_id: UUID) -> bool:
         """Whether the check is due and its latest attempt may have ended the process it ran in."""
@@ -249,7 +216,7 @@ class Store:
             "lease_tokens": [claim.lease_token for claim in claims],
             "lease": lease,
         }
-        return frozenset(self._database.scalars(queries.RENEW, values))
+        return frozenset(self._database.scalars(queries.RENEW, values, plans=Plans.KEPT))
 
     def release(self, claim: Claim) -> bool:
         """Return the check as if it had not been claimed; False when the lease was lost."""
@@ -257,7 +224,7 @@ class Store:
 
     def fail(self, claim: Claim, *, code: ErrorCode, message: str, retry_in: float | None) -> bool:
         """End the attempt: retry in `retry_in` seconds, or with None quarantine. False when the lease was lost."""
-        failure = {"code": str(code), "message": _one_line(message)}
+        failure = {"code": str(code), "message": one_line(message)}
         if retry_in is None:
             return self._with_lease(queries.QUARANTINE, claim, **failure)
         return self._with_lease(queries.RETRY_LATER, claim, retry_in=retry_in, **failure)
@@ -270,7 +237,7 @@ class Store:
 
     def _with_lease(self, query: str, claim: Claim, **values: Any) -> bool:
         key = {"check_id": claim.check_id, "lease_token": claim.lease_token}
-        return self._database.execute(query, {**key, **values}) > 0
+        return self._database.execute(query, {**key, **values}, plans=Plans.KEPT) > 0
 
     # --- Recording
 
@@ -282,11 +249,11 @@ class Store:
             "precision": str(model.precision),
             "tiling": str(tiling),
         }
-        return self._database.row(queries.FIND_SCAN, key, stored_scan)
+        return self._database.row(queries.FIND_SCAN, key, stored_scan, Plans.KEPT)
 
     def record(self, claim: Claim, examination: Examination) -> RecordOutcome:
         """End the check with this verdict in one transaction, if the lease is still held."""
-        return record(self._database, claim, examination)
+        return self._recorder.record(claim, examination)
 
     def add_review(self, check_id: UUID, *, reviewer: str, decision: Decision, note: str | None = None) -> UUID:
         """Store what a person decided about a check that has ended; the review's id. Reviews are only added.
@@ -315,13 +282,13 @@ class Store:
     def show(self, check_id: UUID, *, with_map: bool = True) -> CheckDetails:
         """Everything that the ledger holds about one check. Raises `PermanentError(UNKNOWN_CHECK)`."""
         with self._database.connection() as connection:
-            found = rows(connection, queries.SHOW_CHECK, {"check_id": check_id}, _details)
+            found = rows(connection, queries.SHOW_CHECK, {"check_id": check_id}, details_of)
             if not found:
                 raise PermanentError(ErrorCode.UNKNOWN_CHECK, f"no check has the id {check_id}")
             if found[0].state is not CheckState.DONE:
                 return found[0]
             # Its verdict may be replaced meanwhile, but verdicts do not change: no common snapshot is needed.
-            [(scan_id, verdict)] = rows(connection, queries.SHOW_VERDICT, {"check_id": check_id}, _verdict)
+            [(scan_id, verdict)] = rows(connection, queries.SHOW_VERDICT, {"check_id": check_id}, verdict_of)
             [stored] = rows(connection, queries.SHOW_SCAN, {"scan_id": scan_id}, stored_scan)
             maps = scalars(connection, queries.SHOW_MAP, {"scan_id": scan_id}) if with_map else []
         # jsonb does not keep the order of keys.
@@ -365,7 +332,7 @@ class Store:
                         connection,
                         queries.LANE_STATUS,
                         {"lane": str(lane), "exact_up_to": exact_up_to, "window": RATE_WINDOW},
-                        partial(_lane_status, exact_up_to),
+                        partial(lane_status_of, exact_up_to),
                     )[0]
                     for lane in Lane
                 ),
@@ -442,111 +409,9 @@ class Store:
         return moment
 
 
-@dataclass(frozen=True)
-class _Accepted:
-    """A check that was accepted before."""
-
-    source: str
-    external_id: str
-    check_id: UUID
-    uri: str
-
-
-def _key(check_id: UUID, submission: Submission) -> tuple[str, str]:
-    """What identifies a submission. Without an `external_id` each is a check of its own."""
-    return submission.source, submission.external_id or str(check_id)
-
-
-def _not_created(submission: Submission, accepted: _Accepted | None) -> Receipt | PermanentError:
-    if accepted is None:
-        return PermanentError(
-            ErrorCode.UNKNOWN_ENDPOINT,
-            f"no endpoint {submission.endpoint!r} is registered for the source {submission.source!r}; see"
-            " `susy endpoint list`",
-        )
-    if accepted.uri == submission.uri:
-        return Receipt(accepted.check_id, created=False)
-    return PermanentError(
-        ErrorCode.CONFLICT,
-        f"{submission.source}/{submission.external_id} was accepted before for {accepted.uri} (check"
-        f" {accepted.check_id}) and now names {submission.uri}; give the other image another external id",
-    )
-
-
 def _parts(state: CheckState, where: CheckFilter) -> list[dict[str, Any]]:
     """Restrictions that together cover each check of a state once, each with an index that holds it."""
     if state is not CheckState.QUEUED:
         return [{"dispatched": None}]
     lanes = tuple(Lane) if where.lane is None else (where.lane,)
     return [*({"lane": str(lane), "dispatched": False} for lane in lanes), {"dispatched": True}]
-
-
-def _claim(*, lane: str, **columns: Any) -> Claim:
-    return Claim(lane=Lane(lane), **columns)
-
-
-def _details(
-    *, lane: str, state: str, error_code: str | None, error_message: str | None, **columns: Any
-) -> CheckDetails:
-    error = None if error_code is None else Failure(error_code, error_message or "")
-    return CheckDetails(lane=Lane(lane), state=CheckState(state), error=error, **columns)
-
-
-def _verdict(
-    *,
-    scan_id: UUID,
-    decision: str,
-    reasons: list[str],
-    regions: list[dict[str, Any]],
-    policy_name: str,
-    policy_version: str,
-    **columns: Any,
-) -> tuple[UUID, Verdict]:
-    return scan_id, Verdict(
-        decision=Decision(decision),
-        reasons=tuple(Reason(reason) for reason in reasons),
-        regions=tuple(map(Region.of, regions)),
-        policy=PolicyVersion(policy_name, policy_version),
-        **columns,
-    )
-
-
-def _lane_status(
-    exact_up_to: int | None,
-    *,
-    lane: str,
-    waiting: int,
-    estimate: int,
-    dispatched: int,
-    running: int,
-    done_per_minute: float | None,
-    oldest_age: float | None,
-    paused_at: datetime | None,
-) -> LaneStatus:
-    is_exact = exact_up_to is None or waiting < exact_up_to
-    queued = dispatched + (waiting if is_exact else max(waiting, estimate))
-    rate = done_per_minute or 0.0
-    return LaneStatus(
-        lane=Lane(lane),
-        queued=queued,
-        queued_is_exact=is_exact,
-        running=running,
-        done_per_minute=rate,
-        oldest_age=oldest_age if oldest_age is not None and oldest_age >= 0 else None,
-        drained_in=(queued + running) / rate * 60 if rate else None,
-        paused_at=paused_at,
-    )
-
-
-def _storable(text: str) -> str:
-    """The text as Postgres can store it: without NUL and without halves of surrogate pairs."""
-    return text.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
-
-
-def _one_line(message: str) -> str:
-    return _storable(message)[:MAX_ERROR_MESSAGE]
-
-
-def _bounded(body: str | bytes) -> str:
-    text = _storable(body.decode(errors="replace") if isinstance(body, bytes) else body)
-    return text.encode()[:MAX_REJECTED_BODY].decode(errors="ignore")
