@@ -1,9 +1,11 @@
 """How fast `susy policy apply` decides again about checks, and what it costs here and in Postgres.
 
-    python -m bench.apply_policy [--scans 20000]
+    python -m bench.apply_policy [--scans 20000] [--map-every 10]
 
-The scans are those of bench/backtest.py, of which every tenth has a map. Two policies are applied in turn that differ
-in their thresholds: the first looks for regions, as nothing is known of the policy before; the second keeps them.
+The scans are those of bench/backtest.py, of which every tenth has all its 24 tiles scored. Two policies are applied in
+turn that differ in their thresholds: the first looks for regions, as nothing is known of the policy before; the second
+keeps them. The last one looks for regions by another level, so that all are looked for again: with `--map-every 1` in
+every image, of which each has three.
 """
 
 from __future__ import annotations
@@ -25,18 +27,20 @@ from worker.policy.policy import Policy
 from worker.store import Replacement, Store
 
 OTHER = Policy(name="candidate", synthetic_at=0.7, authentic_below=0.3)
+SEARCHING = Policy(name="candidate", synthetic_at=0.7, authentic_below=0.3, region_at=0.91)
 _CLOCK_TICKS = 100
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scans", type=int, default=20_000)
+    parser.add_argument("--map-every", type=int, default=10)
     options = parser.parse_args()
     known: dict[PolicyVersion, Policy] = {}
     with servers() as running, Store(url := running.new_database("apply"), pool_size=2) as store:
         print(f"{running.describe()}.\n", flush=True)
-        fill(store, url, options.scans)
-        for policy in (CANDIDATE, OTHER, CANDIDATE):
+        fill(store, url, options.scans, options.map_every)
+        for policy in (CANDIDATE, OTHER, CANDIDATE, SEARCHING):
             store.policies.put(policy.version, policy.document)
             known[policy.version] = policy
             application = store.applications.begin(policy.version, {}, applied_by="bench")

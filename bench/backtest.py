@@ -76,12 +76,12 @@ def main() -> None:
     print(f"\nmedian {rate:.0f} scans a second ({spread}); two millions in {2e6 / rate / 60:.1f} min")
 
 
-def fill(store: Store, database_url: str, count: int) -> None:
-    """Record some scans, and copy them until there are `count`."""
+def fill(store: Store, database_url: str, count: int, map_every: int = 10) -> None:
+    """Record some scans, and copy them until there are `count`; every so many have all tiles scored."""
     random = np.random.default_rng(1)
     for number in range(DIFFERENT):
         claim = claimed(store)
-        store.record(claim, examination(_scan(random, number)))
+        store.record(claim, examination(_scan(random, number, map_every)))
     copies = count // DIFFERENT - 1
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(PLAN_COPIES, {"copies": copies})
@@ -90,9 +90,9 @@ def fill(store: Store, database_url: str, count: int) -> None:
         connection.execute("ANALYZE")
 
 
-def _scan(random: np.random.Generator, number: int) -> Scan:
+def _scan(random: np.random.Generator, number: int, map_every: int) -> Scan:
     authentic = random.beta(0.5, 0.5, 24)
-    scored = 24 if number % 10 == 0 else 5
+    scored = 24 if number % map_every == 0 else 5
     values = [float(p) if place < scored else None for place, p in enumerate(authentic)]
     return scan_of(values, width=1344, height=896, content=f"{number:064x}")
 
