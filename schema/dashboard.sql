@@ -1174,8 +1174,12 @@ SELECT
     jsonb_build_object('revision', revision) AS details
 FROM susy.policy_revisions
 UNION ALL
-SELECT created_at, 'review', reviewer, decision, check_id::text, note, jsonb_build_object('id', id)
-FROM susy.reviews WHERE batch_id IS NULL
+(
+    -- Postgres merges the branches by time and reads each only as far as it is asked; where there is a condition, it
+    -- needs to be told the order.
+    SELECT created_at, 'review', reviewer, decision, check_id::text, note, jsonb_build_object('id', id)
+    FROM susy.reviews WHERE batch_id IS NULL ORDER BY created_at DESC
+)
 UNION ALL
 SELECT
     created_at, 'review', reviewer, 'bulk ' || decision, reviews || ' checks', note,
@@ -1212,6 +1216,48 @@ COMMENT ON COLUMN dashboard.audit_log.action IS 'What was done: the change or th
 COMMENT ON COLUMN dashboard.audit_log.subject IS 'To what: a revision, an application of a policy, a check, a review that was undone, the name of a key, an endpoint or a lane, or the number of checks.';
 COMMENT ON COLUMN dashboard.audit_log.reason IS 'Why, where it was said: the reason of a policy change, the note of a review, why a review was undone, why an endpoint was disabled.';
 COMMENT ON COLUMN dashboard.audit_log.details IS 'More about it, as an object. Secrets are never part of it.';
+
+CREATE VIEW dashboard.cases AS
+SELECT
+    k.content_sha256,
+    k.check_id,
+    k.source,
+    k.external_id,
+    k.uri,
+    k.policy_name AS policy,
+    CASE WHEN c.id IS NULL THEN k.expected ELSE r.decision END AS expected,
+    k.overridden,
+    v.decision,
+    v.policy_version,
+    CASE
+        WHEN c.id IS NOT NULL AND r.decision IS DISTINCT FROM 'authentic' AND r.decision IS DISTINCT FROM 'synthetic'
+            THEN 'withdrawn'
+        WHEN v.id IS NULL THEN 'unknown'
+        WHEN v.decision = 'inconclusive' THEN 'inconclusive'
+        WHEN v.decision = r.decision THEN 'right'
+        ELSE 'wrong'
+    END AS standing,
+    k.added_by,
+    k.added_at
+FROM susy.cases AS k
+LEFT JOIN susy.checks AS c ON c.id = k.check_id
+LEFT JOIN susy.counted_reviews AS r ON r.check_id = c.id
+LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live';
+
+COMMENT ON VIEW dashboard.cases IS 'The regression set: images about which people overrode a policy, and others that were added (`susy cases`). One row per content.';
+COMMENT ON COLUMN dashboard.cases.content_sha256 IS 'SHA-256 of the encoded image, 64 hexadecimal digits.';
+COMMENT ON COLUMN dashboard.cases.check_id IS 'The check whose verdict was overridden last; it may be pruned.';
+COMMENT ON COLUMN dashboard.cases.source IS 'The surface or service that submitted it.';
+COMMENT ON COLUMN dashboard.cases.external_id IS 'The platform''s own id of the upload.';
+COMMENT ON COLUMN dashboard.cases.uri IS 'Location of the image at submission.';
+COMMENT ON COLUMN dashboard.cases.policy IS 'Name of the policy whose verdict was overridden.';
+COMMENT ON COLUMN dashboard.cases.expected IS 'What people say that it is: the decision of the review that counts, or, once its check was pruned, of the one that made the case. Null when no review of the check counts any more.';
+COMMENT ON COLUMN dashboard.cases.overridden IS 'What the policy had decided when it became a case.';
+COMMENT ON COLUMN dashboard.cases.decision IS 'The live verdict of the check; null once it was pruned.';
+COMMENT ON COLUMN dashboard.cases.policy_version IS 'The version of the policy that the live verdict is by.';
+COMMENT ON COLUMN dashboard.cases.standing IS 'The live verdict against what is expected: right, wrong or inconclusive; unknown once the check was pruned; withdrawn when the review says inconclusive or does not count any more.';
+COMMENT ON COLUMN dashboard.cases.added_by IS 'The reviewer, or who added it.';
+COMMENT ON COLUMN dashboard.cases.added_at IS 'When it became a case, or was overridden again.';
 
 CREATE VIEW dashboard.policy_agreement AS
 SELECT

@@ -65,6 +65,8 @@ reviews = Table(
 
 Index(None, reviews.c.check_id)
 Index(None, reviews.c.created_at)
+# Gives the audit log the reviews of one check each in the order of time; a bulk review is one entry of its own.
+Index("ix_reviews_single", reviews.c.created_at, postgresql_where=text("batch_id IS NULL"))
 # Finds the reviews of a day.
 Index("ix_reviews_day", cast(func.timezone(text("'UTC'"), reviews.c.created_at), Date))
 Index(None, reviews.c.batch_id, postgresql_where=text("batch_id IS NOT NULL"))
@@ -96,6 +98,8 @@ cases = Table(
     one_of("overridden", Decision),
     CheckConstraint("added_by <> ''", name="added_by"),
 )
+
+Index(None, cases.c.check_id)
 
 # The undoing of a review, or of what was left of a bulk review.
 review_undos = Table(

@@ -259,3 +259,25 @@ def test_an_activation_is_refused_when_somebody_else_changes_the_policies_while_
     assert refused.code == 1
     assert "somebody else changed the policies to revision 1" in refused.stderr
     assert store.policies.revision().configuration["active"] == {"uploads": WIDE.version.version}  # type: ignore[union-attr]
+
+
+def test_dashboards_see_how_the_policy_stands_to_each_case(store: Store, run: Sql) -> None:
+    wrong = decided(store, 0.3, 1, "authentic", source="posts")
+    right = decided(store, 0.3, 2, "synthetic")
+    undecided = decided(store, 0.7, 3, "synthetic")
+    withdrawn = decided(store, 0.3, 4, "authentic")
+    pruned = decided(store, 0.3, 5, "authentic")
+    store.cases.add([right, undecided], by="grace")
+    store.add_review(withdrawn, reviewer="grace", decision=Decision.INCONCLUSIVE)
+    run("UPDATE susy.cases SET check_id = gen_random_uuid() WHERE check_id = %s", pruned)
+    seen = run("SELECT check_id, expected, decision, standing, added_by FROM dashboard.cases ORDER BY content_sha256")
+    assert seen[:4] == [
+        (wrong, "authentic", "synthetic", "wrong", "ada"),
+        (right, "synthetic", "synthetic", "right", "grace"),
+        (undecided, "synthetic", "inconclusive", "inconclusive", "grace"),
+        (withdrawn, "inconclusive", "synthetic", "withdrawn", "ada"),
+    ]
+    assert seen[4][1:] == ("authentic", None, "unknown", "ada")
+    assert run("SELECT policy, policy_version, overridden FROM dashboard.cases WHERE source = 'posts'") == [
+        ("uploads", OLD.version.version, "synthetic")
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg
@@ -94,3 +95,34 @@ def test_what_was_done_cannot_be_changed(store: Store, run: Sql, change: str) ->
     store.pause(Lane.LIVE)
     with pytest.raises(psycopg.errors.RestrictViolation):
         run(change)
+
+
+MANY_REVIEWS = """
+INSERT INTO susy.reviews (id, check_id, reviewer, decision, created_at, batch_id)
+SELECT gen_random_uuid(), %(check_id)s, 'ada', 'authentic', now() - i * interval '1 second',
+    CASE WHEN i < 5000 THEN %(batch_id)s::uuid END
+FROM generate_series(1, 20000) AS i
+"""
+
+
+@pytest.mark.parametrize("condition", ["", "WHERE at < now() - interval '1 hour'", "WHERE kind = 'review'"])
+def test_the_latest_entries_are_found_without_reading_every_review(store: Store, run: Sql, condition: str) -> None:
+    """The latest 5,000 reviews belong to one bulk review, which is one entry."""
+    check = done(store)
+    [(batch,)] = run(
+        "INSERT INTO susy.review_batches (id, reviewer, decision, filters, reviews)"
+        " VALUES (gen_random_uuid(), 'ada', 'authentic', '{}', 5000) RETURNING id"
+    )
+    with store._database.connection() as connection, connection.transaction():
+        connection.execute("SET LOCAL session_replication_role = replica")  # without triggers, which are not the point
+        connection.execute(MANY_REVIEWS, {"check_id": check.check_id, "batch_id": batch})
+    store.pause(Lane.LIVE)
+    run("ANALYZE susy.reviews")
+    latest = f"SELECT * FROM dashboard.audit_log {condition} ORDER BY at DESC LIMIT 50"
+    plan = "\n".join(line for (line,) in run(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {latest}"))
+    assert "ix_reviews_single" in plan
+    assert "Seq Scan on reviews" not in plan
+    assert max(float(rows) for rows in re.findall(r"actual rows=([\d.]+)", plan)) <= 51, plan
+    times = [row[0] for row in run(latest)]
+    assert times == sorted(times, reverse=True)
+    assert len(times) == 50
