@@ -4,7 +4,6 @@ import pickle
 import stat
 import zipfile
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from tests.support.few_tiles import compare_few_tiles
 from tests.support.forks import ForkedProcess
 from tests.support.released import Released, load_script, save_released, save_script
-from worker.detector import release
 from worker.detector.model import SuSy
-from worker.detector.parity import LARGEST_DIFFERENCE, LARGEST_LOGIT_DIFFERENCE, compare, verify_golden
+from worker.detector.parity import LARGEST_DIFFERENCE, LARGEST_LOGIT_DIFFERENCE, verify_golden
 from worker.detector.release import RELEASE, import_release, own_tensors
 from worker.detector.torchscript import IMPORT_LIMITS, Limits
 from worker.detector.weights import count_parameters, load_weights
@@ -32,9 +31,8 @@ def _no_process_remains(forked_programs: list[ForkedProcess]) -> Iterator[None]:
 
 
 @pytest.fixture
-def fewer_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask for each tile at most twice, where a test is about something else; test_parity.py tests the comparison."""
-    monkeypatch.setattr(release, "compare", partial(compare, batches=(2, 14, 2)))
+def few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    compare_few_tiles(monkeypatch)
 
 
 def refusal(source: Path, tmp_path: Path, sha256: str | None = None, limits: Limits = IMPORT_LIMITS) -> str:
@@ -197,7 +195,7 @@ class OneTileOnly(Released):
         return self.softmax(self.mlp(self.feature_extractor(x.view(1, 3, 224, 224))))
 
 
-@pytest.mark.usefixtures("fewer_batches")
+@pytest.mark.usefixtures("few_tiles")
 def test_a_program_of_the_right_hash_that_answers_otherwise_is_refused_with_the_difference(
     susy: SuSy, tmp_path: Path
 ) -> None:
@@ -206,11 +204,13 @@ def test_a_program_of_the_right_hash_that_answers_otherwise_is_refused_with_the_
     assert "its answers differ from ours by 0." in refusal(source, tmp_path, sha256=digest.upper())
 
 
+@pytest.mark.usefixtures("few_tiles")
 def test_a_program_that_answers_with_no_probabilities_is_refused(susy: SuSy, tmp_path: Path) -> None:
     source = save_script(tmp_path / "logits.pt", Logits(susy))
     assert "does not answer with 6 probabilities per tile" in refusal(source, tmp_path)
 
 
+@pytest.mark.usefixtures("few_tiles")
 def test_a_program_that_fails_on_some_batch_is_refused(susy: SuSy, tmp_path: Path) -> None:
     source = save_script(tmp_path / "one.pt", OneTileOnly(susy))
     assert "fails on 2 tiles of 224×224" in refusal(source, tmp_path)
@@ -221,7 +221,7 @@ class DropsOut(Released):
         return self.softmax(self.mlp(nn.functional.dropout(self.feature_extractor(x), 0.5, training=True)))
 
 
-@pytest.mark.usefixtures("fewer_batches")
+@pytest.mark.usefixtures("few_tiles")
 def test_a_program_with_dropout_left_on_is_refused(susy: SuSy, tmp_path: Path) -> None:
     source = save_script(tmp_path / "drops.pt", DropsOut(susy))
     assert "answers the same tile differently" in refusal(source, tmp_path)

@@ -5,20 +5,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from tests.support import few_tiles
 from tests.support.commands import Processes
 from tests.support.hub import COMMIT, Hub, serve
 from tests.support.released import random_susy, save_released
-from worker.cli.main import run
-from worker.detector import release as importing
 from worker.detector.model import SuSy
-from worker.detector.parity import Parity, compare
 from worker.detector.release import RELEASE, Golden, Release, pull
 from worker.detector.weights import load_weights
 from worker.errors import ErrorCode, SetupError
@@ -56,17 +53,6 @@ def hub(released: Path, release: Release, patch: bytes) -> Iterator[Hub]:
         yield hub
 
 
-def fewer_batches(*arguments: Any, **named: Any) -> Parity:
-    """The comparison with two answers to each tile at most; test_release.py has a whole one."""
-    return compare(*arguments, batches=(2, 14, 2), **named)
-
-
-def run_with_fewer_batches() -> None:
-    """The `susy` command."""
-    importing.compare = fewer_batches
-    run()
-
-
 def same_weights(one: SuSy, other: SuSy) -> bool:
     states = [model.state_dict() for model in (one, other)]
     compared = [key for key in states[0] if not key.endswith("num_batches_tracked")]
@@ -98,7 +84,7 @@ def test_the_pinned_file_is_pulled_with_an_answer_within_the_published_tolerance
     susy: SuSy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(importing, "compare", fewer_batches)
+    few_tiles.compare_few_tiles(monkeypatch)
     digest = hashlib.sha256(hub.files["SuSy.pt"]).hexdigest()
     target = tmp_path / "new" / "susy.safetensors"
     info = pull(target, endpoint=hub.endpoint, release=replace(shifted(release, 4e-4), sha256=digest))
@@ -193,7 +179,11 @@ def test_the_command_pulls_from_the_server_of_the_environment_and_says_what_it_d
     data = {"XDG_DATA_HOME": str(tmp_path / "data"), "HOME": str(tmp_path)}
     with serve(Hub(RELEASE.repo, files)) as hub:
         command = bare_processes.fork(
-            (__name__, run_with_fewer_batches.__name__), "weights", "pull", HF_ENDPOINT=hub.endpoint, **data
+            (few_tiles.__name__, few_tiles.run_with_few_tiles.__name__),
+            "weights",
+            "pull",
+            HF_ENDPOINT=hub.endpoint,
+            **data,
         )
         assert command.wait() == 0, command.output()
     model, info = load_weights(target)
