@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 
 from tests.support.commands import CLOSED, SUSY, Processes, Susy, run
+from tests.support.forks import ForkServer
 
 NAME = "日本 é \U0001f600.png"
 FULL = Path("/dev/full")
@@ -17,7 +18,7 @@ NOT_WRITTEN = "susy: input or output failed: No space left on device; check wher
 
 
 @pytest.fixture
-def command_variables(random_weights: Path) -> dict[str, str]:
+def command_variables(random_weights: Path, forks_with_weights: ForkServer) -> dict[str, str]:
     return {"SUSY_WEIGHTS": str(random_weights)}
 
 

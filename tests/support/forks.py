@@ -6,6 +6,7 @@ The process is `python -m tests.support.forks MODULE…`. It reads one JSON obje
      "stdin": path, "stdout": path, "stderr": path}    is answered with {"pid": …}; without a path, a stream is closed
     {"poll": pid}                                      is answered with {"code": …, "cpu": seconds}; null while it runs
     {"preload": [module, …]}                           is answered with {"ready": true}
+    {"weights": path}                                  is answered with {"ready": true}
 
 When its input ends, it kills its children and ends.
 """
@@ -26,7 +27,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tests.support import usage
+from tests.support import networks, usage
 from tests.support.waiting import eventually
 
 PRELOADED = (
@@ -105,6 +106,11 @@ class ForkServer:
         """Import more of what is slow, for the forks from now on."""
         with self._lock:
             self._ask(preload=modules)
+
+    def load(self, weights: Path) -> None:
+        """Load a weights file for the detectors of the forks from now on."""
+        with self._lock:
+            self._ask(weights=str(weights))
 
     def close(self) -> None:
         """End the process and all that it started."""
@@ -186,6 +192,10 @@ def main() -> None:
             answer: dict[str, Any] = {"pid": pid}
         elif "preload" in request:
             _preload(request["preload"])
+            answer = {"ready": True}
+        elif "weights" in request:
+            networks.load(Path(request["weights"]))
+            gc.freeze()
             answer = {"ready": True}
         else:
             answer = _poll(request["poll"])

@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from tests.support import networks
 from tests.support.commands import Processes
 from tests.support.forks import ForkServer
 from tests.support.released import random_susy
@@ -27,6 +28,7 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
     classes = ["authentic", *(f"generator-{number}" for number in range(1, 6))]
     save_weights(path, random_susy(), name="random", version="1", classes=classes, provenance={})
+    networks.keep(path)
     return path
 
 
@@ -75,8 +77,15 @@ def publisher(settings: Settings) -> Iterator[Publisher]:
         yield publisher
 
 
+@pytest.fixture(scope="session")
+def forks_with_weights(forks: ForkServer, random_weights: Path) -> ForkServer:
+    """The process that forks workers, which has loaded their weights."""
+    forks.load(random_weights)
+    return forks
+
+
 @pytest.fixture
-def processes(settings: Settings, tmp_path: Path, forks: ForkServer) -> Iterator[Processes]:
+def processes(settings: Settings, tmp_path: Path, forks_with_weights: ForkServer) -> Iterator[Processes]:
     """Commands as processes, with `settings` in their environment, in a folder of the test's own."""
     variables = {
         "SUSY_DATABASE_URL": settings.require_database_url(),
@@ -92,7 +101,7 @@ def processes(settings: Settings, tmp_path: Path, forks: ForkServer) -> Iterator
     }
     folder = tmp_path / "processes"
     folder.mkdir()
-    processes = Processes(variables, folder, forks)
+    processes = Processes(variables, folder, forks_with_weights)
     yield processes
     processes.stop()
 
