@@ -20,7 +20,7 @@ from tests.support.seaweedfs import SeaweedFS
 from tests.support.servers import free_port
 from tests.support.waiting import eventually
 from worker.hooks.mapping import load_hooks
-from worker.hooks.objects import Location
+from worker.hooks.objects import UploadLocation
 from worker.hooks.sweep import S3Bucket, sweep
 from worker.settings import Settings
 from worker.store import Store
@@ -85,7 +85,7 @@ def test_an_upload_by_tus_in_pieces_becomes_one_check_that_a_sweep_knows(
     assert seaweedfs.client().get_object(Bucket=bucket, Key=key)["Body"].read() == content
     found = eventually(lambda: run("SELECT uri, external_id, attributes FROM susy.checks"), 30)
     assert found == [(f"s3://{bucket}/{key}", f"s3://{bucket}/{key}", {"user": "u1"})]
-    place = Location("s3", bucket, "")
+    place = UploadLocation("s3", bucket, "")
     summary = sweep(S3Bucket(place, seaweedfs.client()).pages, place, load_hooks(hooks_path), store)
     assert (summary.known, summary.submitted, summary.refused) == (1, 0, [])
     assert summary.objects > 1  # tus's own objects beside it
