@@ -535,8 +535,10 @@ RETURNS TABLE (
     lane text, attributes jsonb, why text, decision text, score double precision, generator text,
     generator_confidence double precision, reasons text[], regions jsonb, width integer, height integer,
     reviewed_before text
-) LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT * FROM susy.claim_review($1, $2, $3, NULL);
+) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY SELECT * FROM susy.claim_review($1, $2, $3, NULL);
+END
 $$;
 CREATE FUNCTION dashboard.held_claims(moderator text)
 RETURNS TABLE (
@@ -544,11 +546,14 @@ RETURNS TABLE (
     lane text, attributes jsonb, why text, decision text, score double precision, generator text,
     generator_confidence double precision, reasons text[], regions jsonb, width integer, height integer,
     reviewed_before text
-) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT * FROM susy.shown_claims(ARRAY(
-        SELECT o.claim_id FROM susy.open_claims AS o
-        WHERE o.moderator = susy.person($1, 'a claim names its moderator')
+) LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    who text := susy.person($1, 'a claim names its moderator');
+BEGIN
+    RETURN QUERY SELECT * FROM susy.shown_claims(ARRAY(
+        SELECT o.claim_id FROM susy.open_claims AS o WHERE o.moderator = who
     ));
+END
 $$;
 CREATE FUNCTION dashboard.extend_claim(claim_id uuid, moderator text, seconds integer DEFAULT 600)
 RETURNS timestamp with time zone LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
