@@ -22,10 +22,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 for name in [name for name in os.environ if name.startswith("SUSY_") and not name.startswith("SUSY_TEST_")]:
     del os.environ[name]
 
-# The system's authorities, whose hundred and more certificates each TLS context reads, which takes 30 ms. No test needs
-# them: servers of tests have certificates of authorities of their own.
-os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "support" / "authority.pem")
-
 pytest_plugins = [
     "tests.support.usage",
     "tests.support.servers",
@@ -72,6 +68,15 @@ def pytest_xdist_auto_num_workers() -> int:
     """Two more processes than processors, because tests wait for servers and clocks; at most six, within the memory."""
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return max(1, min(len(os.sched_getaffinity(0)) + 2, 6, int(gigabytes / GIGABYTES_PER_PROCESS)))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Spare TLS contexts the system's authorities, a hundred and more certificates that take each of them 30 ms.
+
+    Servers of tests have certificates of authorities of their own. Registries, which two groups of tests need, do not.
+    """
+    if config.option.markexpr not in ("compose", "registry"):
+        os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "support" / "authority.pem")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
