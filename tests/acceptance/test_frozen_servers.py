@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import psycopg
@@ -23,7 +24,7 @@ from tests.support.servers import Postgres, Valkey
 from tests.support.waiting import eventually
 from worker.client import Client
 from worker.errors import ErrorCode, SusyError, TransientError
-from worker.queue.retry import RetryingStore
+from worker.queue.retry import AttemptStore
 from worker.settings import Settings, load_settings
 from worker.store import RecordOutcome, Store
 from worker.store.connection import CONNECT_TIMEOUT
@@ -239,12 +240,10 @@ def test_a_verdict_whose_commit_froze_is_recorded_once(
     outcomes: list[RecordOutcome] = []
     # The client gives up 5 s later.
     with Store(database_url, pool_size=2, statement_timeout=1.0) as store:
-        from contextlib import nullcontext
-
-        retrying = RetryingStore(store, settings, worker="w", pause=lambda _: nullcontext())
         claim = claimed(store)
+        retrying = AttemptStore(store, claim, nullcontext)
         seconds = frozen_while_it_waits(
-            postgres, database_url, lambda: _later(lambda: outcomes.append(retrying.record(claim, examination())))
+            postgres, database_url, lambda: _later(lambda: outcomes.append(retrying.record(examination())))
         )
         assert seconds < 5
         eventually(lambda: outcomes, 60)

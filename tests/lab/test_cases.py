@@ -89,7 +89,7 @@ def test_other_reviewed_checks_are_added_by_hand_once(susy: Susy, store: Store, 
     unreviewed = decided(store, 0.3, 4)
     refused = susy("cases", "add", unreviewed, **given)
     assert refused.code == 1
-    assert f"{unreviewed} is no check with a verdict that a person called authentic or synthetic" in refused.stderr
+    assert f"{unreviewed} is not a check with a verdict that a person called authentic or synthetic" in refused.stderr
     assert susy("cases", "add", **given).code == 2
     assert [line["expected"] for line in susy("cases", "list", "--json", **given).documents] == [
         "authentic",

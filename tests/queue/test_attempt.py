@@ -223,10 +223,10 @@ def test_tiles_of_an_attempt_whose_lease_was_lost_do_not_reach_the_network(
 def test_a_released_attempt_is_told_that_its_lease_is_lost(runtime: Runtime, images: Path) -> None:
     claim = runtime.store.claim(submitted(runtime, images / "a.png"), worker="w", lease=60, max_attempts=5)
     assert claim is not None
-    with runtime.heartbeat.track(claim) as lease_lost:
-        assert not lease_lost.wait(2 * runtime.settings.heartbeat_interval)
+    with runtime.heartbeat.track(claim) as lease:
+        assert not lease.lost.wait(2 * runtime.settings.heartbeat_interval)
         runtime.heartbeat.release_all()
-        assert lease_lost.is_set()
+        assert lease.lost.is_set()
 
 
 @pytest.mark.parametrize("alive", ["absent/alive", "/dev/full/alive", "/proc/self/alive", "file/alive"])
@@ -319,8 +319,8 @@ def test_waiting_for_a_service_does_not_count_as_being_stuck(runtime: Runtime, i
     heartbeat = LeaseHeartbeat(runtime.store, settings, exit_process=ended.set)
     claim = runtime.store.claim(submitted(runtime, images / "a.png"), worker="w", lease=60, max_attempts=5)
     assert claim is not None
-    with heartbeat.track(claim):
-        with heartbeat.pause(claim):
+    with heartbeat.track(claim) as lease:
+        with lease.pause():
             assert not ended.wait(1.5)
         assert ended.wait(5)
     heartbeat.stop()
@@ -330,7 +330,7 @@ def test_an_image_that_waits_for_memory_keeps_its_lease_and_is_not_stuck(runtime
     ended = threading.Event()
     settings = runtime.settings.model_copy(update={"hard_deadline": 4.0, "heartbeat_interval": 0.1})
     heartbeat = LeaseHeartbeat(runtime.store, settings, exit_process=ended.set)
-    store = RetryingStore(runtime.store, settings, worker="w", pause=heartbeat.pause)
+    store = RetryingStore(runtime.store, settings, worker="w")
     watched = replace(runtime, settings=settings, heartbeat=heartbeat, retrying_store=store)
     check_id = submitted(runtime, images / "a.png")
     working = threading.Thread(target=attempt, args=(check_id, watched))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from uuid import UUID
 
 from structlog.contextvars import bound_contextvars
@@ -13,8 +12,9 @@ from worker.detector.detector import CancellableScorer
 from worker.errors import ErrorCode, SusyError, TransientError
 from worker.log import get_logger
 from worker.pipeline.examine import content_digest
-from worker.queue.retry import backoff
+from worker.queue.retry import AttemptStore, backoff
 from worker.queue.runtime import Runtime
+from worker.settings import Settings
 from worker.sources.sources import shown
 from worker.store import Claim, RecordOutcome
 
@@ -44,14 +44,14 @@ def attempt(check_id: UUID, runtime: Runtime) -> None:
 
 def _attempt(check_id: UUID, runtime: Runtime, *, suspects: bool) -> bool:
     """Claim the check, examine its image, record the verdict or the failure; False when there is nothing to claim."""
-    store = runtime.retrying_store
-    claim = store.claim(check_id, suspects=suspects)
+    claim = runtime.retrying_store.claim(check_id, suspects=suspects)
     if claim is None:
         return False
     if suspects:
         log.info("attempt_isolated", attempt=claim.attempt)
-    with runtime.heartbeat.track(claim) as lease_lost:
-        examiner = replace(runtime.examiner, scorer=CancellableScorer(runtime.detector, lease_lost))
+    with runtime.heartbeat.track(claim) as lease:
+        store = runtime.retrying_store.of(claim, lease.pause)
+        examiner = replace(runtime.examiner, scorer=CancellableScorer(runtime.detector, lease.lost))
         try:
             policy, policies = runtime.policies.choose(claim.policy, claim.source, claim.attributes)
             with examiner.memory.arriving() as received:
@@ -61,42 +61,44 @@ def _attempt(check_id: UUID, runtime: Runtime, *, suspects: bool) -> bool:
                 fetched.content,
                 policy,
                 digest=digest,
-                stored=store.find_scan(claim, digest, examiner.scorer.identity, examiner.tiling),
+                stored=store.find_scan(digest, examiner.scorer.identity, examiner.tiling),
                 shadows=policies.shadows(policy, digest),
-                cancelled=lease_lost,
-                pause=partial(runtime.heartbeat.pause, claim),
+                cancelled=lease.lost,
+                pause=lease.pause,
             )
             version = SourceVersion(fetched.etag, fetched.version_id)
             audit_rate = policies.audit_rate(policy, claim.source, digest)
             examination = replace(examination, source_version=version, audit_rate=audit_rate)
-            outcome = store.record(claim, examination)
+            outcome = store.record(examination)
         except SusyError as error:
-            _fail(claim, error, runtime)
+            _fail(store, error, runtime.settings)
         except MemoryError as error:
-            _fail(claim, TransientError(ErrorCode.OUT_OF_MEMORY, f"no memory for {shown(claim.uri)}: {error}"), runtime)
+            problem = TransientError(ErrorCode.OUT_OF_MEMORY, f"no memory for {shown(claim.uri)}: {error}")
+            _fail(store, problem, runtime.settings)
         except Exception as error:
             log.exception("unexpected_failure")
-            _fail(claim, TransientError(ErrorCode.UNEXPECTED, f"{type(error).__name__}: {error}"), runtime)
+            problem = TransientError(ErrorCode.UNEXPECTED, f"{type(error).__name__}: {error}")
+            _fail(store, problem, runtime.settings)
         else:
             _log_outcome(claim, outcome, examination)
     return True
 
 
-def _fail(claim: Claim, error: SusyError, runtime: Runtime) -> None:
+def _fail(store: AttemptStore, error: SusyError, settings: Settings) -> None:
     """End the attempt: schedule the next one after a transient failure, unless it was the last; else quarantine."""
-    retry_in = None
-    if isinstance(error, TransientError) and claim.attempt < runtime.settings.max_attempts:
-        retry_in = backoff(claim.attempt, first=FIRST_RETRY_IN, longest=LONGEST_RETRY_IN)
+    attempt_number, retry_in = store.claim.attempt, None
+    if isinstance(error, TransientError) and attempt_number < settings.max_attempts:
+        retry_in = backoff(attempt_number, first=FIRST_RETRY_IN, longest=LONGEST_RETRY_IN)
         if error.retry_after is not None:
             retry_in = max(retry_in, min(error.retry_after, LONGEST_RETRY_IN))
-    if not runtime.retrying_store.fail(claim, error, retry_in=retry_in):
-        log.warning("lease_lost", attempt=claim.attempt)
+    if not store.fail(error, retry_in=retry_in):
+        log.warning("lease_lost", attempt=attempt_number)
         return
     log.warning(
         "check_quarantined" if retry_in is None else "check_retry_scheduled",
         code=str(error.code),
         error=error.message,
-        attempt=claim.attempt,
+        attempt=attempt_number,
         retry_in=retry_in,
     )
 

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from uuid import UUID
 
 from worker.errors import ErrorCode, SusyError
@@ -28,20 +27,35 @@ def _exit_process() -> None:
     os._exit(STUCK_EXIT_CODE)
 
 
-@dataclass
-class _Tracked:
-    """One attempt in flight."""
+class TrackedLease:
+    """The lease of one attempt in flight, and the clock of its hard deadline. Thread-safe."""
 
-    claim: Claim
-    started: float
-    """`time.monotonic()`, plus the time it was paused."""
-    paused_at: float | None = None
-    lost: threading.Event = field(default_factory=threading.Event)
-    """Set once the lease is no longer held."""
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.lost = threading.Event()
+        """Set once the lease is no longer held: nothing of this attempt can be recorded, and what it still computes is
+        wasted."""
+        self._started = time.monotonic()  # plus the time it was paused
+        self._paused_at: float | None = None
+        self._lock = threading.Lock()
 
-    def busy(self, now: float) -> float:
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Stop the clock while the block waits for a service."""
+        since = time.monotonic()
+        with self._lock:
+            self._paused_at = since
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._started += time.monotonic() - since
+                self._paused_at = None
+
+    def busy(self) -> float:
         """Seconds of work so far."""
-        return (now if self.paused_at is None else self.paused_at) - self.started
+        with self._lock:
+            return (time.monotonic() if self._paused_at is None else self._paused_at) - self._started
 
 
 class LeaseHeartbeat:
@@ -56,7 +70,7 @@ class LeaseHeartbeat:
         self._store = store
         self._settings = settings
         self._exit_process = exit_process
-        self._tracked: dict[UUID, _Tracked] = {}
+        self._tracked: dict[UUID, TrackedLease] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._touch_failed = False
@@ -68,31 +82,16 @@ class LeaseHeartbeat:
             thread.start()
 
     @contextmanager
-    def track(self, claim: Claim) -> Iterator[threading.Event]:
-        """Renew the lease of `claim` while the block runs. Yields an event that is set when the lease is lost: then
-        nothing of this attempt can be recorded, and what it still computes is wasted."""
-        tracked = _Tracked(claim, time.monotonic())
+    def track(self, claim: Claim) -> Iterator[TrackedLease]:
+        """Renew the lease of `claim`, and watch its deadline, while the block runs."""
+        tracked = TrackedLease(claim)
         with self._lock:
             self._tracked[claim.lease_token] = tracked
         try:
-            yield tracked.lost
+            yield tracked
         finally:
             with self._lock:
                 del self._tracked[claim.lease_token]
-
-    @contextmanager
-    def pause(self, claim: Claim) -> Iterator[None]:
-        """Stop the clock of the claim's hard deadline while the block waits for a service."""
-        since = time.monotonic()
-        with self._lock:
-            tracked = self._tracked[claim.lease_token]
-            tracked.paused_at = since
-        try:
-            yield
-        finally:
-            with self._lock:
-                tracked.started += time.monotonic() - since
-                tracked.paused_at = None
 
     def release_all(self) -> None:
         """Release every claim in flight as if it had not been made. What still runs can no longer write."""
@@ -106,7 +105,7 @@ class LeaseHeartbeat:
         for thread in self._threads:
             thread.join()
 
-    def _in_flight(self) -> list[_Tracked]:
+    def _in_flight(self) -> list[TrackedLease]:
         with self._lock:
             return list(self._tracked.values())
 
@@ -133,9 +132,8 @@ class LeaseHeartbeat:
     def _watch(self) -> None:
         while not self._stopped.wait(min(self._settings.heartbeat_interval, self._settings.hard_deadline / 2)):
             self._touch_alive_file()
-            now, deadline = time.monotonic(), self._settings.hard_deadline
-            with self._lock:
-                stuck = [tracked.claim for tracked in self._tracked.values() if tracked.busy(now) > deadline]
+            deadline = self._settings.hard_deadline
+            stuck = [tracked.claim for tracked in self._in_flight() if tracked.busy() > deadline]
             if stuck:
                 handoff = threading.Thread(target=self._hand_off, args=(stuck,), name="deadline-handoff", daemon=True)
                 handoff.start()

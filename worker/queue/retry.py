@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 from uuid import UUID
 
@@ -21,6 +22,7 @@ log = get_logger(__name__)
 
 Parameters = ParamSpec("Parameters")
 Answer = TypeVar("Answer")
+Pause = Callable[[], AbstractContextManager[None]]
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 """Seconds between two calls to an unavailable service, before the jitter of `backoff`."""
@@ -105,18 +107,12 @@ def _retry(
 
 
 class RetryingStore:
-    """An attempt's calls to the ledger, each repeated while Postgres is unavailable or refuses this worker.
+    """A worker's calls to the ledger, each repeated while Postgres is unavailable or refuses this worker."""
 
-    Waiting for Postgres does not count as being stuck: `pause` stops the clock of the claim's hard deadline.
-    """
-
-    def __init__(
-        self, store: Store, settings: Settings, *, worker: str, pause: Callable[[Claim], AbstractContextManager[None]]
-    ) -> None:
+    def __init__(self, store: Store, settings: Settings, *, worker: str) -> None:
         self._store = store
         self._settings = settings
         self._worker = worker
-        self._pause = pause
 
     def claim(self, check_id: UUID, *, suspects: bool) -> Claim | None:
         """See `Store.claim`."""
@@ -137,19 +133,33 @@ class RetryingStore:
         """See `Store.expire`."""
         return retry_while_unusable(self._store.expire, check_id) > 0
 
-    def find_scan(self, claim: Claim, content_sha256: str, model: ModelIdentity, tiling: Tiling) -> StoredScan | None:
+    def of(self, claim: Claim, pause: Pause) -> AttemptStore:
+        """The calls of the attempt that `claim` began."""
+        return AttemptStore(self._store, claim, pause)
+
+
+@dataclass(frozen=True)
+class AttemptStore:
+    """An attempt's calls to the ledger. Waiting for Postgres does not count as being stuck."""
+
+    store: Store
+    claim: Claim
+    pause: Pause
+    """Stops the clock of the attempt's hard deadline."""
+
+    def find_scan(self, content_sha256: str, model: ModelIdentity, tiling: Tiling) -> StoredScan | None:
         """See `Store.find_scan`."""
-        with self._pause(claim):
-            return retry_while_unusable(self._store.find_scan, content_sha256, model, tiling)
+        with self.pause():
+            return retry_while_unusable(self.store.find_scan, content_sha256, model, tiling)
 
-    def record(self, claim: Claim, examination: Examination) -> RecordOutcome:
+    def record(self, examination: Examination) -> RecordOutcome:
         """See `Store.record`."""
-        with self._pause(claim):
-            return retry_while_unusable(self._store.record, claim, examination)
+        with self.pause():
+            return retry_while_unusable(self.store.record, self.claim, examination)
 
-    def fail(self, claim: Claim, error: SusyError, *, retry_in: float | None) -> bool:
+    def fail(self, error: SusyError, *, retry_in: float | None) -> bool:
         """See `Store.fail`."""
-        with self._pause(claim):
+        with self.pause():
             return retry_while_unusable(
-                self._store.fail, claim, code=error.code, message=error.message, retry_in=retry_in
+                self.store.fail, self.claim, code=error.code, message=error.message, retry_in=retry_in
             )

@@ -73,7 +73,7 @@ def start_runtime(settings: Settings) -> Runtime:
         return Runtime(
             settings=settings,
             store=store,
-            retrying_store=RetryingStore(store, settings, worker=worker, pause=heartbeat.pause),
+            retrying_store=RetryingStore(store, settings, worker=worker),
             detector=detector,
             examiner=Examiner.of(settings, detector),
             policies=policies,

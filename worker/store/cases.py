@@ -70,7 +70,8 @@ class CaseTable:
         if missing := [check_id for check_id in check_ids if check_id not in known]:
             raise PermanentError(
                 ErrorCode.UNKNOWN_CHECK,
-                f"{missing[0]} is no check with a verdict that a person called authentic or synthetic; review it first",
+                f"{missing[0]} is not a check with a verdict that a person called authentic or synthetic; review it"
+                " first",
             )
         return added
 
