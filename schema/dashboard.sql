@@ -1211,12 +1211,15 @@ SELECT
     jsonb_build_object('filter', filter, 'replaced', replaced, 'changed', changed, 'undoes', undoes)
 FROM susy.policy_applications
 UNION ALL
-SELECT at, kind, actor, action, subject, reason, details FROM susy.operations;
+SELECT
+    at, kind, actor, action, subject, reason,
+    CASE WHEN login <> actor THEN details || jsonb_build_object('login', login) ELSE details END
+FROM susy.operations;
 
 COMMENT ON VIEW dashboard.audit_log IS 'What people changed: policies, reviews and what was undone of them, golden items, API keys, endpoints, paused lanes, checks that operators queued again or cancelled, and what was pruned. Rows are only added.';
 COMMENT ON COLUMN dashboard.audit_log.at IS 'When.';
 COMMENT ON COLUMN dashboard.audit_log.kind IS 'policy, review, golden, key, endpoint, lane, checks or prune.';
-COMMENT ON COLUMN dashboard.audit_log.actor IS 'Who: for policies and reviews the name that was given, otherwise the database''s login, which is all that it knows.';
+COMMENT ON COLUMN dashboard.audit_log.actor IS 'Who: the name that was given with --by, or the user of the machine; an API key by its name; where none is named, the database''s login. Names are what a command or a service says; details has the login where it differs.';
 COMMENT ON COLUMN dashboard.audit_log.action IS 'What was done: the change or the application of a policy, the decision of the review (of many checks with bulk before it), undo, add as or remove for golden items, or create, revoke, add, disable, enable, rotate, pause, resume, retry, cancel, prune.';
 COMMENT ON COLUMN dashboard.audit_log.subject IS 'To what: a revision, an application of a policy, a check, a review that was undone, the name of a key, an endpoint or a lane, or the number of checks.';
 COMMENT ON COLUMN dashboard.audit_log.reason IS 'Why, where it was said: the reason of a policy change, the note of a review, why a review was undone, why an endpoint was disabled.';

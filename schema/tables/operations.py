@@ -58,11 +58,19 @@ operations = Table(
     Column("id", BigInteger, Identity(always=True), nullable=False),
     Column("at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
     Column("kind", Text, nullable=False),
-    Column("actor", Text, nullable=False, server_default=text("SESSION_USER")),
+    # Whom a command or a service names (`susy.actor`); the login where none does.
+    Column(
+        "actor",
+        Text,
+        nullable=False,
+        server_default=text("COALESCE(NULLIF(current_setting('susy.actor', true), ''), SESSION_USER)"),
+    ),
     Column("action", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("reason", Text),
     Column("details", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    # The database's login; null in entries from before it was kept beside the actor.
+    Column("login", Text, server_default=text("SESSION_USER")),
     PrimaryKeyConstraint("id"),
     CheckConstraint("kind <> '' AND actor <> '' AND action <> ''", name="explained"),
     CheckConstraint("jsonb_typeof(details) = 'object'", name="details"),

@@ -11,6 +11,7 @@ import pytest
 from schema.access import Scope
 from schema.states import CheckState, Decision, KeyKind, Lane
 from schema.verdict import PolicyVersion
+from tests.support.commands import Susy
 from tests.support.databases import Sql
 from tests.support.ledger import claimed, done, submission
 from worker.errors import ErrorCode
@@ -126,3 +127,49 @@ def test_the_latest_entries_are_found_without_reading_every_review(store: Store,
     times = [row[0] for row in run(latest)]
     assert times == sorted(times, reverse=True)
     assert len(times) == 50
+
+
+def test_the_log_names_the_person_and_keeps_the_login(database_url: str, store: Store, run: Sql) -> None:
+    with Store(database_url, pool_size=1, actor="grace") as hers:
+        hers.keys.add("hook", [Scope.SUBMIT])
+        hers.pause(Lane.LIVE)
+        waiting = hers.submit(submission()).check_id
+        assert hers.cancel(CheckFilter(check_ids=[waiting]), actor="key upload-hook") == 1
+        assert hers.resume(Lane.LIVE)
+    with CallbackStore(database_url, actor="ada") as callbacks:
+        callbacks.add_endpoint(
+            name="platform",
+            url="https://platform.example/",
+            sources=[],
+            allow_private=False,
+            kind=KeyKind.HMAC,
+            secret=SECRET,
+        )
+    store.pause(Lane.BACKFILL)
+    [(user,)] = run("SELECT session_user::text")
+    entries = run("SELECT actor, action, details ->> 'login' FROM dashboard.audit_log ORDER BY at")
+    assert entries == [
+        ("grace", "create", user),
+        ("grace", "pause", user),
+        ("key upload-hook", "cancel", user),
+        ("grace", "resume", user),
+        ("ada", "add", user),
+        (user, "pause", None),
+    ]
+
+
+def test_commands_name_who_runs_them(susy: Susy, database_url: str, run: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("USER", "root")
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    given = {"SUSY_DATABASE_URL": database_url}
+    assert susy("key", "create", "one", **given).code == 0
+    assert susy("key", "create", "two", SUDO_USER="grace", **given).code == 0
+    assert susy("key", "revoke", "one", "--by", "ada", SUDO_USER="grace", **given).code == 0
+    assert susy("backlog", "pause", "live", "--by", " ", **given).code == 2
+    assert susy("backlog", "pause", "live", "--by", "ada", **given).code == 0
+    assert [entry[:2] for entry in run("SELECT actor, action FROM dashboard.audit_log ORDER BY at")] == [
+        ("root", "create"),
+        ("grace", "create"),
+        ("ada", "revoke"),
+        ("ada", "pause"),
+    ]

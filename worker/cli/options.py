@@ -22,6 +22,9 @@ Since = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 By = Annotated[str | None, typer.Option(help="Who; by default the user of this machine.")]
+LoggedBy = Annotated[
+    str | None, typer.Option("--by", help="Who, for the audit log; by default the user of this machine.")
+]
 
 
 def moment(text: str | None, now: datetime) -> datetime | None:
@@ -49,7 +52,22 @@ def confirm(yes: bool) -> None:
 
 def author(by: str | None) -> str:
     """Who changes something: the name that was given, or the user of this machine. Raises `BadParameter`."""
-    return stated("--by", os.environ.get("USER") or getpass.getuser() if by is None else by)
+    return stated("--by", _user() if by is None else by)
+
+
+def logged(by: str | None) -> str:
+    """As `author`, for what the audit log names; empty where the machine knows no name, and the login has to do."""
+    return _user() if by is None else stated("--by", by)
+
+
+def _user() -> str:
+    """Who runs this: also behind `sudo`. Empty for a user without a name, as containers may have."""
+    if name := os.environ.get("SUDO_USER") or os.environ.get("USER"):
+        return name
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def stated(option: str, text: str) -> str:

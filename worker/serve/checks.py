@@ -131,7 +131,7 @@ async def cancel(request: Request, check_id: UUID, key: Submitter, services: Sha
     """A queued check is never examined after this. Repeating it is safe; a check that runs or has ended is not
     cancelled (409)."""
     await _visible(request, check_id, key, services)
-    await services.call(services.store.cancel, CheckFilter(check_ids=[check_id]))
+    await services.call(services.store.cancel, CheckFilter(check_ids=[check_id]), actor=f"key {key.name}")
     found = await services.call(services.store.show, check_id, with_map=False)
     if found.state is not CheckState.CANCELLED:
         raise RefusedError(

@@ -93,7 +93,7 @@ class EndpointStatus:
 class CallbackStore:
     """Endpoints and deliveries in one Postgres. Safe to share between threads; raises as `Store` does.
 
-    `ahead` is how many seconds the clock of a test is ahead of the database's.
+    `ahead` is how many seconds the clock of a test is ahead of the database's; `actor` is that of `Store`.
     """
 
     def __init__(
@@ -104,9 +104,10 @@ class CallbackStore:
         timeout: float = 10.0,
         statement_timeout: float = STATEMENT_TIMEOUT,
         ahead: Callable[[], float] = lambda: 0.0,
+        actor: str = "",
     ) -> None:
         self._database = Database(
-            database_url, pool_size=pool_size, timeout=timeout, statement_timeout=statement_timeout
+            database_url, pool_size=pool_size, timeout=timeout, statement_timeout=statement_timeout, actor=actor
         )
         self._ahead = ahead
 

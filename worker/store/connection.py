@@ -59,6 +59,8 @@ class Dsn:
     """Connection parameters beside the URL: defaults for what it does not set, and what the store relies on."""
     options: str
     """The server's settings at the start of a session that the URL asks for (libpq's `options`)."""
+    actor: str = ""
+    """Whom the audit log names beside the login; empty where a service acts by itself."""
 
     @classmethod
     def parse(cls, database_url: str) -> Self:
@@ -245,6 +247,7 @@ def configure(connection: Connection, dsn: Dsn, timeouts: Timeouts) -> None:
     values = {
         "statement_timeout": f"{timeouts.statement * 1000:.0f}",
         "lock_timeout": f"{timeouts.lock * 1000:.0f}",
+        "actor": dsn.actor,
     }
     connection.answer_within = CONFIGURE_TIMEOUT
     try:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple, Self, TypeVar
 
 import psycopg
@@ -64,13 +65,20 @@ class Database:
     """Lends connections in autocommit mode: outside `connection.transaction()` each statement commits by itself."""
 
     def __init__(
-        self, url: str, *, pool_size: int, timeout: float, statement_timeout: float = STATEMENT_TIMEOUT
+        self,
+        url: str,
+        *,
+        pool_size: int,
+        timeout: float,
+        statement_timeout: float = STATEMENT_TIMEOUT,
+        actor: str = "",
     ) -> None:
         """Raise `TransientError` within `timeout` seconds while Postgres is unavailable.
 
         Waiting for a connection and waiting for a lock have shares of that time. `statement_timeout` is in seconds.
+        `actor` is whom the audit log names beside the login; empty where a service acts by itself.
         """
-        self.dsn = Dsn.parse(url)
+        self.dsn = replace(Dsn.parse(url), actor=actor)
         self._timeout = timeout * 0.8  # leaves a command time to start and to close its connections
         self._pool_timeout = timeout * 0.45
         self._check_timeout = timeout * 0.1

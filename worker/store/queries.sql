@@ -12,7 +12,7 @@
 -- CONFIGURE: the settings that the store needs, whatever a role or a database sets. The first group determines how
 -- values are written and read, the second how statements behave; the timeouts are in milliseconds.
 -- `default_transaction_read_only` is changed only where a role or a database sets it: set for the whole server, it keeps
--- clients from writing to a primary that is about to be replaced.
+-- clients from writing to a primary that is about to be replaced. `susy.actor` is who the audit log names.
 SELECT pg_catalog.set_config(name, value, false)
 FROM (VALUES
     ('client_encoding', 'UTF8'),
@@ -33,9 +33,10 @@ FROM (VALUES
     ('lock_timeout', %(lock_timeout)s),
     ('idle_in_transaction_session_timeout', %(statement_timeout)s),
     ('idle_session_timeout', '0'),
-    ('transaction_timeout', '0')
+    ('transaction_timeout', '0'),
+    ('susy.actor', %(actor)s)
 ) AS needed (name, value)
-WHERE pg_catalog.current_setting(name, true) IS NOT NULL
+WHERE (pg_catalog.current_setting(name, true) IS NOT NULL OR name = 'susy.actor')
     AND (name <> 'default_transaction_read_only' OR EXISTS (
         SELECT FROM pg_catalog.pg_settings AS s
         WHERE s.name = 'default_transaction_read_only' AND s.source IN ('global', 'database', 'user', 'database user')
@@ -49,6 +50,9 @@ SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
 -- PLAN_PER_CALL: plan each statement for its parameters, by whatever method the server's settings allow.
 SET plan_cache_mode = force_custom_plan; RESET jit;
 RESET enable_seqscan; RESET enable_hashjoin; RESET enable_mergejoin;
+
+-- ACT_AS: whom the audit log names for what this transaction does.
+SELECT pg_catalog.set_config('susy.actor', %(actor)s, true);
 
 -- PING: anything that Postgres answers.
 SELECT 1;

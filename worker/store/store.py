@@ -74,9 +74,11 @@ class Store:
         pool_size: int,
         timeout: float = 10.0,
         statement_timeout: float = STATEMENT_TIMEOUT,
+        actor: str = "",
     ) -> None:
+        """`actor` is whom the audit log names for what is done; without it, it names the database's login."""
         self._database = Database(
-            database_url, pool_size=pool_size, timeout=timeout, statement_timeout=statement_timeout
+            database_url, pool_size=pool_size, timeout=timeout, statement_timeout=statement_timeout, actor=actor
         )
         self._recorder = Recorder(self._database)
         self.keys = KeyTable(self._database)
@@ -361,11 +363,17 @@ class Store:
         requeued: int = self._database.scalars(queries.REQUEUE, values, PATIENT)[0]
         return requeued
 
-    def cancel(self, where: CheckFilter, *, limit: int = 1000) -> int:
-        """Cancel up to `limit` matching queued checks, so that they are never examined; how many."""
+    def cancel(self, where: CheckFilter, *, limit: int = 1000, actor: str | None = None) -> int:
+        """Cancel up to `limit` matching queued checks, so that they are never examined; how many.
+
+        `actor` is whom the audit log names, where that is not the store's.
+        """
         for part in _parts(CheckState.QUEUED, where):
             values = {**asdict(where), **part, "limit": limit}
-            cancelled: int = self._database.scalars(queries.CANCEL, values, PATIENT)[0]
+            with self._database.connection(PATIENT) as connection, connection.transaction():
+                if actor is not None:
+                    connection.execute(queries.ACT_AS, {"actor": actor})
+                cancelled: int = scalars(connection, queries.CANCEL, values)[0]
             if cancelled:
                 return cancelled
         return 0

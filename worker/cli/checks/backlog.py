@@ -13,6 +13,7 @@ from rich.table import Table
 from schema.states import Lane
 from worker.cli.checks.backlog_change import cancel, retry
 from worker.cli.checks.backlog_import import import_
+from worker.cli.options import LoggedBy, logged
 from worker.cli.output import out, print_json, shown_duration
 from worker.settings import load_settings
 from worker.store import BacklogStatus, Store
@@ -53,16 +54,16 @@ LaneArgument = Annotated[Lane, typer.Argument(help="live or backfill.", metavar=
 
 
 @app.command()
-def pause(lane: LaneArgument) -> None:
+def pause(lane: LaneArgument, by: LoggedBy = None) -> None:
     """Begin no further check of a lane, on any worker. Running checks are finished, and submissions are accepted."""
-    with Store(load_settings().require_database_url(), pool_size=1) as store:
+    with Store(load_settings().require_database_url(), pool_size=1, actor=logged(by)) as store:
         out.print(f"{lane} is paused" if store.pause(lane) else f"{lane} was paused before")
 
 
 @app.command()
-def resume(lane: LaneArgument) -> None:
+def resume(lane: LaneArgument, by: LoggedBy = None) -> None:
     """Serve a paused lane again."""
-    with Store(load_settings().require_database_url(), pool_size=1) as store:
+    with Store(load_settings().require_database_url(), pool_size=1, actor=logged(by)) as store:
         out.print(f"{lane} is served again" if store.resume(lane) else f"{lane} was not paused")
 
 

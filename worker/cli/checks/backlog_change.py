@@ -11,7 +11,7 @@ from uuid import UUID
 import typer
 
 from schema.states import CheckState, Lane
-from worker.cli.options import Since, Yes, confirm, moment
+from worker.cli.options import LoggedBy, Since, Yes, confirm, logged, moment
 from worker.cli.output import notes, out, print_json, progress_bar
 from worker.settings import load_settings
 from worker.store import CheckFilter, Store
@@ -45,6 +45,7 @@ def retry(
     everything: All = False,
     dry_run: DryRun = False,
     yes: Yes = False,
+    by: LoggedBy = None,
     json: Json = False,
 ) -> None:
     """Queue quarantined checks again, with all their attempts. Times are those of quarantine.
@@ -54,7 +55,7 @@ def retry(
     if cancelled and expired:
         raise typer.BadParameter("name one state: --cancelled or --expired")
     state = CheckState.CANCELLED if cancelled else CheckState.EXPIRED if expired else CheckState.QUARANTINED
-    with Store(load_settings().require_database_url(), pool_size=1) as store:
+    with Store(load_settings().require_database_url(), pool_size=1, actor=logged(by)) as store:
         now = store.now()
         where = CheckFilter(_ids(check_ids), code, source, lane, moment(since, now), moment(until, now))
         _change(
@@ -80,10 +81,11 @@ def cancel(
     everything: All = False,
     dry_run: DryRun = False,
     yes: Yes = False,
+    by: LoggedBy = None,
     json: Json = False,
 ) -> None:
     """Cancel queued checks, so that they are never examined. Times are those of acceptance."""
-    with Store(load_settings().require_database_url(), pool_size=1) as store:
+    with Store(load_settings().require_database_url(), pool_size=1, actor=logged(by)) as store:
         now = store.now()
         where = CheckFilter(_ids(check_ids), code, source, lane, moment(since, now), moment(until, now))
         _change(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from schema.states import Decision
-from worker.cli.options import confirm
+from worker.cli.options import LoggedBy, confirm, logged
 from worker.cli.output import notes, out, print_json, progress_bar
 from worker.settings import load_settings
 from worker.settings.units import parse_duration
@@ -36,6 +36,7 @@ def prune(
     source: Annotated[str | None, typer.Option(help="Only those of this source.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print how many would be deleted.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    by: LoggedBy = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Delete checks that ended long ago with their verdicts, reviews, events and scans that nothing else uses.
@@ -49,7 +50,7 @@ def prune(
         raise typer.BadParameter(f"{older_than!r} is not a duration; write 90d", param_hint="--older-than") from None
     if age < YOUNGEST:
         raise typer.BadParameter("checks that ended less than a day ago are not deleted", param_hint="--older-than")
-    with Store(load_settings().require_database_url(), pool_size=1) as store:
+    with Store(load_settings().require_database_url(), pool_size=1, actor=logged(by)) as store:
         before = store.now() - timedelta(seconds=age)
         where = PruneFilter(before, keep_reviewed, tuple(keep_decision or ()), source, keep_waiting)
         matched = _matched(store, where)

@@ -9,6 +9,7 @@ from uuid import uuid4
 import typer
 
 from schema.states import KeyKind
+from worker.cli.options import LoggedBy, logged
 from worker.cli.output import notes, out, print_json, table
 from worker.errors import ErrorCode, PermanentError, SusyError
 from worker.extras import needs, require_extra
@@ -41,6 +42,7 @@ def add(
     ] = False,
     signature: Signature = KeyKind.HMAC,
     secret_stdin: FromStdin = False,
+    by: LoggedBy = None,
     json: Json = False,
 ) -> None:
     """Register an endpoint, and print what its receiver verifies callbacks with. A shared secret is shown only now."""
@@ -48,7 +50,7 @@ def add(
 
     key = _key(signature, secret_stdin)
     canonical = checked_url(url, allow_private=allow_private)
-    with _store() as store:
+    with _store(logged(by)) as store:
         store.add_endpoint(
             name=checked_name(name),
             url=canonical,
@@ -110,17 +112,21 @@ def try_(name: Name, json: Json = False) -> None:
 
 
 @app.command()
-def disable(name: Name, reason: Annotated[str, typer.Option(help="Shown in the list.")] = "by an operator") -> None:
+def disable(
+    name: Name,
+    reason: Annotated[str, typer.Option(help="Shown in the list.")] = "by an operator",
+    by: LoggedBy = None,
+) -> None:
     """Send nothing to an endpoint. What is due waits until it is enabled."""
-    with _store() as store:
+    with _store(logged(by)) as store:
         changed = store.disable(store.endpoint(name).id, reason)
     out.print(f"{name} is disabled" if changed else f"{name} was disabled before")
 
 
 @app.command()
-def enable(name: Name) -> None:
+def enable(name: Name, by: LoggedBy = None) -> None:
     """Send to an endpoint again, at once: also to one that failed often and is left alone for a while."""
-    with _store() as store:
+    with _store(logged(by)) as store:
         changed = store.enable(store.endpoint(name).id)
     out.print(f"{name} is enabled" if changed else f"{name} was enabled before")
 
@@ -136,6 +142,7 @@ def rotate(
         KeyKind | None, typer.Option(help="Of the new key; that of the newest one by default.")
     ] = None,
     secret_stdin: FromStdin = False,
+    by: LoggedBy = None,
     json: Json = False,
 ) -> None:
     """Give an endpoint a new key, and print it. Callbacks carry both signatures until the old key is over."""
@@ -143,7 +150,7 @@ def rotate(
         kept = parse_duration(keep)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--keep") from None
-    with _store() as store:
+    with _store(logged(by)) as store:
         endpoint = store.endpoint(name)
         newest = endpoint.keys[0][0] if endpoint.keys else KeyKind.HMAC
         key = _key(signature or newest, secret_stdin)
@@ -213,5 +220,5 @@ def _without_query(url: str) -> str:
     return url.partition("?")[0]
 
 
-def _store() -> CallbackStore:
-    return CallbackStore(load_settings().require_database_url(), pool_size=1)
+def _store(actor: str = "") -> CallbackStore:
+    return CallbackStore(load_settings().require_database_url(), pool_size=1, actor=actor)

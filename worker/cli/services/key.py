@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from schema.access import Scope
+from worker.cli.options import LoggedBy, logged
 from worker.cli.output import notes, out, print_json, table
 from worker.settings import load_settings
 from worker.settings.units import parse_duration
@@ -28,11 +29,12 @@ def create(
         list[str] | None, typer.Option(help="The only sources it may submit for and read; repeatable. Default: all.")
     ] = None,
     expires: Annotated[str | None, typer.Option(help="Its lifetime, such as 90d. By default it does not end.")] = None,
+    by: LoggedBy = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Create a key and print it. It is shown this once: the ledger holds only its SHA-256."""
     scopes = scope or [Scope.SUBMIT, Scope.READ]
-    with _store() as store:
+    with _store(logged(by)) as store:
         key = store.keys.add(name, scopes, sources=source or None, lifetime=_lifetime(expires))
     if json:
         print_json({"name": name, "key": key, "scopes": sorted(map(str, scopes)), "sources": source or None})
@@ -70,9 +72,9 @@ def list_(json: Json = False) -> None:
 
 
 @app.command()
-def revoke(name: Annotated[str, typer.Argument(help="The key's name.")]) -> None:
+def revoke(name: Annotated[str, typer.Argument(help="The key's name.")], by: LoggedBy = None) -> None:
     """Refuse a key from now on; running services notice within 10 s."""
-    with _store() as store:
+    with _store(logged(by)) as store:
         if not store.keys.revoke(name):
             notes.print(f"There is no key named {name} that is not revoked.")
             raise typer.Exit(1)
@@ -93,8 +95,8 @@ def key_document(key: ApiKey) -> dict[str, Any]:
     }
 
 
-def _store() -> Store:
-    return Store(load_settings().require_database_url(), pool_size=1)
+def _store(actor: str = "") -> Store:
+    return Store(load_settings().require_database_url(), pool_size=1, actor=actor)
 
 
 def _lifetime(text: str | None) -> float | None:
