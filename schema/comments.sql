@@ -229,7 +229,7 @@ COMMENT ON COLUMN susy.operations.id IS 'Increases.';
 COMMENT ON COLUMN susy.operations.at IS 'When.';
 COMMENT ON COLUMN susy.operations.kind IS 'key, endpoint, lane, checks or prune.';
 COMMENT ON COLUMN susy.operations.actor IS 'Who did it, as the command or the service says; the database''s login where none is named.';
-COMMENT ON COLUMN susy.operations.login IS 'The database''s login under which it was done; null before migration 0030.';
+COMMENT ON COLUMN susy.operations.login IS 'The database''s login under which it was done; null before migration 0031.';
 COMMENT ON COLUMN susy.operations.action IS 'What was done.';
 COMMENT ON COLUMN susy.operations.subject IS 'To what: a name, or a number of checks.';
 COMMENT ON COLUMN susy.operations.reason IS 'Why, where it was said.';

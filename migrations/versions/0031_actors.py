@@ -6,8 +6,8 @@ from pathlib import Path
 
 from migrations.views import run
 
-revision = "0030"
-down_revision = "0029"
+revision = "0031"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 
@@ -17,7 +17,7 @@ ALTER TABLE susy.operations ALTER COLUMN actor SET DEFAULT SESSION_USER, DROP CO
 
 
 def upgrade() -> None:
-    run(_text("0030_actors.sql"))
+    run(_text("0031_actors.sql"))
 
 
 def downgrade() -> None:

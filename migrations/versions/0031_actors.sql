@@ -4,7 +4,7 @@ ALTER TABLE susy.operations
     ALTER COLUMN login SET DEFAULT SESSION_USER,
     ALTER COLUMN actor SET DEFAULT COALESCE(NULLIF(current_setting('susy.actor', true), ''), SESSION_USER);
 COMMENT ON COLUMN susy.operations.actor IS 'Who did it, as the command or the service says; the database''s login where none is named.';
-COMMENT ON COLUMN susy.operations.login IS 'The database''s login under which it was done; null before migration 0030.';
+COMMENT ON COLUMN susy.operations.login IS 'The database''s login under which it was done; null before migration 0031.';
 
 CREATE OR REPLACE VIEW dashboard.audit_log AS
 SELECT
