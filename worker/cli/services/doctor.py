@@ -16,6 +16,9 @@ from worker.errors import ConfigurationError, ErrorCode, SetupError, SusyError
 from worker.extras import require_extra
 from worker.settings import Settings, load_settings, unknown_variables
 
+_NEED_DATABASE = ("logins", "policies")
+"""Parts that ask nothing but the database."""
+
 
 def doctor() -> None:
     """Test settings, servers, sources of images, weights, device, memory, policies and hooks; exit 2 if one fails."""
@@ -36,8 +39,11 @@ def doctor() -> None:
         "hooks": _hooks,
     }
     table = Table("part", "state", "finding", box=None, pad_edge=False)
-    healthy = True
+    healthy = is_database_available = True
     for part, examination in examinations.items():
+        if part in _NEED_DATABASE and not is_database_available:  # which has been waited for once
+            table.add_row(part, Text("skipped", "yellow"), "needs the database")
+            continue
         try:
             table.add_row(part, Text("ok", "green"), examination(settings))
         except SusyError as error:
@@ -45,6 +51,7 @@ def doctor() -> None:
                 table.add_row(part, Text("skipped", "yellow"), error.message)
                 continue
             healthy = False
+            is_database_available &= error.code is not ErrorCode.DATABASE_UNAVAILABLE
             table.add_row(part, Text("fails", "red"), error.message)
     out.print(table)
     if not healthy:
