@@ -22,7 +22,7 @@ from schema.scan import Precision, SelectionGrid, Tiling
 from tests.support.real_tiles import real_tiles
 from tests.support.released import load_script, random_susy, save_released
 from worker.demo import DEMO_WEIGHTS
-from worker.detector.contrast import highest, luma, tile_contrasts
+from worker.detector.contrast import highest, tile_contrasts
 from worker.detector.engine import InferenceEngine
 from worker.detector.prepare import offered_precisions, prepare
 from worker.detector.tiles import coverage_grid, cut
@@ -150,7 +150,7 @@ def selection(pace: Pace) -> list[Figure]:
     grid = coverage_grid(4000, 3000)
 
     def select() -> None:
-        contrast = tile_contrasts(luma(pixels), grid)
+        contrast = tile_contrasts(pixels, grid)
         np.stack(cut(pixels, grid[highest(contrast)]))
 
     def decoded() -> None:
@@ -177,7 +177,7 @@ def costs_of_decoding(pace: Pace) -> list[Figure]:
 
     def work() -> None:
         pixels = decode(content, 10**8).pixels
-        np.stack(cut(pixels, grid[highest(tile_contrasts(luma(pixels), grid))]))
+        np.stack(cut(pixels, grid[highest(tile_contrasts(pixels, grid))]))
 
     work()
     times = [cpu_seconds(lambda: [work() for _ in range(5)]) / 5 for _ in pace.rounds(5, 11)]

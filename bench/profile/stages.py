@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from bench.profile.sampling import Stack
 
 STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("gray", ("luma (worker/detector/contrast.py)",)),
+    ("gray", ("luma (worker/detector/contrast.py)", "_Levels.")),
     ("contrast", ("(worker/detector/contrast.py)",)),
     ("signals", ("(worker/pipeline/signals.py)",)),
     (

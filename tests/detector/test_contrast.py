@@ -123,6 +123,20 @@ def test_what_lies_beside_a_tile_does_not_count() -> None:
     assert tile_contrasts(np.asfortranarray(gray), grid)[0] == tile_contrasts(gray, grid)[0]
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    height=st.integers(40, 700), width=st.integers(40, 400), stride=st.integers(1, 60), seed=st.integers(0, 2**32 - 1)
+)
+def test_a_tile_of_any_grid_has_the_contrast_that_it_has_alone(height: int, width: int, stride: int, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    grid = coverage_grid(width, height, stride, size=40)[:: 1 + 500 // stride]
+    contrasts = tile_contrasts(image, grid, size=40)
+    alone = np.array([[0, 0]], np.int32)
+    for contrast, tile in zip(contrasts, cut(image, grid, 40), strict=True):
+        near, far = (torchvision_gray(tile)[:, part].astype(np.int64) for part in (slice(-5), slice(5, None)))
+        assert contrast == ((far - near) ** 2).sum() / near.size == tile_contrasts(tile, alone, size=40)[0]
+
+
 @pytest.mark.parametrize("grid_of", [reference_grid, coverage_grid])
 @pytest.mark.parametrize("path", PHOTOGRAPHS, ids=[path.name for path in PHOTOGRAPHS])
 def test_a_photographs_five_tiles_are_those_of_a_plain_scikit_image_implementation(
@@ -130,7 +144,8 @@ def test_a_photographs_five_tiles_are_those_of_a_plain_scikit_image_implementati
 ) -> None:
     image = read(path)
     grid = grid_of(image.shape[1], image.shape[0])
-    contrasts = tile_contrasts(luma(image), grid)
+    contrasts = tile_contrasts(image, grid)
+    assert np.array_equal(contrasts, tile_contrasts(luma(image), grid))
     expected = [glcm_contrast(torchvision_gray(tile)) for tile in cut(image, grid)]
     assert contrasts == pytest.approx(expected, rel=1e-9, abs=1e-9)
     best = sorted(range(len(grid)), key=lambda index: (-round(expected[index], 9), index))[:SELECTED_TILES]

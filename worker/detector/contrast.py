@@ -8,6 +8,8 @@ is the mean of (g[y, x + 5] − g[y, x])² over the tile.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,10 +20,10 @@ GLCM_DISTANCE = 5
 SELECTED_TILES = 5
 """How many tiles of highest contrast the released example scores."""
 
-_ROWS_AT_ONCE = 64  # keeps the float copies in the cache
-_PIXELS_AT_ONCE = 1 << 16  # likewise
+_PIXELS_AT_ONCE = 1 << 16  # what is computed of them stays in the cache
+_ROWS_AT_ONCE = 256  # up to 258 rows, a column's sum of squares is exact in float32
+_LARGEST_SIZE = 2**32 // 255**2  # of a tile that was ever allowed; sums are int64
 _RED, _GREEN, _BLUE = (np.float32(weight) for weight in (0.2989, 0.587, 0.114))
-_LARGEST_SIZE = 2**32 // 255**2  # up to this size, a column's sum of squares fits uint32
 
 
 def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -32,47 +34,98 @@ def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     enough to reorder tiles of nearly equal contrast.
     """
     gray = np.empty(image.shape[:2], np.uint8)
-    for top in range(0, image.shape[0], _ROWS_AT_ONCE):
-        rows = image[top : top + _ROWS_AT_ONCE]
-        levels = np.multiply(rows[..., 0], _RED, dtype=np.float32)
-        levels += np.multiply(rows[..., 1], _GREEN, dtype=np.float32)
-        levels += np.multiply(rows[..., 2], _BLUE, dtype=np.float32)
-        gray[top : top + _ROWS_AT_ONCE] = levels  # truncates
+    levels = _Levels(image)
+    for top in range(0, len(image), levels.rows):
+        some = slice(top, top + levels.rows)
+        gray[some] = levels(some)
     return gray
 
 
-def tile_contrasts(gray: NDArray[np.uint8], grid: Grid, size: int = TILE) -> NDArray[np.float64]:
+def tile_contrasts(image: NDArray[np.uint8], grid: Grid, size: int = TILE) -> NDArray[np.float64]:
     """GLCM contrast of each tile, float64 [T] in 0..65025, in squared gray levels.
 
-    `gray` is uint8 [H, W]; `grid` int32 [T, 2] of corners (x, y); `size` at least 6. All sums are integers that
-    fit their type, so only the last division rounds.
+    `image` is uint8, RGB [H, W, 3] or gray levels [H, W]; `grid` int32 [T, 2] of corners (x, y); `size` at least 6. All
+    sums are integers that fit their type, so only the last division rounds.
     """
     if not GLCM_DISTANCE < size <= _LARGEST_SIZE:
         raise ValueError(f"a tile's size must be {GLCM_DISTANCE + 1} to {_LARGEST_SIZE}, not {size}")
-    pairs = size * (size - GLCM_DISTANCE)
     contrasts = np.empty(len(grid), np.float64)
     lefts, tops = grid.T
-    for top in np.unique(tops):  # tiles in one row share the sums of their columns
-        of_columns = _squared_differences(gray[top : top + size])
-        for index in np.flatnonzero(tops == top):
-            left = lefts[index]
-            contrasts[index] = of_columns[left : left + size - GLCM_DISTANCE].sum(dtype=np.uint64) / pairs
+    width, pairs = size - GLCM_DISTANCE, size * (size - GLCM_DISTANCE)
+    above = _squares_above(image, np.unique([tops, tops + size]))
+    for top in np.unique(tops).tolist():
+        of_columns = np.cumsum(above[top + size] - above[top])
+        chosen = tops == top
+        contrasts[chosen] = (of_columns[lefts[chosen] + width] - of_columns[lefts[chosen]]) / pairs
     return contrasts
 
 
-def _squared_differences(rows: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Sums over `rows` [h, W] of (g[y, x + 5] − g[y, x])², uint32 [W]; the last five columns are meaningless."""
-    sums = np.zeros(rows.shape[1], np.uint32)
-    step = max(1, _PIXELS_AT_ONCE // rows.shape[1])
-    for top in range(0, len(rows), step):
-        # One dimension is contiguous, and fast; the last pairs of each row then reach into the next row.
-        levels = rows[top : top + step].reshape(-1)
-        near, far = levels[:-GLCM_DISTANCE], levels[GLCM_DISTANCE:]
-        squares = np.zeros(levels.shape, np.uint16)
-        squares[:-GLCM_DISTANCE] = np.maximum(near, far) - np.minimum(near, far)
-        squares *= squares
-        sums += squares.reshape(-1, len(sums)).sum(axis=0, dtype=np.uint32)
-    return sums
+def _squares_above(image: NDArray[np.uint8], edges: NDArray[np.int32]) -> dict[int, NDArray[np.int64]]:
+    """For each edge between rows, ascending: sums over the rows from the first edge to it.
+
+    Column x + 1 of int64 [W + 1] has the sum of (g[y, x + 5] − g[y, x])²; the last five columns are meaningless.
+    """
+    levels = _Levels(image)
+    width = image.shape[1]
+    squares = np.zeros(levels.rows * width, np.float32)
+    total = np.zeros(width + 1, np.int64)
+    above = {edge: total.copy() for edge in edges[:1].tolist()}
+    for start, end in pairwise(edges.tolist()):
+        for top in range(start, end, levels.rows):
+            # One dimension is contiguous, and fast; the last pairs of each row then reach into the next row.
+            some = levels(slice(top, min(top + levels.rows, end))).reshape(-1)
+            part = squares[: len(some)]
+            pairs = np.subtract(some[GLCM_DISTANCE:], some[:-GLCM_DISTANCE], out=part[:-GLCM_DISTANCE])
+            np.square(pairs, out=pairs)
+            total[1:] += part.reshape(-1, width).sum(axis=0).astype(np.int64)
+        above[end] = total.copy()
+    return above
+
+
+class _Levels:
+    """Gray levels of some rows of an image at a time, as whole numbers in float32 [h, W], valid until the next call."""
+
+    def __init__(self, image: NDArray[np.uint8]) -> None:
+        """`image` is uint8, RGB [H, W, 3] or gray levels [H, W]."""
+        self._image = image
+        width = max(1, image.shape[1])
+        self.rows = min(max(1, _PIXELS_AT_ONCE // width), _ROWS_AT_ONCE)
+        """How many rows to ask for at most."""
+        size = self.rows * width
+        self._words, self._masked = np.empty(size, np.int32), np.empty(size, np.int32)
+        self._levels, self._product = np.empty(size, np.float32), np.empty(size, np.float32)
+
+    def __call__(self, some: slice) -> NDArray[np.float32]:
+        rows = self._image[some]
+        count = rows.shape[0] * rows.shape[1]
+        levels = self._levels[:count]
+        if rows.ndim == 2:
+            levels.reshape(rows.shape)[:] = rows
+        elif count:
+            words = self._words_of(np.ascontiguousarray(rows).reshape(-1), count)
+            self._weigh(words, 0xFF, _RED, levels)
+            # Scaled by powers of two, the products are rounded as they would be without.
+            levels += self._weigh(words, 0xFF00, _GREEN / 2**8, self._product[:count])
+            levels += self._weigh(words, 0xFF0000, _BLUE / 2**16, self._product[:count])
+            np.trunc(levels, out=levels)
+        return levels.reshape(rows.shape[:2])
+
+    def _words_of(self, pixels: NDArray[np.uint8], count: int) -> NDArray[np.int32]:
+        """One number per pixel: red in its lowest byte, then green, blue, and the next pixel's red.
+
+        Channels are then apart without strides of three bytes, which are what costs time.
+        """
+        words = self._words[:count]
+        words[:-1] = np.ndarray(count - 1, "<i4", pixels, strides=3)
+        words[-1] = int.from_bytes(pixels[-3:].tobytes(), "little")
+        return words
+
+    def _weigh(
+        self, words: NDArray[np.int32], mask: int, weight: np.float32, out: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        out[:] = np.bitwise_and(words, mask, out=self._masked[: len(words)])
+        out *= weight
+        return out
 
 
 def highest(contrasts: NDArray[np.float64], count: int | None = SELECTED_TILES) -> NDArray[np.intp]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schema.scan import MAX_TILES, ModelIdentity, Scan, SelectionGrid, Tiling
-from worker.detector.contrast import SELECTED_TILES, highest, luma, tile_contrasts
+from worker.detector.contrast import SELECTED_TILES, highest, tile_contrasts
 from worker.detector.tiles import Grid, coverage_grid, cut, reference_grid
 from worker.intake.decode import Image
 from worker.pipeline.signals import measure_signals
@@ -86,7 +86,7 @@ def lay_out(pixels: NDArray[np.uint8], tiling: Tiling, count: int | None = SELEC
     """
     height, width = pixels.shape[:2]
     corners, candidates = lay_tiles(width, height, tiling)
-    contrast = tile_contrasts(luma(pixels), corners) if len(corners) else np.empty(0)
+    contrast = tile_contrasts(pixels, corners)
     selected = np.zeros(len(corners), np.bool_)
     selected[candidates[highest(contrast[candidates], count)]] = True
     return Layout(corners, contrast, selected)

@@ -21,7 +21,7 @@ import PIL
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from worker.detector.contrast import highest, luma, tile_contrasts
+from worker.detector.contrast import highest, tile_contrasts
 from worker.detector.tiles import Grid, coverage_grid, cut
 from worker.errors import ConfigurationError, ErrorCode, InputDataError
 from worker.intake.decode import SCORING_BYTES
@@ -55,7 +55,7 @@ def highest_contrast_patches(image: NDArray[np.uint8], geometry: Geometry) -> Gr
     """
     height, width = image.shape[:2]
     grid = coverage_grid(width, height, stride=geometry.patch, size=geometry.patch)
-    return grid[highest(tile_contrasts(luma(image), grid, size=geometry.patch), geometry.patches_per_image)]
+    return grid[highest(tile_contrasts(image, grid, size=geometry.patch), geometry.patches_per_image)]
 
 
 @dataclass(frozen=True, eq=False)
