@@ -86,9 +86,11 @@ class Store:
         self.policies = PolicyLedger(self._database)
         """What decides."""
         self.applications = ApplicationTable(self._database)
-        self.reviewed = ReviewedChecks(self._database)
-        self.cases = CaseTable(self._database)
         """What was decided again."""
+        self.reviewed = ReviewedChecks(self._database)
+        """What people decided, as labels of scans."""
+        self.cases = CaseTable(self._database)
+        """What a person said the opposite of a policy about."""
         self.claims = ClaimTable(self._database)
         """Who reviews what at the moment."""
         self.reviews = ReviewTable(self._database)
