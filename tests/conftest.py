@@ -14,6 +14,7 @@ import gc
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 gc.disable()  # while all tests are imported and collected, from which hardly anything is garbage
@@ -21,6 +22,10 @@ gc.disable()  # while all tests are imported and collected, from which hardly an
 os.environ["OMP_NUM_THREADS"] = "1"
 for name in [name for name in os.environ if name.startswith("SUSY_") and not name.startswith("SUSY_TEST_")]:
     del os.environ[name]
+
+# A busy machine pauses a process for longer than Hypothesis allows an example.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 pytest_plugins = [
     "tests.support.usage",

@@ -20,7 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE = "susy_worker"
 RELOCATED = ("worker", "schema", "migrations")
-DATA = {".columns", ".html", ".jpg", ".mako", ".md", ".png", ".safetensors", ".sql", ".toml", ".typed"}
+DATA = {".columns", ".html", ".jpg", ".mako", ".md", ".png", ".privileges", ".safetensors", ".sql", ".toml", ".typed"}
 """Suffixes of the files that are copied as they are."""
 _MODULE_NAME = re.compile(rf"(?:{'|'.join(RELOCATED)})(?:\.\w+)+(?::\w+)?")
 _IMPORT = re.compile(rf"^\s*(?:from|import)\s+(?:{'|'.join(RELOCATED)})\b", re.MULTILINE)
