@@ -15,6 +15,10 @@ from worker.files import read_regular_file
 MOST_PROBLEMS = 10
 """Problems that are named; of the others only the number is given."""
 _LONGEST_KEY = 100
+_REWRITTEN = {
+    "extra_forbidden": "there is no such key; correct its name, or remove it",
+}
+"""By pydantic's type of a problem, what to do, where its own words do not say it."""
 MAX_TOML_BYTES = 1_000_000
 
 
@@ -53,7 +57,8 @@ def describe_problems(
     for problem in problems[:MOST_PROBLEMS]:
         key = ".".join(_printable(str(part)) for part in problem["loc"])
         where = name(key) if key else whole
-        lines.append((f"{where}: " if where else "") + problem["msg"].removeprefix("Value error, "))
+        said = _REWRITTEN.get(problem.get("type", ""), problem["msg"].removeprefix("Value error, "))
+        lines.append((f"{where}: " if where else "") + said)
     if len(problems) > MOST_PROBLEMS:
         lines.append(f"{len(problems) - MOST_PROBLEMS} more problems")
     return "; ".join(lines)

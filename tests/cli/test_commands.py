@@ -115,7 +115,7 @@ def test_doctor_checks_the_hooks_file_and_the_policies_and_endpoints_that_it_nam
         return next(line for line in found.splitlines() if line.startswith("hooks"))
 
     assert "s3://uploads/ is avatars" in hooks(source="avatars")
-    assert re.search(r"fails .*mapping\.0\.sorce: Extra inputs", hooks(sorce="avatars"))
+    assert re.search(r"fails .*mapping\.0\.sorce: there is no such key", hooks(sorce="avatars"))
     assert "the policy 'absent', which does not exist" in hooks(source="avatars", policy="absent")
     assert "the endpoint 'absent', which does not exist" in hooks(source="avatars", endpoint="absent")
 

@@ -139,8 +139,8 @@ MAPPING = '[[mapping]]\nlocation = "s3://uploads/"\nsource = "uploads"\n'
     [
         ("", "mapping: Field required"),
         ("mapping = []", "mapping: Tuple should have at least 1 item"),
-        (MAPPING + 'sufixes = [".png"]', "mapping.0.sufixes: Extra inputs are not permitted"),
-        ("webhooks = 1\n" + MAPPING, "webhooks: Extra inputs are not permitted"),
+        (MAPPING + 'sufixes = [".png"]', "mapping.0.sufixes: there is no such key; correct its name, or remove it"),
+        ("webhooks = 1\n" + MAPPING, "webhooks: there is no such key; correct its name, or remove it"),
         (MAPPING + 'lane = "fast"', "mapping.0.lane"),
         (MAPPING + 'suffixes = [""]', "mapping.0.suffixes: an empty suffix fits every key"),
         (MAPPING.replace("s3://uploads/", "uploads"), "mapping.0.location: does not begin with s3://"),

@@ -36,7 +36,7 @@ def test_the_default_policy_sends_everything_that_is_not_authentic_to_a_person()
         ("minimum_tiles = 6", "minimum_tiles"),
         ('localize = "sometimes"', "localize"),
         ('review = ["everything"]', "review"),
-        ("synthetc_at = 0.9", "synthetc_at"),
+        ("synthetc_at = 0.9", "synthetc_at: there is no such key; correct its name, or remove it"),
         ("authentic_below = 0.9", "authentic_below"),
         ('name = "No Spaces"', "name"),
         ("top_fraction = 0", "top_fraction"),
@@ -47,7 +47,7 @@ def test_the_default_policy_sends_everything_that_is_not_authentic_to_a_person()
         ("generators = { sd3 = { synthetic_at = 7 } }", "generators.sd3.synthetic_at"),
         ("out_of_scope = { tiles_disagree = true }", "out_of_scope.tiles_disagree"),
         ("out_of_scope = { tiles_disagree = 0 }", "out_of_scope.tiles_disagree"),
-        ("out_of_scope = { likely_resised = 3 }", "out_of_scope.likely_resised"),
+        ("out_of_scope = { likely_resised = 3 }", "out_of_scope.likely_resised: there is no such key"),
     ],
 )
 def test_an_invalid_policy_is_refused_by_file_and_key(tmp_path: Path, line: str, key: str) -> None:
