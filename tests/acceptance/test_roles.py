@@ -62,8 +62,8 @@ def test_the_http_service_submits_reads_cancels_and_records_reviews(settings: Se
     with Store(limited.require_database_url(), pool_size=1) as service_store:
         service_store.keys.touch([known.id for known in service_store.keys.all()])
     assert run("SELECT last_used_at IS NOT NULL FROM susy.api_keys") == [(True,)]
-    assert run("SELECT kind, actor FROM dashboard.audit_log WHERE action = 'cancel'") == [
-        ("checks", "login_of_susy_serve")
+    assert run("SELECT kind, actor, details ->> 'login' FROM dashboard.audit_log WHERE action = 'cancel'") == [
+        ("checks", "key all", "login_of_susy_serve")
     ]
 
 
