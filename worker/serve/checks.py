@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 
@@ -19,6 +19,7 @@ from worker.serve import examples
 from worker.serve.access import note
 from worker.serve.authorization import Reader, Submitter, require_source
 from worker.serve.bodies import read_json
+from worker.serve.idempotency import SubmissionKey
 from worker.serve.problems import (
     RefusedError,
     headers_of,
@@ -26,7 +27,7 @@ from worker.serve.problems import (
     problem_response,
     status_of,
 )
-from worker.serve.services import Services, services_of
+from worker.serve.services import Services, Shared
 from worker.sources.sources import require_possible
 from worker.store import ApiKey, CheckDetails, CheckFilter, Receipt
 from worker.store.documents import check_document
@@ -36,27 +37,12 @@ MAX_ITEMS = 100
 """Checks in one request."""
 MAX_WAIT = 30.0
 """Seconds that a request may wait for a check to finish."""
-MAX_IDEMPOTENCY_KEY = 200
 
 router = APIRouter(prefix="/v1/checks", tags=["checks"])
 
-Shared = Annotated[Services, Depends(services_of)]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=MAX_IDEMPOTENCY_KEY,
-        pattern="^[!-~]+$",
-        description="Makes the request safe to repeat where items have no `external_id`: it becomes the external id "
-        "`request:KEY`, for the items of a list `request:KEY/0`, `request:KEY/1`, …",
-    ),
-]
-
 
 @router.post("", status_code=202, summary="Submit one check, or up to 100", **examples.SUBMIT)
-async def submit(
-    request: Request, key: Submitter, services: Shared, idempotency_key: IdempotencyKey = None
-) -> Response:
+async def submit(request: Request, key: Submitter, services: Shared, idempotency_key: SubmissionKey = None) -> Response:
     """Once this answers 202 or 200, the checks are in Postgres and cannot be lost.
 
     The body is an object, or a list of 1 to 100 objects. Each item of a list is accepted or refused by itself. The

@@ -21,10 +21,9 @@ from worker.serve import review_examples as examples
 from worker.serve.access import note as note_access
 from worker.serve.authorization import require_source
 from worker.serve.bodies import read_model
-from worker.serve.checks import Shared
 from worker.serve.idempotency import IdempotencyKey, request_id
 from worker.serve.reviews import Moderator, Note, Person
-from worker.serve.services import Services
+from worker.serve.services import Services, Shared
 from worker.store import ApiKey, CheckDetails
 from worker.store.claims import ReviewClaim
 

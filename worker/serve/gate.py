@@ -27,10 +27,10 @@ from worker.serve import examples
 from worker.serve.access import note
 from worker.serve.authorization import Submitter, admitted, require_source
 from worker.serve.bodies import read_json
-from worker.serve.checks import IdempotencyKey, Shared
 from worker.serve.gate_rules import MAX_DEADLINE, GateRule
+from worker.serve.idempotency import SubmissionKey
 from worker.serve.problems import RefusedError, problem_response, status_of
-from worker.serve.services import Services
+from worker.serve.services import Services, Shared
 from worker.serve.uploads import received_image, submit_upload
 from worker.store import ApiKey
 from worker.validation import describe_invalid
@@ -49,7 +49,7 @@ Within = Annotated[
 
 @router.post("", summary="Ask whether an image may be published", **examples.GATE)
 async def gate(
-    request: Request, key: Submitter, services: Shared, idempotency_key: IdempotencyKey = None, within: Within = None
+    request: Request, key: Submitter, services: Shared, idempotency_key: SubmissionKey = None, within: Within = None
 ) -> Response:
     """The image is the body or a form's part, as for `/v1/images`, or a JSON object names its `uri`.
 

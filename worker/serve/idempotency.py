@@ -1,8 +1,8 @@
-"""Requests that are safe to repeat: the header `Idempotency-Key` becomes the id of what the request makes."""
+"""Requests that are safe to repeat: the header `Idempotency-Key` becomes an id of what the request makes."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID, uuid5
 
 from fastapi import Header
@@ -11,14 +11,23 @@ from worker.store import ApiKey
 
 MAX_IDEMPOTENCY_KEY = 200
 
+
+def _header(description: str) -> Any:
+    return Header(min_length=1, max_length=MAX_IDEMPOTENCY_KEY, pattern="^[!-~]+$", description=description)
+
+
 IdempotencyKey = Annotated[
     str | None,
-    Header(
-        min_length=1,
-        max_length=MAX_IDEMPOTENCY_KEY,
-        pattern="^[!-~]+$",
-        description="Makes the request safe to repeat, as after an answer that was lost: with the same value and the "
-        "same API key, the answer is that of the first request, and nothing is done twice.",
+    _header(
+        "Makes the request safe to repeat, as after an answer that was lost: with the same value and the same API key, "
+        "the answer is that of the first request, and nothing is done twice."
+    ),
+]
+SubmissionKey = Annotated[
+    str | None,
+    _header(
+        "Makes the request safe to repeat where items have no `external_id`: it becomes the external id `request:KEY`, "
+        "for the items of a list `request:KEY/0`, `request:KEY/1`, …"
     ),
 ]
 

@@ -10,8 +10,9 @@ from starlette.types import Scope
 from worker.serve import examples
 from worker.serve.access import note
 from worker.serve.authorization import Submitter
-from worker.serve.checks import IdempotencyKey, Shared
+from worker.serve.idempotency import SubmissionKey
 from worker.serve.limits import BodyLimit
+from worker.serve.services import Shared
 from worker.serve.uploads import FORM_OVERHEAD, received_image, submit_upload
 
 PATH = "/v1/images"
@@ -32,7 +33,7 @@ def body_limit(max_bytes: int, *paths: str) -> BodyLimit:
 
 
 @router.post(PATH, status_code=202, summary="Store an image and submit it", **examples.IMAGES)
-async def store(request: Request, key: Submitter, services: Shared, idempotency_key: IdempotencyKey = None) -> Response:
+async def store(request: Request, key: Submitter, services: Shared, idempotency_key: SubmissionKey = None) -> Response:
     """The image is the body, with what is said of it in the query, or a form's part `image` beside its fields.
 
     Once this answers 202 or 200, the image is in the storage under its SHA-256 and its check is in Postgres. The same

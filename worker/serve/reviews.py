@@ -17,8 +17,8 @@ from worker.serve import review_examples as examples
 from worker.serve.access import note as note_access
 from worker.serve.authorization import authorized
 from worker.serve.bodies import read_model
-from worker.serve.checks import Shared
 from worker.serve.idempotency import IdempotencyKey, request_id
+from worker.serve.services import Shared
 from worker.store import ApiKey
 
 router = APIRouter(prefix="/v1", tags=["reviews"])

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ParamSpec, Self, TypeVar
+from typing import Annotated, ParamSpec, Self, TypeVar
 
 import anyio.to_thread
+from fastapi import Depends
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
@@ -124,3 +125,7 @@ def services_of(request: Request) -> Services:
     """A dependency of routes: what the requests of this process share."""
     services: Services = request.app.state.services
     return services
+
+
+Shared = Annotated[Services, Depends(services_of)]
+"""The type of a route's parameter."""

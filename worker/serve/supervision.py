@@ -19,11 +19,11 @@ from worker.serve import review_examples as examples
 from worker.serve.access import note as note_access
 from worker.serve.authorization import authorized, require_source
 from worker.serve.bodies import read_model
-from worker.serve.checks import Shared
 from worker.serve.claims import Score, Word
 from worker.serve.idempotency import IdempotencyKey, request_id
 from worker.serve.problems import RefusedError
 from worker.serve.reviews import Note, Person
+from worker.serve.services import Shared
 from worker.store import ApiKey
 from worker.store.reviews import MAX_BATCH, ReviewFilter, StoredReview
 
