@@ -36,8 +36,9 @@ def _no_child_remains() -> Iterator[None]:
 
 
 def children() -> list[psutil.Process]:
-    """The processes for TorchScript programs; pytest has others, which serve other tests."""
-    return [child for child in psutil.Process().children() if any("torchscript" in word for word in child.cmdline())]
+    """The processes for TorchScript programs; pytest has others, such as the one that forks commands."""
+    serve = "torchscript import serve"
+    return [child for child in psutil.Process().children() if any(serve in word for word in child.cmdline())]
 
 
 def started(module: nn.Module, tmp_path: Path, limits: Limits = LIMITS) -> TorchScriptProgram:
