@@ -8,7 +8,7 @@ import os
 import signal
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -28,15 +28,26 @@ forked = pytest.mark.usefixtures("forked_programs")
 TILES = torch.arange(2 * 3 * 8 * 8).to(torch.uint8).view(2, 3, 8, 8)
 
 
+Children = Callable[[], list[psutil.Process]]
+
+
 @pytest.fixture(autouse=True)
-def _no_child_remains() -> Iterator[None]:
-    yield
+def children() -> Iterator[Children]:
+    """Lists the processes that a test has started for TorchScript programs, of which none may remain.
+
+    pytest may have others, such as the one of a scorer that tests of evaluations share.
+    """
+    before = set(_programs())
+
+    def own() -> list[psutil.Process]:
+        return [child for child in _programs() if child not in before]
+
+    yield own
     gc.collect()
-    assert children() == []
+    assert own() == []
 
 
-def children() -> list[psutil.Process]:
-    """The processes for TorchScript programs; pytest has others, such as the one that forks commands."""
+def _programs() -> list[psutil.Process]:
     serve = "torchscript import serve"
     return [child for child in psutil.Process().children() if any(serve in word for word in child.cmdline())]
 
@@ -215,7 +226,7 @@ def test_code_that_cannot_be_read_or_run_is_refused(code: str, tmp_path: Path) -
 
 
 def test_the_child_has_none_of_this_processs_environment_and_no_open_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children: Children
 ) -> None:
     monkeypatch.setenv("SUSY_DATABASE_URL", "postgresql://someone:hunter2@db/susy")
     monkeypatch.setenv("HF_TOKEN", "hunter2")
