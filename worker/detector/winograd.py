@@ -37,13 +37,13 @@ divided by them, so that more of its entries are 1."""
 
 
 def transform_weight(weight: Tensor) -> Tensor:
-    """Float32 [out, in, 3, 3] → [36, in, out], each place a transposed view."""
+    """Float32 [out, in, 3, 3] → [36, in, out], in this order in memory: transposed matrices take up to 10 % longer."""
     places = torch.kron(_WEIGHT, _WEIGHT)
-    kernels = weight.detach().reshape(-1, 9)
+    kernels = weight.detach().transpose(0, 1).reshape(-1, 9)
     answer = kernels.new_empty(36, len(kernels))
     for part, result in zip(kernels.split(_KERNELS_AT_ONCE), answer.split(_KERNELS_AT_ONCE, dim=1), strict=True):
         result.copy_(places @ part.double().T)
-    return answer.view(36, *weight.shape[:2]).transpose(1, 2)
+    return answer.view(36, weight.shape[1], weight.shape[0])
 
 
 def convolve(tiles: Tensor, weight: Tensor, bias: Tensor, added: Tensor | None = None, *, relu: bool) -> Tensor:
