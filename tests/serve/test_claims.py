@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -15,21 +14,17 @@ import pytest
 from schema.access import Scope
 from schema.states import Decision
 from tests.support.databases import Sql
-from tests.support.http_service import Answer, Client, Service, running_service
+from tests.support.http_service import Answer, Client, Service
 from tests.support.ledger import MAP, VERDICT, done
-from tests.support.logins import url_of_login
-from worker.settings import Settings
 from worker.store import Store
 
 CLAIMS = "/v1/reviews/claims"
 
 
 @pytest.fixture
-def service(settings: Settings) -> Iterator[Service]:
-    """The service under the login that the compose file gives it."""
-    url = url_of_login(settings.require_database_url(), "susy_serve")
-    with running_service(settings.model_copy(update={"database_url": url})) as service:
-        yield service
+def login() -> str:
+    """That of the compose file."""
+    return "susy_serve"
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -11,12 +10,10 @@ import pytest
 from schema.access import Scope
 from schema.states import Decision
 from tests.support.databases import Sql
-from tests.support.http_service import Client, Service, running_service
+from tests.support.http_service import Client, Service
 from tests.support.ledger import claimed, done, submission
-from tests.support.logins import url_of_login
 from tests.support.moderating import Moderators
 from worker.errors import ErrorCode
-from worker.settings import Settings
 from worker.store import Store
 
 BULK = "/v1/reviews/bulk"
@@ -24,11 +21,9 @@ CAMPAIGN = {"reviewer": "grace", "decision": "authentic", "note": "a campaign", 
 
 
 @pytest.fixture
-def service(settings: Settings) -> Iterator[Service]:
-    """The service under the login that the compose file gives it."""
-    url = url_of_login(settings.require_database_url(), "susy_serve")
-    with running_service(settings.model_copy(update={"database_url": url})) as service:
-        yield service
+def login() -> str:
+    """That of the compose file."""
+    return "susy_serve"
 
 
 @pytest.fixture

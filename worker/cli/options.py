@@ -45,6 +45,17 @@ def confirm(yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal for the confirmation; add --yes, or --dry-run to only count")
+    _ask()
+
+
+def confirm_undoable(yes: bool, what: str) -> None:
+    """Say what is about to happen and ask, where somebody can answer: it can be undone, so scripts need not confirm."""
+    if not yes and sys.stdin.isatty():
+        notes.print(what)
+        _ask()
+
+
+def _ask() -> None:
     if not typer.confirm("Continue?", err=True):
         notes.print("Nothing was changed.")
         raise typer.Exit(1)

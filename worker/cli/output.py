@@ -7,7 +7,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from worker.errors import SusyError, printable
+from worker.errors import SusyError, TransientError, printable
 
 _PIPED_WIDTH = 200  # a pipe has no edge to fold tables at
 
@@ -79,6 +80,17 @@ def progress_bar(*, beside_output: bool = False) -> Progress:
         disable=not notes.is_terminal or (beside_output and out.is_terminal),
         redirect_stdout=False,  # Rich would send what is printed on stdout to stderr, folded at the terminal's width
     )
+
+
+@contextmanager
+def resumable(*, is_writing: bool) -> Iterator[None]:
+    """Around a command that writes in batches: where it is interrupted, say that it resumes when it is repeated."""
+    try:
+        yield
+    except (KeyboardInterrupt, TransientError):
+        if is_writing:
+            notes.print("The batches that were written stay. Run the same command again to resume.")
+        raise
 
 
 def table(*columns: str) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from schema.verdict import PolicyVersion
-from worker.cli.options import By, Since, Yes, author, moment
-from worker.cli.output import notes, out, print_json, progress_bar
+from worker.cli.options import By, Since, Yes, author, confirm_undoable, moment
+from worker.cli.output import notes, out, print_json, progress_bar, resumable
 from worker.cli.policies.backtest import flips_document, flips_table
 from worker.cli.policies.find import Version, parse, stored, usable
-from worker.errors import SusyError, TransientError
+from worker.errors import SusyError
 from worker.extras import needs
 from worker.settings import load_settings
 
@@ -56,7 +55,9 @@ def apply(
         policy = usable(store.policies, chosen)
         begin = moment(since, store.now())
         if not dry_run:
-            _confirm(yes, policy)
+            confirm_undoable(
+                yes, f"Verdicts of {policy.version} replace those of other policies; --dry-run shows which change."
+            )
         writing = None if dry_run else _Writing(store, policy, reviewed)
         if writing is not None:
             where = {
@@ -67,21 +68,16 @@ def apply(
             }
             writing.begin(where, who, reason)
         batches = store.policies.decided_scans(since=begin, source=source, decided_by=only, unless_by=policy.version)
-        try:
-            with progress_bar() as bar:
-                task = bar.add_task(f"{'trying' if dry_run else 'applying'} {policy.version}", total=None)
-                result = apply_policy(
-                    policy,
-                    batches,
-                    writing or set,
-                    find_policy=partial(_understood, store),
-                    reviewed=reviewed,
-                    advance=lambda count: bar.advance(task, count),
-                )
-        except (KeyboardInterrupt, TransientError):
-            if writing is not None:
-                notes.print("The batches that were written stay. Run the same command again to resume.")
-            raise
+        with resumable(is_writing=writing is not None), progress_bar() as bar:
+            task = bar.add_task(f"{'trying' if dry_run else 'applying'} {policy.version}", total=None)
+            result = apply_policy(
+                policy,
+                batches,
+                writing or set,
+                find_policy=partial(_understood, store),
+                reviewed=reviewed,
+                advance=lambda count: bar.advance(task, count),
+            )
         if writing is not None:
             store.applications.finish(writing.application_id)
     if json:
@@ -119,16 +115,6 @@ def _understood(store: Store, version: PolicyVersion) -> Policy | None:
 
 def _decided_by(reference: str | None) -> PolicyVersion | str | None:
     return parse(reference) if reference is not None and "@" in reference else reference
-
-
-def _confirm(yes: bool, policy: Policy) -> None:
-    """Ask, where somebody can answer. What is applied can be undone, so scripts need not confirm it."""
-    if yes or not sys.stdin.isatty():
-        return
-    notes.print(f"Verdicts of {policy.version} replace those of other policies; --dry-run shows which change.")
-    if not typer.confirm("Continue?", err=True):
-        notes.print("Nothing was changed.")
-        raise typer.Exit(1)
 
 
 def _print(result: Applied, writing: _Writing | None) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.options import By, Yes, author, stated
-from worker.cli.output import notes, out, print_json, progress_bar
+from worker.cli.options import By, Yes, author, confirm_undoable, stated
+from worker.cli.output import notes, out, print_json, progress_bar, resumable
 from worker.cli.policies.backtest import flips_document, flips_table
-from worker.errors import TransientError
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
@@ -45,21 +43,16 @@ def undo(
     with Store(load_settings().require_database_url(), pool_size=1) as store:
         undone = store.applications.get(application)
         if not dry_run:
-            _confirm(yes, undone)
+            confirm_undoable(yes, _described(undone))
         writing = None if dry_run else _Writing(store, undone, who, why, reviewed)
-        try:
-            with progress_bar() as bar:
-                task = bar.add_task(f"undoing application {application}", total=undone.replaced)
-                result = undo_application(
-                    store.applications.written(application),
-                    writing or all_of,
-                    reviewed=reviewed,
-                    advance=lambda count: bar.advance(task, count),
-                )
-        except (KeyboardInterrupt, TransientError):
-            if writing is not None:
-                notes.print("The batches that were written stay. Run the same command again to resume.")
-            raise
+        with resumable(is_writing=writing is not None), progress_bar() as bar:
+            task = bar.add_task(f"undoing application {application}", total=undone.replaced)
+            result = undo_application(
+                store.applications.written(application),
+                writing or all_of,
+                reviewed=reviewed,
+                advance=lambda count: bar.advance(task, count),
+            )
         if writing is not None:
             writing.finish()
     number = None if writing is None else writing.number
@@ -93,18 +86,12 @@ class _Writing:
             self._store.applications.finish(self.number)
 
 
-def _confirm(yes: bool, undone: Application) -> None:
-    """Ask, where somebody can answer."""
-    if yes or not sys.stdin.isatty():
-        return
+def _described(undone: Application) -> str:
     what = f"of {undone.policy}" if undone.undoes is None else f"that undid application {undone.undoes}"
-    notes.print(
+    return (
         f"Application {undone.application_id} {what}, by {undone.applied_by}, replaced the verdicts of "
         f"{undone.replaced} checks; --dry-run shows which change."
     )
-    if not typer.confirm("Continue?", err=True):
-        notes.print("Nothing was changed.")
-        raise typer.Exit(1)
 
 
 def _print(undone: Application, result: Undone, number: int | None, *, dry_run: bool) -> None:
