@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 from worker.errors import ConfigurationError, ErrorCode
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "worker": ("celery", "fasteners", "filelock", "kombu", "PIL", "safetensors", "scipy", "torch"),
+    "worker": ("celery", "fasteners", "filelock", "kombu", "packaging", "PIL", "safetensors", "scipy", "torch"),
     "http": ("httpcore2", "idna"),
     "serve": ("fastapi", "httptools", "python_multipart", "uvicorn", "uvloop"),
     "deliver": ("cryptography",),
