@@ -36,6 +36,7 @@ pytest_plugins = [
     "tests.support.on_path",
     "tests.support.seaweedfs",
     "tests.support.sqs",
+    "tests.support.http_service",
     "tests.support.web",
     "tests.support.workplace",
 ]

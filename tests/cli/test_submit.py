@@ -8,14 +8,11 @@ from pathlib import Path
 import pytest
 
 from schema.access import Scope
-from tests.serve.conftest import service, times
 from tests.support.commands import Susy
 from tests.support.databases import Sql
 from tests.support.http_service import Service
 from worker.settings import Settings
 from worker.store import Store
-
-__all__ = ["service", "times"]
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ import pytest
 from schema.access import Scope
 from schema.states import Decision, Lane
 from tests.client.test_client import FORKING
-from tests.serve.conftest import service, times
 from tests.support.commands import run as run_program
 from tests.support.databases import Sql
 from tests.support.faulty_proxy import Exchange, FaultyProxy, faulty_proxy
@@ -25,8 +24,6 @@ from tests.support.ledger_worker import working
 from worker.client import Client
 from worker.errors import ErrorCode, PermanentError
 from worker.store import Store
-
-__all__ = ["service", "times"]
 
 COUNT = "SELECT count(*) FROM susy.checks"
 

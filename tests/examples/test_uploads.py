@@ -18,7 +18,6 @@ import pytest
 
 from schema.access import Scope
 from schema.states import Decision, KeyKind
-from tests.serve.conftest import service, times
 from tests.support.checkout import CHECKOUT, DOCS
 from tests.support.commands import Processes, run
 from tests.support.documentation import fenced
@@ -32,8 +31,6 @@ from worker.callbacks.signing import SigningKey
 from worker.settings import Settings
 from worker.store import Store
 from worker.store.callbacks import CallbackStore
-
-__all__ = ["service", "times"]
 
 EXAMPLES = CHECKOUT / "examples"
 IMAGE = b"\x89PNG\r\n\x1a\n an image"

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.serve.conftest import key, service, times
+from tests.serve.conftest import key
 from tests.support.http_service import Service
 from tests.support.ledger_worker import Outcome, working
 from worker.client import Client
 from worker.store import Store
 
-__all__ = ["key", "service", "times"]
+__all__ = ["key"]
 
 Working = Callable[[Outcome], AbstractContextManager[None]]
 

@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import uvicorn
 
+from tests.support.logins import url_of_login
 from tests.support.servers import free_port
 from tests.support.waiting import eventually
 from worker.serve.app import create_app
@@ -115,3 +117,33 @@ def running_service(settings: Settings, times: TimeLimits = DEFAULT_TIMES) -> It
 
 def _lower(headers: Any) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
+
+
+@pytest.fixture
+def serve_changes() -> dict[str, object]:
+    """Settings of the service that a test file changes."""
+    return {}
+
+
+@pytest.fixture
+def times() -> TimeLimits:
+    """Seconds that a test may shorten."""
+    return DEFAULT_TIMES
+
+
+@pytest.fixture
+def login() -> str | None:
+    """The login of the service, where it is not that of the tests."""
+    return None
+
+
+@pytest.fixture
+def service(
+    settings: Settings, serve_changes: dict[str, object], times: TimeLimits, login: str | None
+) -> Iterator[Service]:
+    """The service on the test's database and Redis."""
+    if login is not None:
+        url = url_of_login(settings.require_database_url(), login)
+        settings = settings.model_copy(update={"database_url": url})
+    with running_service(settings.model_copy(update=serve_changes), times) as service:
+        yield service
