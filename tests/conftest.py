@@ -65,7 +65,7 @@ LONGEST = (
     "tools/demo_weights/test_build.py",
     "detector/test_weights.py",
     "detector/test_torchscript.py",
-    "serve/test_gate.py",
+    "serve/gate/test_gate.py",
     "serve/test_server.py",
     "settings/test_settings.py",
 )

@@ -19,8 +19,8 @@ from tests.support.logins import url_of_login
 from tests.support.servers import free_port
 from tests.support.waiting import eventually
 from worker.serve.app import create_app
-from worker.serve.limits import DEFAULT_TIMES, TimeLimits
 from worker.serve.server import server_config
+from worker.serve.shared.times import DEFAULT_TIMES, TimeLimits
 from worker.settings import Settings
 
 

@@ -1,15 +1,13 @@
-"""The HTTP service: submit checks, read them and their maps, follow events. Needs the extra `serve`; imports no torch.
+"""The HTTP service: submit checks, read them and their maps, review. Needs the extra `serve`; imports no torch.
 
 Reading order:
 
-1. `app` (the routes and what surrounds them), `services` (what requests share).
-2. The routes, one module per group: `checks`, `images`, `events`, `maps`, `reviews`, `claims` and `supervision`
-   (people who review), `hooks`, `gate` with `gate_rules`, `health`. A further group is a module with a router, named in
-   `app`.
-3. Who may send what, and how much: `authorization`, `keyring` (API keys), `rates`, `limits`, `backlog` (backpressure).
-4. A request's body: `bodies` (JSON), `forms` and `uploads` (images); `idempotency` (requests that are repeated).
-5. One statement for many requests: `submitting` (one INSERT for all that wait), `waiting` (long polls).
-6. Answers: `problems` (errors), `documents`, `review_documents`, `examples`, `review_examples` and `hook_examples`
-   (what OpenAPI says), `access` (the log).
-7. `server` and `protocol` run it.
+1. `app` (the routes, and the middleware around them), and `server`, which runs it with uvicorn and `protocol`.
+2. The routes, one package per group: `submitting` (checks and images), `reading` (checks, maps, events), `gate` (may an
+   image be published), `hooks` (what storages report), `reviews` (what moderators and supervisors do); and `health`.
+3. What every request passes: `requests` (access log, limits, authorization, bodies, idempotency).
+4. What the requests of one process share: `shared` (connections, API keys, rates, backpressure, batches, long polls).
+5. What every answer follows: `problems` (errors) and `openapi` (how OpenAPI shows them).
+
+A group of routes is a module with a `router`, listed in `app`. Imports point down in this order (`pyproject.toml`).
 """

@@ -11,23 +11,19 @@ from fastapi import FastAPI
 
 from worker.errors import PermanentError, SusyError, TransientError
 from worker.log import get_logger
-from worker.serve import (
-    checks,
-    claims,
-    events,
-    examples,
-    gate,
-    health,
-    hooks,
-    images,
-    maps,
-    problems,
-    reviews,
-    supervision,
-)
-from worker.serve.access import AccessLog
-from worker.serve.limits import DEFAULT_TIMES, Limits, TimeLimits
-from worker.serve.services import Services
+from worker.serve import health, openapi, problems
+from worker.serve.gate import routes as gate
+from worker.serve.gate.rules import GateRules
+from worker.serve.hooks import routes as hooks
+from worker.serve.reading import checks as reading
+from worker.serve.reading import events, maps
+from worker.serve.requests.access_log import AccessLog
+from worker.serve.requests.limits import Limits
+from worker.serve.reviews import claims, reviews, supervision
+from worker.serve.shared.services import Services
+from worker.serve.shared.times import DEFAULT_TIMES, TimeLimits
+from worker.serve.submitting import checks as submitting
+from worker.serve.submitting import images
 from worker.settings import Settings
 
 log = get_logger(__name__)
@@ -64,15 +60,15 @@ def create_app(settings: Settings, rates_file: Path | None = None, times: TimeLi
     )
     app.state.services = services
     app.state.hooks = hooks.Hooks.create(settings)
+    app.state.gate_rules = GateRules.load(settings.gate_file)
     own_limits = (images.body_limit(settings.max_bytes, images.PATH, gate.PATH, gate.PICT_RS_PATH),)
-    # What cannot be used ends the start, not the first request.
-    _ = services.gate_rules
+    # A storage that cannot be used ends the start, not the first request.
     with suppress(PermanentError, TransientError):  # no storage, or none at the moment
         _ = services.storage
     problems.install(app)
     app.include_router(health.router)
-    for module in (checks, maps, events, images, gate, hooks, reviews, claims, supervision):
-        app.include_router(module.router, responses=examples.COMMON)
+    for module in (reading, submitting, maps, events, images, gate, hooks, reviews, claims, supervision):
+        app.include_router(module.router, responses=openapi.COMMON)
     app.add_middleware(Limits, in_flight=services.in_flight, times=times, own_limits=own_limits)
     app.add_middleware(AccessLog)  # outermost
     return app

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 
-from worker.serve.services import Services, services_of
+from worker.serve.shared.services import Services, services_of
 
 router = APIRouter(tags=["health"])
 

@@ -9,9 +9,9 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from worker.errors import ErrorCode
-from worker.serve.limits import DEFAULT_TIMES, TimeLimits
 from worker.serve.problems import MEDIA_TYPE, RefusedError, problem_document
-from worker.serve.services import Services
+from worker.serve.shared.services import Services
+from worker.serve.shared.times import DEFAULT_TIMES, TimeLimits
 
 MAX_HEADER = 32_768
 """Bytes of a request's line and headers."""

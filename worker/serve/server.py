@@ -19,7 +19,7 @@ from worker.errors import ConfigurationError, ErrorCode
 from worker.log import configure_logging, get_logger
 from worker.serve.app import create_app
 from worker.serve.protocol import BoundedHttpProtocol
-from worker.serve.rates import shared_file
+from worker.serve.shared.rates import shared_file
 from worker.settings import Settings
 
 log = get_logger(__name__)

@@ -1,0 +1,5 @@
+"""`/v1/reviews`: what people decide.
+
+Reading order: `claims` (a moderator is given one check at a time), `reviews` (reviews of single checks), `supervision`
+(what those who supervise moderators do); `documents` and `examples` are what OpenAPI says of them.
+"""
