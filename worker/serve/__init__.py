@@ -9,5 +9,5 @@ Reading order:
 4. What the requests of one process share: `shared` (connections, API keys, rates, backpressure, batches, long polls).
 5. What every answer follows: `problems` (errors) and `openapi` (how OpenAPI shows them).
 
-A group of routes is a module with a `router`, listed in `app`. Imports point down in this order (`pyproject.toml`).
+A group of routes is a module with a router, which `app` includes. Imports point down in this order.
 """
