@@ -59,7 +59,8 @@ data/pieces/.complete: | $(VENV)/.rebuild
 # A figure that is refused makes it fail, after the tables in docs/ are written.
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench.suite $(BENCH_ARGS); status=$$?; \
-	$(BIN)/python -m bench.render && $(BIN)/python -m bench.capacity_page && exit $$status
+	$(BIN)/python -m bench.render && $(BIN)/python -m bench.capacity_page && $(BIN)/python -m bench.arrivals && \
+	exit $$status
 
 bench-quick: $(VENV)/.dev
 	$(BIN)/python -m bench.suite --quick $(BENCH_ARGS)

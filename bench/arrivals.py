@@ -1,10 +1,11 @@
 """How old the oldest waiting check gets, against the number of workers: a day's curve, and a burst of 20 ×.
 
-    python -m bench.arrivals [--rate 12] [--per-core 4] [--plot docs/queue-age.svg]
+    python -m bench.arrivals [--uploads-per-day 1e6] [--results bench/results/latest.json] [--docs docs]
 
 A discrete-event simulation of one queue, first come, first served, whose servers are cores that take a constant time
-for a check. Arrivals are a Poisson process whose rate follows a day: from half to one and a half of the average, and 20
-times the average for ten minutes at noon. `--rate` is the average per second.
+for a check: what `susy capacity` computes of images of 2 megapixels, 30 % of them re-uploads. Arrivals are a Poisson
+process whose rate follows a day: from half to one and a half of the average, and 20 times the average for ten minutes
+at noon. The table goes into docs/capacity.md, the plot beside it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.capacity_page import MEGAPIXELS, PAGE, REUPLOADS, put
+from bench.render import LATEST
+from worker.capacity import Demand, Measured, worker_seconds
+
+BEGIN, END = "<!-- bench.arrivals: begin -->", "<!-- bench.arrivals: end -->"
 DAY, NOON, BURST, FACTOR = 86_400, 43_200, 600, 20
 SPARE = (1.2, 1.6, 2.0, 3.0, 5.0)
-"""Cores, as multiples of what the average rate keeps busy."""
+"""Cores, as multiples of what the average rate keeps busy, rounded up to whole ones."""
 
 
 @dataclass(frozen=True)
@@ -64,27 +70,43 @@ def simulate(arrived: NDArray[np.float64], cores: int, seconds: float) -> Waits:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rate", type=float, default=12.0, help="checks per second on average (12: 10⁶ per day)")
-    parser.add_argument("--per-core", type=float, default=4.0, help="checks per second of one core")
-    parser.add_argument("--plot", type=Path, default=Path("docs/queue-age.svg"))
+    parser.add_argument("--uploads-per-day", type=float, default=1e6)
+    parser.add_argument("--results", type=Path, default=LATEST, help="of `make bench`")
+    parser.add_argument("--docs", type=Path, default=PAGE.parent)
     options = parser.parse_args()
-    arrived = arrivals(options.rate)
-    needed = len(arrived) / DAY / options.per_core
-    print("| cores ÷ needed on average | cores | longest wait | under a minute again after the burst |")
-    print("|--:|--:|--:|--:|")
+    demand = Demand(options.uploads_per_day, MEGAPIXELS, REUPLOADS)
+    text, curves = simulated(options.uploads_per_day, worker_seconds(Measured.read(options.results), demand))
+    page = options.docs / PAGE.name
+    page.write_text(put(page.read_text(), BEGIN, END, text))
+    plot(curves, options.docs / "queue-age.svg")
+
+
+def simulated(uploads: float, seconds: float) -> tuple[str, dict[str, Waits]]:
+    """The table of a day with so many uploads that each take a core so many seconds, and the waits by its rows."""
+    arrived = arrivals(uploads / DAY)
+    needed = len(arrived) / DAY * seconds
+    rows = [
+        f"{uploads:,.0f} uploads; a core takes {1 / seconds:.1f} checks per second, so {needed:.1f} cores are busy on "
+        "average.",
+        "",
+        "| cores ÷ needed on average | cores | longest wait | under a minute again after the burst |",
+        "|--:|--:|--:|--:|",
+    ]
     curves = {}
     for spare in SPARE:
         cores = math.ceil(needed * spare)
-        waits = simulate(arrived, cores, 1 / options.per_core)
+        waits = simulate(arrived, cores, seconds)
         drained = waits.drained_at()
         back = "not that day" if drained is None else f"{drained / 60:.0f} min"
-        print(f"| {spare:g} | {cores} | {waits.waited.max() / 60:.0f} min | {back} |")
-        curves[f"{spare:g} × ({cores} cores)"] = waits
-    plot(curves, options.plot)
+        times = f"{cores / needed:.1f}"
+        rows.append(f"| {times} | {cores} | {waits.waited.max() / 60:.0f} min | {back} |")
+        curves[f"{times} × ({cores} cores)"] = waits
+    return "\n".join(rows), curves
 
 
 def plot(curves: dict[str, Waits], path: Path) -> None:
     """Waiting time by time of arrival, one curve per number of cores."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -95,7 +117,8 @@ def plot(curves: dict[str, Waits], path: Path) -> None:
         axes.plot(np.unique(minute) / 12, longest / 60, label=name)
     axes.set(xlabel="hour of arrival", ylabel="longest wait, minutes", xlim=(0, 24), ylim=(0, None))
     axes.legend(title="cores ÷ needed on average")
-    figure.savefig(path, metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "arrivals"}):  # the same figures give the same file
+        figure.savefig(path, metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -84,7 +84,8 @@ class Figure:
         else:
             ratio = "–" if self.ratio is None else f"{self.ratio:.2f}"
             verdict = {True: "yes", False: "**no**", None: "–"}[self.ok]
-            cells = [f"{self.value:.3g} {self.unit}", self.baseline or "–", ratio, self.target or "–", verdict]
+            value = f"{self.value:,.0f}" if abs(self.value) >= 1000 else f"{self.value:.3g}"
+            cells = [f"{value} {self.unit}", self.baseline or "–", ratio, self.target or "–", verdict]
         load = "–" if self.load is None else f"{self.load:.1f}"
         return f"| {' | '.join([self.name, *cells, f'{self.n}, {self.spread:.0%}', load])} |"
 
@@ -110,15 +111,24 @@ SAME = ("cpu_class", "cores", "python", "torch", "numpy", "pillow")
 
 
 def merged(
-    kept: tuple[dict[str, Any], list[Figure]] | None, machine: dict[str, Any], measured: Sequence[Figure]
+    kept: tuple[dict[str, Any], list[Figure]] | None,
+    machine: dict[str, Any],
+    measured: Sequence[Figure],
+    order: Sequence[str] = (),
 ) -> list[Figure]:
-    """`measured`, and of an earlier run on this machine the groups that were not measured now."""
-    if kept is None or any(kept[0].get(name) != machine.get(name) for name in SAME):
-        return list(measured)
-    groups = {figure.group for figure in measured}
-    known = {(figure.name, figure.baseline) for figure in measured}
-    others = [one for one in kept[1] if one.group not in groups and (one.name, one.baseline) not in known]
-    return [*others, *measured]
+    """`measured`, and of an earlier run on this machine the groups that were not measured now, in the groups' order."""
+    found = list(measured)
+    if kept is not None and all(kept[0].get(name) == machine.get(name) for name in SAME):
+        groups = {figure.group for figure in measured}
+        known = {(figure.name, figure.baseline) for figure in measured}
+        found = [one for one in kept[1] if one.group not in groups and (one.name, one.baseline) not in known] + found
+    places = {name: place for place, name in enumerate(order)}
+
+    def place(figure: Figure) -> tuple[int, str]:
+        group, _, on_fewer_cores = figure.group.partition(", ")
+        return places.get(group, len(places)), on_fewer_cores
+
+    return sorted(found, key=place)
 
 
 def write(path: Path, machine: dict[str, Any], figures: Sequence[Figure]) -> None:

@@ -32,18 +32,19 @@ from bench.render import LATEST
 from worker.machine.cores import usable_cores
 
 GROUPS: dict[str, Callable[[Pace], list[Figure]]] = {
+    "end_to_end": workers.end_to_end,
+    "busy": workers.busy,
+    "reuploads": workers.reuploads,
     "forward": images.forward,
     "whole_check": images.whole_check,
     "selection": images.selection,
     "decoding": images.costs_of_decoding,
     "full_map": images.full_map,
-    "database": ledgers.database,
     "ledger": ledgers.ledger_cost,
-    "end_to_end": workers.end_to_end,
-    "busy": workers.busy,
-    "reuploads": workers.reuploads,
+    "database": ledgers.database,
     "memory": workers.memory,
 }
+"""In the order in which they are measured and shown."""
 NOT_QUICK = {"busy", "reuploads", "memory"}
 """What `--quick` leaves out, unless it is named."""
 LIMIT, LIMIT_QUICK = 300.0, 60.0
@@ -83,7 +84,7 @@ def main() -> None:
         ]
         measured += found
         kept = read(options.out) if options.out.exists() else None
-        write(options.out, machine, merged(kept, machine, found))
+        write(options.out, machine, merged(kept, machine, found, list(GROUPS)))
         pace.say(f"done in {time.monotonic() - began:.0f} s")
     print(table(measured))
     if complaints := complain(measured, failed):

@@ -4,12 +4,15 @@
 
 Compares this project's worker in its default settings with two plain Celery workers (`bench/naive`) on the same files,
 the same embedded servers and the same released network (a stand-in with random weights): five tiles, the reference
-grid, no map. Candidates alternate within a round, and ratios are taken within it. The scores of all candidates are
-compared before a ratio is printed. `--busy-cores` keeps that many cores busy with something else meanwhile.
+grid, no map. Candidates alternate within a round, each round begins with another one, and ratios are taken within it.
+Nothing is timed before a candidate's scores of the first images, which are of all sizes, equal those of the released
+network; the scores of all others are compared before a ratio is printed. `--busy-cores` keeps that many cores busy with
+something else meanwhile.
 
-The rate is that between the tenth verdict and the last but ten, by one rule for every candidate: the first images meet
-a worker that is not full yet, and the last ones leave cores idle that a steady stream of uploads would use. Which of 60
-images happen to be last would otherwise decide. CPU time is that of all images.
+The rate is the slope of a straight line through the times of the verdicts between the tenth and the last but ten, by
+one rule for every candidate: the first images meet a worker that is not full yet, and the last ones leave cores idle
+that a steady stream of uploads would use. A line, because several images are scored at once and have their verdicts at
+once: two single verdicts would decide. CPU time is that of all images.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,11 +49,13 @@ CLASSES = ("authentic", *(f"generator-{number}" for number in range(1, 6)))
 POLICY = 'name = "bench"\nsynthetic_at = 0.9\nauthentic_below = 0.1\nminimum_contrast = 0\nlocalize = "never"\n'
 EDGE = 10
 """Verdicts at the beginning and at the end that are not timed."""
+WARM_UP = 8
+"""Images before, twice as many as there are sizes."""
 MOST_SECONDS = 600
 """Seconds in which a candidate must have examined what it was given."""
-TOLERANCE = 1e-2
-"""Largest difference of two candidates' scores. The ledger keeps probabilities as float16, and this project may compute
-in reduced precision, whose tolerance of 5e-3 holds for trained weights, not for the random ones used here."""
+TOLERANCE, TOLERANCE_REDUCED = 2e-3, 1e-2
+"""Largest difference of two candidates' scores. The ledger keeps probabilities as float16. In reduced precision, the
+tolerance of 5e-3 holds for trained weights, not for the random ones used here."""
 
 
 @dataclass
@@ -57,7 +63,7 @@ class Run:
     """What one candidate did in one round."""
 
     rate: float
-    """Images per second between the `EDGE`th verdict and the last but `EDGE`."""
+    """Images per second between the `EDGE`th verdict and the last but `EDGE`: `slope` of their times."""
     cpu: float
     """CPU seconds per image of its processes."""
     scores: dict[str, float] = field(repr=False)
@@ -110,6 +116,12 @@ class Product:
             rows = connection.execute("SELECT uri, score FROM dashboard.checks WHERE state = 'done'")
             return {str(uri): float(score) for uri, score in rows}
 
+    def tolerance(self) -> float:
+        """Largest difference of a score to that of the released network, in the precision that the worker took."""
+        with psycopg.connect(self.url) as connection:
+            found = {str(name) for (name,) in connection.execute("SELECT DISTINCT precision FROM susy.scans")}
+        return TOLERANCE if found <= {"float32"} else TOLERANCE_REDUCED
+
     def done(self, connection: psycopg.Connection) -> int:
         query = "SELECT count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'quarantined')"
         done, failed = connection.execute(f"{query} FROM susy.checks").fetchone() or (0, 0)
@@ -125,16 +137,19 @@ class Product:
 class Naive:
     """A plain Celery worker: prefork with one child per core."""
 
-    def __init__(self, folder: Path, running: Servers, contrast: str) -> None:
+    names = {"plain": "plain Celery worker", "stronger": "stronger Celery worker"}  # noqa: RUF012
+    """By variant."""
+
+    def __init__(self, folder: Path, running: Servers, variant: str) -> None:
         from bench.naive.app import TABLE
 
-        self.name = {"glcm": "plain Celery worker", "closed_form": "stronger Celery worker"}[contrast]
+        self.name = self.names[variant]
         self.url = running.new_database(f"naive_{os.urandom(4).hex()}")
         self.environment = {
             "NAIVE_DATABASE_URL": self.url,
-            "NAIVE_REDIS_URL": f"{running.redis_url.rpartition('/')[0]}/{1 + ['glcm', 'closed_form'].index(contrast)}",
+            "NAIVE_REDIS_URL": f"{running.redis_url.rpartition('/')[0]}/{1 + list(self.names).index(variant)}",
             "NAIVE_MODEL": str(folder / "SuSy.pt"),
-            "NAIVE_CONTRAST": contrast,
+            "NAIVE_VARIANT": variant,
         }
         with psycopg.connect(self.url) as connection:
             connection.execute(TABLE)
@@ -157,6 +172,9 @@ class Naive:
         with psycopg.connect(self.url) as connection:
             rows = connection.execute("SELECT path, score FROM results")
             return {str(path): float(score) for path, score in rows}
+
+    def tolerance(self) -> float:
+        return TOLERANCE
 
     def done(self, connection: psycopg.Connection) -> int:
         return int((connection.execute("SELECT count(*) FROM results").fetchone() or (0,))[0])
@@ -189,7 +207,7 @@ def measure(
 ) -> Run:
     """Start the candidate, let it examine `warm_up`, then time `paths`.
 
-    Nothing is timed if its scores of `warm_up` differ from the `expected` ones.
+    Nothing is timed if its scores of `warm_up` differ from the `expected` ones, and nothing is returned if others do.
     """
     if len(paths) <= 2 * EDGE:
         raise SystemExit(f"{len(paths)} images are too few: the first and the last {EDGE} are not timed")
@@ -197,27 +215,39 @@ def measure(
     # One connection for the whole run: a new one for each look would cost Postgres a good part of a core.
     with candidate.started(log) as processes, psycopg.connect(candidate.url, autocommit=True) as connection:
         candidate.submit(warm_up)
-        wait_for(candidate, connection, 1, processes)
-        ready = time.perf_counter() - began
-        wait_for(candidate, connection, len(warm_up), processes)
+        ready = verdicts(candidate, connection, 1, processes)[0] - began
+        verdicts(candidate, connection, len(warm_up), processes)
         if expected is not None:
-            require_equal(candidate.name, candidate.scores(), expected)
+            require_equal(candidate.name, candidate.scores(), expected, candidate.tolerance())
         before = cpu_seconds(processes)
         candidate.submit(paths)
-        full, full_at = wait_for(candidate, connection, len(warm_up) + EDGE, processes)
-        last, last_at = wait_for(candidate, connection, len(warm_up) + len(paths) - EDGE, processes)
-        wait_for(candidate, connection, len(warm_up) + len(paths), processes)
+        times = verdicts(candidate, connection, len(warm_up) + len(paths), processes)[len(warm_up) :]
         cpu = cpu_seconds(processes) - before
         peak = peak_megabytes(processes[0].pid)
-    rate = (last - full) / max(last_at - full_at, 1e-3)
-    return Run(rate, cpu / len(paths), candidate.scores(), ready, peak)
+    scores = candidate.scores()
+    if expected is not None:
+        require_equal(candidate.name, scores, expected, candidate.tolerance())
+    return Run(slope(times[EDGE:-EDGE]), cpu / len(paths), scores, ready, peak)
 
 
-def require_equal(name: str, found: dict[str, float], expected: dict[str, float]) -> None:
+def slope(times: list[float]) -> float:
+    """Verdicts per second by least squares: of the line through the number of each verdict at its time."""
+    return float(1 / np.polynomial.polynomial.polyfit(np.arange(len(times)), times, 1)[1])
+
+
+def require_equal(name: str, found: dict[str, float], expected: dict[str, float], tolerance: float = TOLERANCE) -> None:
     """Leave the bench if two candidates answer differently: then a comparison means nothing."""
     worst = max((abs(score - expected[path]) for path, score in found.items() if path in expected), default=1.0)
-    if worst > TOLERANCE:
+    if worst > tolerance:
         raise SystemExit(f"{name} gives other scores (up to {worst:.4f} away): the comparison means nothing")
+
+
+def reference(model: Path, paths: list[Path]) -> dict[str, float]:
+    """Scores by the released network with scikit-image's contrast, in this process."""
+    from bench.naive import app
+
+    network = app.load(str(model), "plain")
+    return {str(path): float(1 - app.examine(str(path), network, app.glcm)[:, 0].mean()) for path in paths}
 
 
 def compare(
@@ -239,42 +269,43 @@ def compare(
     save_released(folder / "SuSy.pt", model)
     save_weights(folder / "susy.safetensors", model, name="bench", version="1", classes=CLASSES, provenance={})
     paths = write_images(folder, images, reuploads)
-    different = write_images(folder, images, 0.0, "different-") if without else []
-    warm_up = [folder / f"warm-up-{number}.jpg" for number in range(4)]
-    for number, path in enumerate(warm_up):
-        path.write_bytes(photograph_like(640, 480, 1000 + number))
-    runs: dict[str, list[Run]] = {}
-    expected: dict[str, float] | None = None
+    warm_up = write_images(folder, WARM_UP, 0.0, "warm-up-", first=1000)
+    candidates: list[tuple[str, Callable[[], Product | Naive], list[Path]]] = [
+        (Naive.names["plain"], lambda: Naive(folder, running, "plain"), paths),  # the others must answer as it does
+        (Naive.names["stronger"], lambda: Naive(folder, running, "stronger"), paths),
+        (Product.name, lambda: Product(folder, running, settings), paths),
+    ]
+    if without:
+        different = write_images(folder, images, 0.0, "different-")
+        candidates.append((without, lambda: Product(folder, running, settings), different))
+    expected = reference(folder / "SuSy.pt", warm_up)
+    runs: dict[str, list[Run]] = {name: [] for name, _, _ in candidates}
     with busy_cores(busy):
-        for _ in rounds:
-            if without:
-                run = measure(Product(folder, running, settings), warm_up, different, folder / "log.txt")
-                runs.setdefault(without, []).append(run)
-            for candidate in (
-                Product(folder, running, settings),
-                Naive(folder, running, "glcm"),
-                Naive(folder, running, "closed_form"),
-            ):
-                run = measure(candidate, warm_up, paths, folder / "log.txt", expected)
-                expected = expected or run.scores
-                require_equal(candidate.name, run.scores, expected)
-                runs.setdefault(candidate.name, []).append(run)
-                print(f"{candidate.name}: {run.rate:.2f} images/s, {run.cpu:.3f} CPU s", file=sys.stderr, flush=True)
+        for number in rounds:
+            first = number % len(candidates)
+            for name, new, examined in candidates[first:] + candidates[:first]:
+                run = measure(new(), warm_up, examined, folder / "log.txt", expected)
+                expected = run.scores | expected
+                runs[name].append(run)
+                print(f"{name}: {run.rate:.2f} images/s, {run.cpu:.3f} CPU s", file=sys.stderr, flush=True)
     return runs
 
 
-def wait_for(
+def verdicts(
     candidate: Product | Naive, connection: psycopg.Connection, count: int, processes: list[psutil.Process]
-) -> tuple[int, float]:
-    """Wait until at least so many images have verdicts; how many have, and the time."""
+) -> list[float]:
+    """Wait until at least so many images have verdicts; the time at which each was seen to have one."""
+    times: list[float] = []
     until = time.monotonic() + MOST_SECONDS
-    while (done := candidate.done(connection)) < count:
+    while len(times) < count:
+        done = candidate.done(connection)
+        times += [time.perf_counter()] * (done - len(times))
         if not all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes):
             raise RuntimeError(f"{candidate.name} ended")
         if time.monotonic() > until:
             raise RuntimeError(f"{candidate.name} examined {done} of {count} images in {MOST_SECONDS} s")
         time.sleep(0.02)
-    return done, time.perf_counter()
+    return times
 
 
 def cpu_seconds(processes: list[psutil.Process]) -> float:
@@ -301,11 +332,15 @@ def busy_cores(count: int) -> Iterator[None]:
             process.join()
 
 
-def write_images(folder: Path, count: int, reuploads: float, prefix: str = "") -> list[Path]:
-    """`count` JPEG files of mixed sizes, of which some repeat others as `contents` says."""
+def write_images(folder: Path, count: int, reuploads: float, prefix: str = "", first: int = 0) -> list[Path]:
+    """`count` JPEG files of mixed sizes, of which some repeat others as `contents` says; seeds begin with `first`."""
     paths = [folder / f"{prefix}{number}.jpg" for number in range(count)]
-    for path, seed in zip(paths, contents(count, reuploads), strict=True):
-        path.write_bytes(photograph_like(*SIZES[seed % len(SIZES)], seed))
+
+    def write(path: Path, seed: int) -> None:
+        path.write_bytes(photograph_like(*SIZES[seed % len(SIZES)], first + seed))
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(write, paths, contents(count, reuploads)))
     return paths
 
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from bench.arrivals import simulate
-from bench.figures import Figure, write
+from bench.capacity_page import PAGE, tables
+from bench.figures import Figure, read, write
+from bench.render import LATEST
 from worker.capacity import DAY, FIGURES, Demand, Measured, plan
 from worker.errors import ConfigurationError
 
@@ -31,8 +33,8 @@ def test_cores_follow_from_the_peak() -> None:
     assert found.peak_per_second == pytest.approx(100)
     assert found.worker_cores == 25
     assert found.postgres_cores == pytest.approx(100 * 0.002 / 0.5)
-    assert found.one_postgres == pytest.approx(0.5 / 0.002)
-    assert found.cells == 1
+    assert found.one_postgres == pytest.approx(0.5 / 0.002 / 3)
+    assert found.platform_cells == 2
     assert found.ledger_per_day == pytest.approx(50 * DAY * 4000)
     assert found.cost_per_million == pytest.approx((25 + 0.4) * 0.04 * 24 / (50 * DAY) * 1e6)
 
@@ -48,7 +50,8 @@ def test_reuploads_cost_no_scoring_and_gpus_take_it_over() -> None:
 def test_more_than_one_postgres_holds_takes_cells() -> None:
     demand = Demand(uploads_per_day=1e9, peak=2, utilization=0.5, postgres_cores=8)
     found = plan(COSTS, demand)
-    assert found.cells == -(-found.peak_per_second // found.one_postgres) > 1
+    assert found.platform_cells == -(-found.peak_per_second // found.one_postgres) > 1
+    assert plan(COSTS, replace(demand, postgres_share=1.0)).platform_cells == -(-found.platform_cells // 3)
 
 
 def test_what_a_file_lacks_is_named(tmp_path: Path) -> None:
@@ -84,6 +87,12 @@ def test_the_figures_are_those_that_the_bench_writes() -> None:
     suite = "".join(path.read_text() for path in Path("bench/groups").glob("*.py"))
     written = [name for name in FIGURES.values() if name != "forward, float32, per core"]
     assert [name for name in written if f'"{name}"' not in suite] == []
+
+
+def test_the_page_is_what_the_repositorys_figures_give() -> None:
+    """Whoever replaces the figures runs `python -m bench.capacity_page`; `make bench` does."""
+    machine, figures = read(LATEST)
+    assert tables(Measured.read(LATEST), figures, machine["cores"]) in PAGE.read_text()
 
 
 def test_simulated_checks_wait_for_the_first_free_core() -> None:

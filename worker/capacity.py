@@ -94,6 +94,9 @@ class Demand:
     """Tiles per second of one GPU, through the engine; None scores on CPUs."""
     postgres_cores: int = 32
     """Of the largest Postgres server available."""
+    postgres_share: float = 1 / 3
+    """Share that is planned with of the rate that its cores would allow, 0..1: few cores were measured, and locks and
+    the disk limit many."""
     core_hour: float = 0.04
     """Price of a core for an hour, in any currency."""
     gpu_hour: float = 2.5
@@ -110,7 +113,7 @@ class Plan:
     gpus: int
     postgres_cores: float
     postgres_statements: float
-    """Per second: a check is submitted, marked as published, claimed, and recorded."""
+    """Per second: a check is submitted, marked as published, claimed, its scan looked for, and recorded."""
     ledger_per_day: float
     """Bytes, of all tables and indexes."""
     wal_per_day: float
@@ -119,25 +122,31 @@ class Plan:
     """Per second."""
     redis_bytes: float
     """Per second."""
-    cells: int
-    """Ledgers, each with its Postgres, Redis and workers, so that none exceeds `postgres_cores`."""
+    platform_cells: int
+    """Installations, each with a Postgres, a Redis and workers, so that none exceeds `one_postgres`."""
     one_postgres: float
-    """Checks per second at which one Postgres is full."""
+    """Checks per second that one Postgres is planned with."""
     cost_per_million: float
 
 
-STATEMENTS = 4
+STATEMENTS = 5
+
+
+def worker_seconds(measured: Measured, demand: Demand) -> float:
+    """CPU seconds of a worker per check, averaged over re-uploads and others."""
+    scoring = 0.0 if demand.gpu_tiles else demand.tiles / measured.tiles_per_core
+    fresh = scoring + demand.megapixels * measured.decode_ms / 1e3
+    return (1 - demand.reuploads) * fresh + measured.worker_ms / 1e3
 
 
 def plan(measured: Measured, demand: Demand) -> Plan:
     """Cores are provisioned for the peak and paid all day."""
     average = demand.uploads_per_day / DAY
     peak, fresh = average * demand.peak, 1 - demand.reuploads
-    scoring = 0.0 if demand.gpu_tiles else demand.tiles / measured.tiles_per_core
-    per_check = fresh * (scoring + demand.megapixels * measured.decode_ms / 1e3) + measured.worker_ms / 1e3
-    cores = math.ceil(peak * per_check / demand.utilization)
+    cores = math.ceil(peak * worker_seconds(measured, demand) / demand.utilization)
     gpus = math.ceil(peak * fresh * demand.tiles / demand.gpu_tiles / demand.utilization) if demand.gpu_tiles else 0
-    one = demand.postgres_cores * demand.utilization / (measured.postgres_ms / 1e3)
+    full = demand.postgres_cores * demand.utilization / (measured.postgres_ms / 1e3)
+    one = full * demand.postgres_share
     postgres = peak * measured.postgres_ms / 1e3 / demand.utilization
     hourly = (cores + postgres) * demand.core_hour + gpus * demand.gpu_hour
     return Plan(
@@ -151,7 +160,7 @@ def plan(measured: Measured, demand: Demand) -> Plan:
         wal_per_day=demand.uploads_per_day * measured.wal_bytes,
         redis_commands=peak * measured.redis_commands,
         redis_bytes=peak * measured.redis_bytes,
-        cells=math.ceil(peak / one),
+        platform_cells=math.ceil(peak / one),
         one_postgres=one,
         cost_per_million=hourly * 24 / demand.uploads_per_day * 1e6,
     )

@@ -17,6 +17,8 @@ from bench.servers import servers
 from schema.messages import Submission
 from worker.store import Store
 
+LEDGER_RATE = "submit, claim and record, 4 threads"
+
 
 def database(pace: Pace) -> list[Figure]:
     """What submitting, claiming and recording a check costs Postgres."""
@@ -51,7 +53,7 @@ def database(pace: Pace) -> list[Figure]:
                     for name, value in zip(("cpu", "size", "wal"), spent, strict=True):
                         figures.setdefault(name, []).append(value)
     return [
-        Figure.of("submit, claim and record, 4 threads", figures["rate"], "checks/s"),
+        Figure.of(LEDGER_RATE, figures["rate"], "checks/s"),
         Figure.of("Postgres, CPU per check", [1e3 * value for value in figures["cpu"]], "ms"),
         Figure.of("Postgres, size per check", figures["size"], "bytes"),
         Figure.of("Postgres, write-ahead log per check", figures["wal"], "bytes"),

@@ -15,7 +15,7 @@ from bench.throughput import Run
 TARGETS = {"plain Celery worker": 1.8, "stronger Celery worker": 1.4}
 REUSE = 1.35
 """What re-uploads of 30 % must bring."""
-IMAGES_QUICK, IMAGES = 32, 64
+IMAGES_QUICK, IMAGES = 48, 64
 MEMORY = {
     "8 images of 12 megapixels": ((4000, 3000), 8, 1.2),
     "one of 48 megapixels": ((8000, 6000), 1, 1.6),

@@ -25,7 +25,7 @@ from bench.profile.operators import operators
 from bench.profile.sampling import sample
 from bench.profile.stages import by_stage, waits
 from bench.servers import servers
-from bench.throughput import Product, wait_for
+from bench.throughput import Product, verdicts
 from tests.support.released import random_susy
 from worker.detector.weights import save_weights
 
@@ -33,7 +33,7 @@ PAGE = Path(__file__).parents[2] / "docs/performance.md"
 RESULTS = Path(__file__).parents[1] / "results/profile.json"
 BEGIN, END = "<!-- bench.profile: begin -->", "<!-- bench.profile: end -->"
 WARM_UP = 8
-PER_SECOND = 14
+PER_SECOND = 24
 """Images that are submitted per second of sampling and 0.3 megapixels: more than two cores examine."""
 
 
@@ -86,7 +86,7 @@ def of_size(size: str, seconds: float, docs: Path) -> Profile:
             psycopg.connect(candidate.url, autocommit=True) as connection,
         ):
             candidate.submit(paths)
-            wait_for(candidate, connection, WARM_UP, processes)
+            verdicts(candidate, connection, WARM_UP, processes)
             done = candidate.done(connection)
             samples = sample(processes[0].pid, seconds, native=True)
             checks = candidate.done(connection) - done

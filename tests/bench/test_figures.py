@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+import bench.render
 from bench.figures import Figure, merged, read, table, write
 from bench.machine import cpu_class, describe
-from bench.render import BEGIN, END, put
+from bench.render import BEGIN, END, LATEST, put
 
 PAGE = f"# Performance\n\n{BEGIN}\n\n{END}\n\n## Sources\n"
 
@@ -63,6 +64,21 @@ def test_a_run_of_some_groups_keeps_what_the_file_knows_of_the_others(tmp_path: 
     assert [one.name for one in merged(read(path), machine, new)] == ["forward", "rate at rest"]
     assert merged(read(path), machine | {"torch": "0.1"}, new) == new, "figures of other versions do not stand beside"
     assert merged(None, machine, new) == new
+
+
+def test_figures_stand_in_the_order_of_the_groups_and_those_on_fewer_cores_after_those_on_all(tmp_path: Path) -> None:
+    groups = ("memory", "end_to_end, on 1 core", "forward", "end_to_end")
+    figures = [replace(Figure.of(group, [1.0], "s"), group=group) for group in groups]
+    machine, order = describe(), ["end_to_end", "forward", "memory"]
+    write(tmp_path / "latest.json", machine, figures[:2])
+    found = merged(read(tmp_path / "latest.json"), machine, figures[2:], order)
+    assert [one.group for one in found] == ["end_to_end", "end_to_end, on 1 core", "forward", "memory"]
+
+
+def test_the_page_shows_the_figures_that_the_repository_has() -> None:
+    """Whoever replaces them runs `python -m bench.render`; `make bench` does."""
+    page = bench.render.PAGE.read_text()
+    assert put(page, *read(LATEST)) == page
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ def capacity(
         float | None, typer.Option(min=1, help="Tiles per second of one GPU; default: score on CPUs.")
     ] = None,
     postgres_cores: Annotated[int, typer.Option(min=1, help="Of the largest Postgres server available.")] = 32,
+    postgres_share: Annotated[
+        float, typer.Option(min=0.01, max=1, help="Planned share of the rate that these cores would allow.")
+    ] = 1 / 3,
     core_hour: Annotated[float, typer.Option(min=0, help="Price of a core for an hour.")] = 0.04,
     gpu_hour: Annotated[float, typer.Option(min=0, help="Price of a GPU for an hour.")] = 2.5,
     measured: Annotated[Path, typer.Option(help="Results of `make bench`.")] = Path("bench/results/latest.json"),
@@ -30,7 +33,17 @@ def capacity(
 ) -> None:
     """Print the cores, GPUs, Postgres, Redis and cost that a number of uploads takes, from measured figures."""
     demand = Demand(
-        uploads_per_day, megapixels, reuploads, tiles, peak, utilization, gpu_tiles, postgres_cores, core_hour, gpu_hour
+        uploads_per_day,
+        megapixels,
+        reuploads,
+        tiles,
+        peak,
+        utilization,
+        gpu_tiles,
+        postgres_cores,
+        postgres_share,
+        core_hour,
+        gpu_hour,
     )
     costs = Measured.read(measured)
     found = plan(costs, demand)
@@ -55,8 +68,8 @@ def lines(found: Plan) -> list[tuple[str, str]]:
         ("write-ahead log per day", _bytes(found.wal_per_day)),
         ("Redis commands per second", f"{found.redis_commands:,.0f}"),
         ("Redis traffic per second", _bytes(found.redis_bytes)),
-        ("one Postgres is full at", f"{found.one_postgres:,.0f} checks per second"),
-        ("cells, each a ledger of its own", f"{found.cells:,}"),
+        ("one Postgres is planned with", f"{found.one_postgres:,.0f} checks per second"),
+        ("platform cells, each with its own Postgres", f"{found.platform_cells:,}"),
         ("cost per million checks", f"{found.cost_per_million:,.2f}"),
     ]
 
