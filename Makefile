@@ -14,7 +14,8 @@ demo: $(VENV)/.demo
 demo-hooks: $(VENV)/.dev
 	$(BIN)/python -m tools.demo_hooks
 
-# Each process has servers of its own; the tests of a file stay together, and the files that take longest come early.
+# Each process, a fork of one that has imported everything, has servers of its own; the tests of a file stay together,
+# and the files that take longest come early.
 # PYTEST_ARGS='-n 0' runs one process. Bytecode is kept: rewriting the assertions takes each process seconds.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.dev

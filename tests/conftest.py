@@ -20,6 +20,7 @@ import pytest
 gc.disable()  # while all tests are imported and collected, from which hardly anything is garbage
 # Test processes run side by side; one thread each keeps PyTorch from contending for cores.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # asking for a GPU by CUDA would take it from the forks
 for name in [name for name in os.environ if name.startswith("SUSY_") and not name.startswith("SUSY_TEST_")]:
     del os.environ[name]
 
@@ -29,6 +30,7 @@ hypothesis.settings.load_profile("tests")
 
 pytest_plugins = [
     "tests.support.usage",
+    "tests.support.pytest_forks",
     "tests.support.servers",
     "tests.support.databases",
     "tests.support.moderating",

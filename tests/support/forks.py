@@ -8,7 +8,7 @@ The process is `python -m tests.support.forks MODULE…`. It reads one JSON obje
     {"preload": [module, …]}                           is answered with {"ready": true}
     {"weights": path}                                  is answered with {"ready": true}
 
-When its input ends, it kills its children and ends.
+When its input ends, it kills its children, prints {"cpu": seconds}, those of itself alone, and ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import gc
 import importlib
 import json
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -40,20 +42,30 @@ PRELOADED = (
     "worker.queue.tasks",
 )
 """Modules that import what is slow for workers, and read no settings."""
+SHARED = "PYTEST_COMMAND_FORKS"
+"""The variable that names the socket of a process that has imported them: see `pytest_forks.py`."""
 
 
 class ForkServer:
-    """The process that forks commands, and the way to ask it."""
+    """The process that forks commands, and the way to ask it.
+
+    It is a fork itself where there is a process to fork it from.
+    """
 
     def __init__(self, folder: Path, environment: dict[str, str], preloaded: Sequence[str] = PRELOADED) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.forks", *preloaded],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._process: subprocess.Popen[bytes] | None = None
+        stdin, requests = os.pipe()
+        answers, stdout = os.pipe()
+        if preloaded == PRELOADED and (path := os.environ.get(SHARED)):
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(path)
+                socket.send_fds(connection, [b"\0"], [stdin, stdout, 2])
+        else:
+            command = [sys.executable, "-m", "tests.support.forks", *preloaded]
+            self._process = subprocess.Popen(command, cwd=folder, env=environment, stdin=stdin, stdout=stdout)
+        os.close(stdin)
+        os.close(stdout)
+        self._requests, self._answers = os.fdopen(requests, "w"), os.fdopen(answers)
         self._lock = threading.Lock()
         self._codes: dict[int, int] = {}
         self._counted = 0.0
@@ -114,22 +126,22 @@ class ForkServer:
 
     def close(self) -> None:
         """End the process and all that it started."""
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.close()
-        self._process.wait(30)
-        usage.add(-self._counted)  # from now on counted with the server, a child of this process
-        self._process.stdout.close()
+        self._requests.close()
+        ended = self._answer()
+        if self._process:
+            self._process.wait(30)
+            usage.add(-self._counted)  # from now on counted with the server, a child of this process
+        else:
+            usage.add(ended["cpu"])
+        self._answers.close()
 
     def _ask(self, **request: Any) -> dict[str, Any]:
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
+        self._requests.write(json.dumps(request) + "\n")
+        self._requests.flush()
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
+        line = self._answers.readline()
         assert line, "the fork server has ended"
         answer: dict[str, Any] = json.loads(line)
         return answer
@@ -181,7 +193,7 @@ class ForkedProcess:
 
 def main() -> None:
     """Serve requests until standard input ends."""
-    _preload(sys.argv[1:])
+    preload(sys.argv[1:])
     running: set[int] = set()
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
@@ -191,7 +203,7 @@ def main() -> None:
             running.add(pid)
             answer: dict[str, Any] = {"pid": pid}
         elif "preload" in request:
-            _preload(request["preload"])
+            preload(request["preload"])
             answer = {"ready": True}
         elif "weights" in request:
             networks.load(Path(request["weights"]))
@@ -204,9 +216,12 @@ def main() -> None:
         print(json.dumps(answer), flush=True)
     for pid in running:
         os.kill(pid, signal.SIGKILL)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(json.dumps({"cpu": used.ru_utime + used.ru_stime}), flush=True)
 
 
-def _preload(modules: Iterable[str]) -> None:
+def preload(modules: Iterable[str]) -> None:
+    """Import `modules`, for the forks of this process."""
     for module in modules:
         importlib.import_module(module)
     if cli := sys.modules.get("worker.cli.main"):
@@ -228,7 +243,7 @@ def _fork(request: dict[str, Any]) -> int:
         os.chdir(request["folder"])
         os.environ.clear()
         os.environ.update(request["environment"])
-        _open_streams()
+        open_streams()
         module, function = request["start"]
         sys.argv = [function, *request["arguments"]]
         code = getattr(importlib.import_module(module), function)()
@@ -252,7 +267,7 @@ def _redirect(descriptor: int, path: str | None, flags: int) -> None:
         os.close(opened)
 
 
-def _open_streams() -> None:
+def open_streams() -> None:
     """Give `sys` the standard streams that the interpreter opens when it starts."""
     encoding, _, errors = os.environ.get("PYTHONIOENCODING", "utf-8").partition(":")
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):

@@ -96,8 +96,7 @@ class _Collector:
         if not count or not self._tests:
             return
         tests = sum(self._tests.values())
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        total = self._processes + used.ru_utime + used.ru_stime if self._processes else _cpu_seconds()
+        total = self._processes + _cpu_seconds(children=not self._processes)
         beside = total - tests
         terminalreporter.section(f"CPU time: {tests:.0f} s of tests, {beside:.0f} s beside them")
         for name, seconds in sorted(self._tests.items(), key=lambda item: -item[1])[:count]:
@@ -108,9 +107,11 @@ class _Collector:
         return {"test": test, "file": file, "folder": str(PurePosixPath(file).parent)}[self._by]
 
 
-def _cpu_seconds() -> float:
+def _cpu_seconds(*, children: bool = True) -> float:
     """User and system time of this process, of the children it has waited for, of servers, and of what was added."""
-    usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    usages = [resource.getrusage(resource.RUSAGE_SELF)]
+    if children:
+        usages.append(resource.getrusage(resource.RUSAGE_CHILDREN))
     return _elsewhere + sum(usage.ru_utime + usage.ru_stime for usage in usages) + sum(map(_cpu_seconds_of, _servers))
 
 
