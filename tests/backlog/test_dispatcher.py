@@ -14,6 +14,7 @@ import redis
 from schema.states import CheckState, Lane
 from tests.backlog.conftest import FILL, Sql
 from tests.support.ledger import backfill, submission, submit_all
+from worker.queue import dispatcher
 from worker.queue.dispatcher import MAX_DEPTH, MIN_DEPTH, LaneDispatcher
 from worker.queue.publisher import DIRECT_DEPTH, Publisher, submit_check
 from worker.settings import Settings
@@ -122,6 +123,46 @@ def test_what_a_flush_took_comes_back_though_the_queue_is_never_empty_again(
         fed.refill(store, publisher)
         back.update(take(Lane.BACKFILL, MAX_DEPTH))
     assert lost <= back
+
+
+def test_a_message_that_a_dead_worker_had_taken_comes_back_though_the_queue_is_never_empty(
+    store: Store, run: Sql, publisher: Publisher, take: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "PUBLISHED_WITHIN", 0.0)
+    run(FILL, "flood", "live", 1000)
+    fed = LaneDispatcher(Lane.LIVE, lost_after=0.3)
+    fed.refill(store, publisher)
+    lost = take(Lane.LIVE, MIN_DEPTH // 2)
+    back: list[UUID] = []
+    deadline = time.monotonic() + 10
+    while not set(lost) <= set(back) and time.monotonic() < deadline:
+        fed.refill(store, publisher)
+        assert publisher.depth(Lane.LIVE) > 0, "never seen empty"
+        for check_id in take(Lane.LIVE, 8):
+            back.append(check_id)
+            store.claim(check_id, worker="w", lease=60, max_attempts=5)
+        time.sleep(0.05)
+    assert set(lost) <= set(back)
+    assert len(back) == len(set(back)), "what waited in the queue meanwhile was not sent twice"
+
+
+@pytest.mark.parametrize("item", ["garbage", "ended"])
+def test_nothing_counts_as_lost_by_a_message_that_says_nothing_of_the_queue(
+    store: Store, publisher: Publisher, redis_url: str, settings: Settings, run: Sql, item: str
+) -> None:
+    submit_all(store, (backfill() for _ in range(3)))
+    fed = LaneDispatcher(Lane.BACKFILL, lost_after=0.05)
+    fed.refill(store, publisher)
+    with redis.Redis.from_url(redis_url) as client:
+        if item == "garbage":
+            client.rpush(f"{settings.key_prefix}backfill", "garbage")
+        else:
+            run("UPDATE susy.checks SET state = 'cancelled', finished_at = now(), dispatched_at = NULL")
+    for _ in range(3):
+        fed.refill(store, publisher)
+        time.sleep(0.06)
+    [(waiting,)] = run("SELECT count(*) FROM susy.checks WHERE state = 'queued' AND dispatched_at IS NULL")
+    assert waiting == 0
 
 
 def test_fast_workers_find_more_and_slow_ones_less(store: Store, run: Sql, publisher: Publisher, take: Take) -> None:

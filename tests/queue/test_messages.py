@@ -11,7 +11,7 @@ from redis import Redis
 
 from schema.messages import CHECK_TASK, SUBMIT_TASK
 from worker.queue import tasks
-from worker.queue.messages import MAX_RAW, REJECT_TASK, normalize_messages, normalized
+from worker.queue.messages import HINT, MAX_RAW, REJECT_TASK, check_of_message, normalize_messages, normalized
 
 
 def item(task: str = SUBMIT_TASK, body: str = "[[], {}, {}]", **changes: object) -> str:
@@ -38,6 +38,15 @@ def test_a_message_for_one_of_our_tasks_keeps_task_id_and_arguments(task: str, q
     assert message["properties"]["delivery_tag"] != "8", "two producers may choose the same"
     assert message["properties"]["delivery_info"] == {"exchange": "", "routing_key": queue}
     assert json.loads(base64.b64decode(message["body"])) == [["argument"], {"key": "\ud83d"}, {}]
+
+
+def test_only_a_check_with_an_id_is_marked_as_a_hint_whatever_its_headers_say() -> None:
+    check_id = "0b6c1f0e-5a55-4c8f-9d0e-0a8f3f6c2b11"
+    assert str(check_of_message(item(CHECK_TASK, f'[["{check_id}"], {{}}, {{}}]'))) == check_id
+    for task, args in [(CHECK_TASK, "[]"), (CHECK_TASK, '["x"]'), (SUBMIT_TASK, f'["{check_id}"]')]:
+        headers = {"task": task, "id": "7", HINT: check_id}
+        assert check_of_message(item(task, f"[{args}, {{}}, {{}}]", headers=headers)) is None
+    assert check_of_message("garbage") is None
 
 
 def test_a_check_stays_in_its_lane() -> None:

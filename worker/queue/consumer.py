@@ -6,22 +6,20 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import state
 from celery.worker.consumer import Consumer as CeleryConsumer
-from kombu.transport.redis import Channel, QoS
-from redis import Redis
 from redis.exceptions import ResponseError
 
 from schema.messages import SUBMIT_QUEUE
 from schema.states import Lane
 from worker.errors import ErrorCode, TransientError
 from worker.log import get_logger
+from worker.queue.acknowledgement import SharedClient
 from worker.queue.messages import normalize_messages
 from worker.queue.retry import Outage, backoff
 
@@ -120,71 +118,6 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
 def presence_key(worker: str) -> str:
     """The key, without the prefix, by which the worker of this name reports that it takes messages."""
     return f"worker:{worker}"
-
-
-class SharedClient:
-    """One Redis client for all acknowledgements of a channel.
-
-    kombu makes a client for each, which takes 0.2 ms because a client builds a table of all commands. The client has no
-    connection of its own; it takes one from the channel's pool, which kombu replaces when it reconnects.
-    """
-
-    def __init__(self, channel: Any) -> None:
-        self._channel = channel
-        self._client: Redis | None = None
-
-    @contextmanager
-    def __call__(self, client: Redis | None = None) -> Iterator[Redis]:
-        """What `kombu.transport.redis.Channel.conn_or_acquire` does: the given client, or else one of the channel's."""
-        if client is None:
-            if self._client is None or self._client.connection_pool is not self._channel.pool:
-                self._client = self._channel._create_client()
-            client = self._client
-        yield client
-
-
-class RejectingQoS(QoS):
-    """kombu's bookkeeping of messages that are not acknowledged, where Redis refuses or holds what kombu did not write.
-
-    An entry that cannot be restored would end each round of restoring before the entries behind it. A message that
-    cannot be acknowledged would take a slot for as long as the connection lasts, until the worker has none left.
-    """
-
-    def ack(self, delivery_tag: Any) -> None:
-        try:
-            super().ack(delivery_tag)  # type: ignore[no-untyped-call]
-        except Exception:
-            self._quick_ack(delivery_tag)  # frees the slot; the message is redelivered and finds nothing to claim
-            raise
-
-    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
-        with self.channel.conn_or_acquire(client) as connected:
-            raw = connected.hget(self.unacked_key, tag)
-            if raw is None or _is_restorable(raw):
-                super().restore_by_tag(tag, connected, leftmost)  # type: ignore[no-untyped-call]
-                return
-            # Pushed as it is, it is stored as any other item that is not a message.
-            with connected.pipeline() as pipeline:
-                pipeline.zrem(self.unacked_index_key, tag).hdel(self.unacked_key, tag).lpush(SUBMIT_QUEUE, raw)
-                pipeline.execute()
-
-
-Channel.QoS = RejectingQoS  # kombu restores messages while it connects, before it hands out the channel
-
-
-def _is_restorable(raw: bytes) -> bool:
-    """Whether this is what kombu stores: a message, its exchange and its routing key."""
-    match _parsed(raw):
-        case [{"headers": dict(), "properties": {"delivery_info": dict()}}, str(), str()]:
-            return True
-    return False
-
-
-def _parsed(raw: bytes) -> Any:
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _acknowledge(acknowledge: Callable[..., Any], logger: logging.Logger, _errors: Any, *requeue: bool) -> None:

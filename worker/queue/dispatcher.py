@@ -23,11 +23,13 @@ MAX_DEPTH = 2048
 BATCH = 500
 """Checks changed or published per transaction, at most."""
 LOST_AFTER = 30.0
-"""Seconds that a message may be in a worker's hands before its check is claimed. One that was published longer ago, and
-before the queue was last seen empty, is lost: a worker that died had popped it, or Redis was flushed. Should it not be
-lost, it costs one claim that finds nothing."""
+"""Seconds that a message may be in a worker's hands before its check is claimed. Whatever was taken from the queue
+longer ago is lost: a worker that died had taken it, or Redis was flushed. Should it not be lost, it costs one claim
+that finds nothing."""
 LOST_AT_LATEST = 3600.0
-"""Seconds after which a message counts as lost even if the queue was never seen empty."""
+"""Seconds after which a message counts as lost even if nothing was seen of the queue."""
+PUBLISHED_WITHIN = 5.0
+"""Seconds by which the order of messages in the queue may differ from that in which the ledger notes them as sent."""
 
 PAUSED_AFTER = 1.0
 """Seconds after its publication at which a message of a paused lane counts as dropped."""
@@ -45,7 +47,9 @@ class LaneDispatcher:
         self._lost_after = lost_after
         self._depth = min_depth
         self._was_filled = False
-        self._emptied_at: float | None = None
+        self._looked_at: float | None = None
+        self._taken_before = 0.0
+        """All messages sent before this time had been taken from the queue when it was looked at."""
 
     def refill(self, store: Store, publisher: Publisher) -> None:
         """Read the queue's depth, let lost messages be published again, and publish what there is room for.
@@ -55,10 +59,10 @@ class LaneDispatcher:
         """
         if store.paused_at(self._lane):
             store.forget_dispatched(self._lane, age=PAUSED_AFTER, limit=self._batch)
-            self._was_filled, self._emptied_at = False, None
+            self._was_filled, self._looked_at = False, None
             return
         found = publisher.depth(self._lane)
-        self._forget_lost(found, store)
+        self._forget_lost(found, store, publisher)
         self._adapt(found)
         missing = self._depth - found
         while missing > 0:
@@ -77,15 +81,35 @@ class LaneDispatcher:
         elif found > self._depth * 3 / 4:
             self._depth = max(self._depth // 2, self._min_depth)
 
-    def _forget_lost(self, found: int, store: Store) -> None:
+    def _forget_lost(self, found: int, store: Store, publisher: Publisher) -> None:
+        """Return to the ledger the checks whose messages were taken `lost_after` ago and that nobody has claimed."""
         now = time.monotonic()
-        emptied_ago = 0.0 if self._emptied_at is None else now - self._emptied_at
-        was_empty = emptied_ago if emptied_ago >= self._lost_after else LOST_AT_LATEST
-        age = self._lost_after if found == 0 else was_empty
+        looked_ago = 0.0 if self._looked_at is None else now - self._looked_at
+        if found == 0:
+            age = self._lost_after
+        elif looked_ago >= self._lost_after:
+            age = now - self._taken_before
+        else:
+            age = LOST_AT_LATEST
         lost = store.forget_dispatched(self._lane, age=age, limit=self._batch)
         if lost:
             log.warning("messages_lost", lane=str(self._lane), count=lost)
-        if lost < self._batch and emptied_ago >= self._lost_after:
-            self._emptied_at = None
-        if found == 0 and self._emptied_at is None:
-            self._emptied_at = now
+        if lost < self._batch and looked_ago >= self._lost_after:
+            self._looked_at = None
+        if self._looked_at is None:
+            self._look(found, store, publisher)
+
+    def _look(self, found: int, store: Store, publisher: Publisher) -> None:
+        """Note up to which time messages have been taken: all of an empty queue, else those before the next one.
+
+        Messages are taken in the order in which they were sent, so that this is known of a queue that is never empty.
+        """
+        sent_ago = 0.0
+        if found:
+            check_id = publisher.next_check(self._lane)
+            ago = None if check_id is None else store.dispatched_ago(check_id)
+            if ago is None:  # not a check's message, or that of a check that ended: look again at the next refill
+                return
+            sent_ago = ago + PUBLISHED_WITHIN
+        self._looked_at = time.monotonic()
+        self._taken_before = self._looked_at - sent_ago

@@ -13,7 +13,7 @@ import binascii
 import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from redis import Redis
 
@@ -34,6 +34,8 @@ PRIORITY_SEPARATOR = "\x06\x16"
 RESERVED_KEYS = frozenset({"__type__", "__value__"})
 """The keys of an object that Celery would turn into another type. Where it cannot, it neither runs nor acknowledges the
 message, which then counts as being worked on: a few of them, and the worker takes no more."""
+HINT = "check_id"
+"""The header of a message that is a hint: all that it says is in the ledger too. Set here, on arrival, alone."""
 _JSON = "application/json"
 
 
@@ -44,6 +46,7 @@ def envelope(
     kwargs: Mapping[str, Any] | None = None,
     *,
     message_id: str | None = None,
+    **headers: str,
 ) -> str:
     """A Celery message (protocol 2, JSON) for `task`, as kombu's Redis transport stores it in the list of `queue`."""
     body = json.dumps([list(args), dict(kwargs or {}), {}])
@@ -52,7 +55,7 @@ def envelope(
             "body": base64.b64encode(body.encode()).decode(),
             "content-type": _JSON,
             "content-encoding": "utf-8",
-            "headers": {"task": task, "id": message_id or str(uuid4())},
+            "headers": {"task": task, "id": message_id or str(uuid4()), **headers},
             "properties": {
                 "delivery_tag": str(uuid4()),
                 "delivery_info": {"exchange": "", "routing_key": queue},
@@ -60,6 +63,30 @@ def envelope(
             },
         }
     )
+
+
+def hinted_check(headers: Mapping[str, Any]) -> str | None:
+    """The check that the message with these headers asks to examine, if it says nothing that the ledger does not know.
+
+    Such a message may be lost. A submission, or an item that is to be stored as invalid, may not.
+    """
+    check_id: str | None = headers.get(HINT)
+    return check_id
+
+
+def check_of_message(item: bytes | str) -> UUID | None:
+    """The check that an item of Redis asks to examine; None of any other item."""
+    hinted = hinted_check(json.loads(normalized(item))["headers"])
+    return None if hinted is None else UUID(hinted)
+
+
+def check_of(args: Sequence[Any]) -> UUID | None:
+    """The only argument of `susy.check`; None where the arguments are not one check's id."""
+    try:
+        (check_id,) = args
+        return UUID(check_id)
+    except (ValueError, TypeError, AttributeError):
+        return None
 
 
 def normalize_messages(client: Redis, key_prefix: str, queues: Collection[str]) -> None:
@@ -122,12 +149,14 @@ def _rebuilt(raw: str) -> str:
             if "self" in kwargs:
                 raise _InvalidMessageError("an argument is called self, which Celery's call of a task cannot pass on")
             lane = delivery.get("routing_key")
+            check_id = check_of(args) if task == CHECK_TASK else None
             return envelope(
                 task,
                 SUBMIT_QUEUE if task == SUBMIT_TASK else str(lane if lane in list(Lane) else Lane.LIVE),
                 args,
                 kwargs,
                 message_id=_identifier(headers.get("id"), "headers.id"),
+                **({} if check_id is None else {HINT: str(check_id)}),
             )
     raise _InvalidMessageError("body is not a JSON array of arguments, keyword arguments and options")
 

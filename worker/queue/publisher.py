@@ -17,7 +17,7 @@ from schema.messages import CHECK_TASK, Submission
 from schema.states import Lane
 from worker.errors import ErrorCode, TransientError
 from worker.log import get_logger
-from worker.queue.messages import envelope
+from worker.queue.messages import check_of_message, envelope
 from worker.settings import Settings
 from worker.store import Receipt, Store
 
@@ -108,6 +108,17 @@ class Publisher:
             return int(self._redis.llen(self._key(lane)))
         except (RedisError, OSError) as error:
             raise TransientError(ErrorCode.QUEUE_UNAVAILABLE, f"Redis did not answer: {error}") from error
+
+    def next_check(self, lane: Lane) -> UUID | None:
+        """The check of the message that is taken next from the lane's queue; None where that is no such message.
+
+        Raises `TransientError` (`queue_unavailable`).
+        """
+        try:
+            item = self._redis.lindex(self._key(lane), -1)
+        except (RedisError, OSError) as error:
+            raise TransientError(ErrorCode.QUEUE_UNAVAILABLE, f"Redis did not answer: {error}") from error
+        return None if item is None else check_of_message(item)
 
     def close(self) -> None:
         self._redis.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from uuid import UUID
 
 from celery import Task, shared_task
 from pydantic import ValidationError
@@ -13,7 +12,7 @@ from schema.messages import CHECK_TASK, SUBMIT_TASK, SubmitMessage
 from worker.errors import ErrorCode, SusyError
 from worker.log import LimitedWarnings, get_logger
 from worker.queue.attempt import attempt
-from worker.queue.messages import REJECT_TASK
+from worker.queue.messages import REJECT_TASK, check_of
 from worker.queue.publisher import submit_check
 from worker.queue.retry import retry_while_unusable
 from worker.queue.runtime import current
@@ -27,13 +26,11 @@ rejections = LimitedWarnings(log, "message_rejected")
 @shared_task(name=CHECK_TASK, bind=True)
 def check(self: Task, /, *args: Any, **kwargs: Any) -> None:
     """Examine one check; the only argument is its id."""
-    try:
-        (check_id,) = args
-        parsed = UUID(check_id)
-    except (ValueError, TypeError, AttributeError):
+    check_id = check_of(args)
+    if check_id is None:
         _reject(self, args, kwargs, "expected one argument, the check's id")
         return
-    attempt(parsed, current.get())
+    attempt(check_id, current.get())
 
 
 @shared_task(name=SUBMIT_TASK, bind=True)

@@ -164,6 +164,10 @@ GROUP BY l.oid, l.rolname ORDER BY l.rolname;
 -- PAUSED_AT: since when a lane is paused; no row while it is served.
 SELECT paused_at FROM susy.paused_lanes WHERE lane = %(lane)s;
 
+-- DISPATCHED_AGO: seconds since the message of a waiting check was noted as sent.
+SELECT extract(epoch FROM now() - dispatched_at)::float FROM susy.checks
+WHERE id = %(check_id)s AND state = 'queued' AND dispatched_at IS NOT NULL;
+
 -- FORGET_DISPATCHED: return checks to the lane's queue whose messages were sent more than `age` seconds ago.
 UPDATE susy.checks SET dispatched_at = NULL WHERE id = ANY (ARRAY(
     SELECT id FROM susy.checks

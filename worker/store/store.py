@@ -158,6 +158,11 @@ class Store:
         """
         return self._database.scalars(queries.TAKE_DUE, {"lane": str(lane), "limit": limit}, PATIENT)
 
+    def dispatched_ago(self, check_id: UUID) -> float | None:
+        """Seconds since the message of a waiting check was sent; None where none was, or the check does not wait."""
+        values: list[float] = self._database.scalars(queries.DISPATCHED_AGO, {"check_id": check_id})
+        return values[0] if values else None
+
     def forget_dispatched(self, lane: Lane, *, age: float, limit: int) -> int:
         """Queue checks again whose messages were sent `age` seconds ago and are lost; how many."""
         values = {"lane": str(lane), "age": age, "limit": limit}
