@@ -34,7 +34,7 @@ LARGE = 100_000
 """Rows from which a sequential scan counts as one of a large table."""
 MOST, MOST_OF_A_DAY = 0.050, 0.500
 """Seconds that a query may take, and one that adds up or ranks whatever happened in an hour, a day or more."""
-ADDS_UP = re.compile(r"GROUP BY|percentile_cont|count\(|dashboard\.drift|ORDER BY region_area")
+ADDS_UP = re.compile(r"GROUP BY|percentile_cont|count\(|dashboard\.(drift|arrivals)|ORDER BY region_area")
 GIVE_UP = 10
 """Seconds after which a query is not tried again, and is cancelled."""
 AN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"

@@ -119,6 +119,8 @@ Index("ix_checks_expired", checks.c.lane, checks.c.finished_at, postgresql_where
 Index("ix_checks_done", checks.c.lane, checks.c.finished_at, postgresql_where=text("state = 'done'"))
 # With the lane, so that the checks of a minute are counted without reading them.
 Index("ix_checks_created_at", checks.c.created_at, postgresql_include=["lane"])
+# Finds a source's latest checks, also when it has sent none for long.
+Index("ix_checks_source_created_at", checks.c.source, checks.c.created_at)
 
 # The lanes that operators have paused. No check of theirs is claimed or dispatched.
 paused_lanes = Table(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2, false_discovery_control
 
-from worker.store import CategoryCount, DriftGroup
+from worker.store import Arrivals, CategoryCount, DriftGroup
 
 SCORE_EDGES = (
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5,
@@ -39,6 +39,8 @@ class DriftStatus(StrEnum):
     """The reference has only checks by other weights, precisions, tilings or policy versions."""
     NEW_SOURCE = "new_source"
     """The reference has no checks of this source at all."""
+    SILENT = "silent"
+    """Of arrivals: the source has stopped sending."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,15 @@ def find_drift(counts: Iterable[CategoryCount], limits: Limits = Limits()) -> li
         status = DriftStatus.DRIFTED if has_drifted else DriftStatus.STABLE
         found[place] = replace(drift, adjusted_p_value=p_value, status=status)
     return found
+
+
+def arrivals_status(arrivals: Arrivals, false_discovery_rate: float) -> DriftStatus:
+    """Whether a source has stopped: its silence is neither chance nor shorter than an earlier one."""
+    if arrivals.adjusted_p_value is None:
+        return DriftStatus.TOO_FEW
+    is_unusual = arrivals.adjusted_p_value < false_discovery_rate
+    is_longest = arrivals.silent_days > arrivals.longest_silent_days
+    return DriftStatus.SILENT if is_unusual and is_longest else DriftStatus.STABLE
 
 
 def category_name(measure: str, category: str) -> str:

@@ -6,7 +6,7 @@ Reading order:
    `submitting` (the first of them).
 2. The end of a check: `recording` and `scans` (the transaction), `events` (what is read of it), `callbacks`.
 3. What decides: `policies`, `applications` (deciding again), `cases` (the regression set), `drift` (two periods
-   compared).
+   compared, and sources that have stopped).
 4. What people decided: `claims` (who reviews what), `reviews`, and `reviewed` (as labels of scans).
 5. `keys` (of the HTTP service), `hooks` (what is remembered of object storage), `pruning` (what ended long ago).
 6. `types` and `documents` (what goes in and comes out), `from_rows` and `text` (how it is read and written).
@@ -20,6 +20,7 @@ from worker.store.store import Store
 from worker.store.types import (
     Application,
     AppliedVerdict,
+    Arrivals,
     BacklogStatus,
     CategoryCount,
     CheckDetails,
@@ -43,6 +44,7 @@ __all__ = [
     "ApiKey",
     "Application",
     "AppliedVerdict",
+    "Arrivals",
     "BacklogStatus",
     "CategoryCount",
     "CheckDetails",

@@ -1,4 +1,4 @@
-"""What was decided in two periods, counted, to be compared."""
+"""What was decided in two periods, counted, to be compared; and which sources have stopped sending."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.store import queries
 from worker.store.database import PATIENT, Database
-from worker.store.types import CategoryCount, DriftGroup
+from worker.store.types import Arrivals, CategoryCount, DriftGroup
 
 
 class DriftCounts:
@@ -31,6 +31,10 @@ class DriftCounts:
             "source": source,
         }
         return self._database.rows(queries.DRIFT_CATEGORIES, values, _count, PATIENT)
+
+    def arrivals(self, *, source: str | None = None) -> list[Arrivals]:
+        """When the last check of each source was accepted, and whether its silence is unusual; by source."""
+        return self._database.rows(queries.ARRIVALS, {"source": source}, Arrivals, PATIENT)
 
 
 def _count(*, category: str, seen: int, before: int, **group: Any) -> CategoryCount:

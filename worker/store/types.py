@@ -314,6 +314,28 @@ class CategoryCount:
 
 
 @dataclass(frozen=True)
+class Arrivals:
+    """Whether a source has stopped sending, as `dashboard.arrivals` has it. Days are whole days in UTC."""
+
+    source: str
+    status: str
+    """`silent`, `stable` or `too_few`."""
+    last_check_at: datetime | None
+    """When its last check was accepted; None when that was pruned."""
+    silent_days: int
+    """Days since then on which it usually sends."""
+    longest_silent_days: int
+    """The longest sequence of such days in the twelve weeks before."""
+    usual_days: int
+    """Days on which it usually sends in those weeks, 0..84."""
+    checks_per_day: float | None
+    """Mean on these days; None without such days."""
+    p_value: float | None
+    """Probability of so many silent days in sequence, 0..1; None with fewer than 14 usual days."""
+    adjusted_p_value: float | None
+
+
+@dataclass(frozen=True)
 class BacklogStatus:
     """What waits, and what was quarantined, expired or rejected."""
 
