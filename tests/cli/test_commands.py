@@ -58,6 +58,23 @@ def test_the_tiling_and_the_policy_come_from_the_settings(susy: Susy, images: Pa
     assert document["decision"] == "authentic"
 
 
+def test_a_pinned_policy_with_thresholds_for_a_generator_that_the_weights_do_not_know_is_refused(
+    susy: Susy, images: Path, random_weights: Path
+) -> None:
+    policy = images / "policy.toml"
+    policy.write_text(
+        'name = "uploads"\nsynthetic_at = 0.9\nauthentic_below = 0.1\n[generators.gamma]\nsynthetic_at = 0.95\n'
+    )
+    for setting, value in (("SUSY_POLICY_FILE", policy), ("SUSY_POLICY_DIR", images)):
+        refused = susy(
+            "check", images / "b.png", folder=images, SUSY_WEIGHTS=str(random_weights), **{setting: str(value)}
+        )
+        assert refused.code == 2
+        assert "policy uploads of SUSY_POLICY_FILE or SUSY_POLICY_DIR: generators.gamma: these weights know only" in (
+            " ".join(refused.stderr.split())
+        )
+
+
 def test_weights_info_prints_name_classes_parameters_digest_and_provenance(
     susy: Susy, random_weights: Path, images: Path
 ) -> None:

@@ -218,9 +218,15 @@ def test_thresholds_for_a_generator_that_the_weights_do_not_know_do_not_decide(
     (tmp_path / "known.toml").write_text(text.format("alpha"))
     (tmp_path / "unknown.toml").write_text(text.format("gamma"))
     given = {"SUSY_DATABASE_URL": database_url}
-    stored = susy("policy", "put", "known.toml", "unknown.toml", "--json", **given).documents
-    known, unknown = (f"uploads@{each['version']}" for each in stored)
+    before = susy("policy", "put", "known.toml", "unknown.toml", "--json", **given)
+    known, unknown = (f"uploads@{each['version']}" for each in before.documents)
+    assert before.stderr == ""  # without a scan, nobody knows the weights
     done(store)
+    warned = susy("policy", "put", "known.toml", "unknown.toml", **given)
+    assert (warned.code, warned.stdout.split()[0]) == (0, known)
+    said = " ".join(warned.stderr.split())
+    assert f"policy {unknown}: generators.gamma: the weights of the latest scan know only alpha, beta, " in said
+    assert known not in said
     for command in ("activate", "shadow"):
         refused = susy("policy", command, unknown, "--reason", "try", **given)
         assert refused.code == 2

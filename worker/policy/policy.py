@@ -177,9 +177,14 @@ class Policy(BaseModel):
         """The policy as JSON, every default written out."""
         return {**self.model_dump(mode="json"), "review": sorted(self.review)}
 
-    def unknown_generators(self, classes: Sequence[str]) -> list[str]:
-        """The generators with thresholds of their own that a detector with these classes never names."""
-        return [name for name in self.generators if name not in (*classes[1:], UNKNOWN_GENERATOR)]
+    def unknown_generators(self, classes: Sequence[str], *, weights: str) -> str | None:
+        """What is wrong when `generators` has thresholds for one that a detector with these classes never names.
+
+        `weights` says which detector that is. None when it knows all of them.
+        """
+        known = (*classes[1:], UNKNOWN_GENERATOR)
+        unknown = [f"generators.{name}" for name in self.generators if name not in known]
+        return f"{', '.join(unknown)}: {weights} know only {', '.join(known)}" if unknown else None
 
     @cached_property
     def version(self) -> PolicyVersion:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,16 @@ class PinnedPolicies:
     """Decides about every check that names no policy; None leaves that to the ledger."""
     named: Mapping[str, Policy] = field(default_factory=dict)
     """By name."""
+
+    def require_known_generators(self, classes: Sequence[str]) -> None:
+        """Raise `ConfigurationError` (`policy_invalid`) if one has thresholds for a generator not among `classes`."""
+        for policy in (*([] if self.default is None else [self.default]), *self.named.values()):
+            if problem := policy.unknown_generators(classes, weights="these weights"):
+                raise ConfigurationError(
+                    ErrorCode.POLICY_INVALID,
+                    f"policy {policy.name} of SUSY_POLICY_FILE or SUSY_POLICY_DIR: {problem}; correct the name, or use "
+                    "other weights",
+                )
 
 
 @dataclass(frozen=True)

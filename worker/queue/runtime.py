@@ -67,6 +67,7 @@ def start_runtime(settings: Settings) -> Runtime:
                 "these are demonstration weights; run `susy weights pull` for the released ones, or set "
                 "SUSY_WEIGHTS=demo to try the worker with verdicts that decide nothing",
             )
+        pinned.require_known_generators(detector.identity.classes)
         heartbeat = LeaseHeartbeat(store, settings)
         stack.callback(heartbeat.stop)
         worker = f"{socket.gethostname()}:{os.getpid()}"

@@ -66,7 +66,8 @@ def _examined(files: Sequence[Path | str], settings: Settings) -> Generator[dict
     from worker.policy.selection import PolicySet, load_pinned
     from worker.sources.sources import Sources, shown
 
-    policy = PolicySet(load_pinned(settings.policy_file, settings.policy_dir)).default
+    pinned = load_pinned(settings.policy_file, settings.policy_dir)
+    policy = PolicySet(pinned).default
 
     def content_of(file: Path | str) -> bytes:
         if isinstance(file, Path):
@@ -88,6 +89,7 @@ def _examined(files: Sequence[Path | str], settings: Settings) -> Generator[dict
         return {"path": path, **verdict_document(examination.scan, verdict), "explain": why}
 
     with Sources(settings) as sources, Detector(settings) as detector:
+        pinned.require_known_generators(detector.identity.classes)
         examiner = Examiner.of(settings, detector, renders_maps=False)
         yield from map_in_threads(examined, files, settings.concurrency)
 

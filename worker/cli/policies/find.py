@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from worker.policy.selection import PolicySet
     from worker.store.policies import PolicyLedger
 
+LATEST = "the weights of the latest scan"
 Version = Annotated[str, typer.Argument(help="NAME@VERSION, as `susy policy list` shows it.", metavar="NAME@VERSION")]
 
 
@@ -67,11 +68,9 @@ def usable(ledger: PolicyLedger, version: PolicyVersion) -> Policy:
     know which made the latest scan.
     """
     policy, classes = stored(ledger, version), ledger.latest_classes()
-    if classes is not None and (unknown := policy.unknown_generators(classes)):
+    if classes is not None and (problem := policy.unknown_generators(classes, weights=LATEST)):
         raise ConfigurationError(
             ErrorCode.POLICY_INVALID,
-            f"policy {version}: generators.{', generators.'.join(unknown)}: the weights of the latest scan know "
-            f"{', '.join(classes[1:])} and unknown_generator; correct the name, or check an image with newer weights "
-            "first",
+            f"policy {version}: {problem}; correct the name, or check an image with newer weights first",
         )
     return policy

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json as json_text
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from worker.cli.output import out, print_json, table
+from worker.cli.output import notes, out, print_json, table
 from worker.cli.policies import apply, audit, change, history, undo
 from worker.cli.policies.backtest import backtest
-from worker.cli.policies.find import find_policy, policies_of_workers
+from worker.cli.policies.find import LATEST, find_policy, policies_of_workers
 from worker.settings import load_settings
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(help="Decision policies.", no_args_is_help=True)
 Reference = Annotated[str, typer.Argument(help="A policy file, NAME@VERSION, or NAME for its active version.")]
@@ -56,18 +53,29 @@ def check(paths: Annotated[list[Path], typer.Argument(help="Policy files.")]) ->
 
 @app.command()
 def put(paths: Annotated[list[Path], typer.Argument(help="Policy files.")], json: Json = False) -> None:
-    """Store policies in the ledger, as versions that never change. They decide nothing until they are activated."""
+    """Store policies in the ledger, as versions that never change. They decide nothing until they are activated.
+
+    A policy with thresholds for a generator that the weights do not know is stored with a warning: newer weights may
+    know it, and until then it cannot be activated.
+    """
     from worker.policy.policy import load_policy
     from worker.store import Store
 
     policies = [load_policy(path) for path in paths]  # all are valid, or none is stored
     with Store(load_settings().require_database_url(), pool_size=1) as store:
+        classes = store.policies.latest_classes()
         for policy in policies:
             created = store.policies.put(policy.version, policy.document)
             if json:
                 print_json({"name": policy.name, "version": policy.version.version, "created": created})
             else:
                 out.print(f"{policy.version}" + ("" if created else "  (stored before)"))
+            if classes is not None and (problem := policy.unknown_generators(classes, weights=LATEST)):
+                notes.print(
+                    f"policy {policy.version}: {problem}; correct the name, or activate it once newer weights have "
+                    "checked an image",
+                    style="yellow",
+                )
 
 
 @app.command("list")
