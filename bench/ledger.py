@@ -39,6 +39,8 @@ from worker.store import Store
 
 PER_ROUND = 200
 PARTS = 5
+BURSTS = 3
+"""Times that all checks are given at once."""
 WARM_UP = 200
 """Checks before the worker is measured."""
 AT_ONCE = 16
@@ -130,15 +132,22 @@ def claim_and_record(store: Store, check_id: UUID) -> float:
 
 
 def measure_worker(running: Servers, checks: int) -> None:
-    costs, idle_rate = worker_costs(running, checks)
+    costs, idle_rate, rates = worker_costs(running, checks)
     print("| in the worker process | CPU ms a check: median (range) |\n|---|---|")
     print(f"| submit, publish, claim, heartbeat, record, acknowledge | {median(costs)} |")
     print(f"\n{checks:,} checks in {PARTS} parts; an idle worker's {idle_rate * 1000:.1f} ms a second are taken off.")
-    print(f"Mean {statistics.mean(costs) * 1000:.2f} ms.", flush=True)
+    print(
+        f"Mean {statistics.mean(costs) * 1000:.2f} ms. Given all at once, {median(rates, 1)} checks per second.",
+        flush=True,
+    )
 
 
-def worker_costs(running: Servers, checks: int) -> tuple[list[float], float]:
-    """CPU seconds of a worker per check in each of `PARTS` parts, and per second in which it is idle."""
+def worker_costs(running: Servers, checks: int) -> tuple[list[float], float, list[float]]:
+    """CPU seconds of a worker per check in each of `PARTS` parts, and per second in which it is idle.
+
+    Third, its checks per second when all are given to it at once: no process does more, on however many cores, because
+    what is left without the image is mostly Python, which runs one thread at a time.
+    """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SUSY_")} | {
         "SUSY_DATABASE_URL": running.new_database("worker"),
         "SUSY_REDIS_URL": running.redis_url,
@@ -173,11 +182,16 @@ def worker_costs(running: Servers, checks: int) -> tuple[list[float], float]:
                 work(client, settings.require_database_url(), checks // PARTS)
                 spent = cpu(process) - before - idle_rate * (time.monotonic() - started)
                 costs.append(spent / (checks // PARTS))
+            rates = []
+            for _ in range(BURSTS):
+                started = time.monotonic()
+                work(client, settings.require_database_url(), checks, at_once=checks)
+                rates.append(checks / (time.monotonic() - started))
         finally:
             stopped.set()
             reconciler.join()
             worker.terminate()
-    return costs, idle_rate
+    return costs, idle_rate, rates
 
 
 def cpu(process: psutil.Process) -> float:
@@ -185,7 +199,7 @@ def cpu(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def work(client: redis.Redis, database_url: str, count: int) -> None:
+def work(client: redis.Redis, database_url: str, count: int, at_once: int = AT_ONCE) -> None:
     """Let the worker accept and examine so many submissions."""
     with psycopg.connect(database_url, autocommit=True) as connection:
 
@@ -195,8 +209,8 @@ def work(client: redis.Redis, database_url: str, count: int) -> None:
             return int(row[0])
 
         target = done()
-        for start in range(0, count, AT_ONCE):
-            some = min(AT_ONCE, count - start)
+        for start in range(0, count, at_once):
+            some = min(at_once, count - start)
             client.lpush("susy:submit", *(message() for _ in range(some)))
             target += some
             until = time.monotonic() + 120
