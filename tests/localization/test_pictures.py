@@ -10,7 +10,7 @@ import pytest
 
 from schema.verdict import Region
 from tests.support.scans import scan_of
-from worker.localization.heatmap import heatmap
+from worker.localization.heatmap import heatmap, rasterize
 from worker.localization.pictures import MAP_LONGEST, map_png, overlay
 
 
@@ -22,6 +22,17 @@ def test_the_stored_map_shows_scores_as_gray_and_unscored_tiles_as_transparent()
     assert alpha == [255, 0, 255]
     assert gray[0] == pytest.approx(255 * 0.2, abs=1)
     assert gray[2] == 255
+
+
+@pytest.mark.parametrize(("tiles", "width", "height"), [(3, 672, 224), (99, 2464, 2016), (2, 300, 224)])
+def test_the_stored_map_is_the_map_in_pixels(tiles: int, width: int, height: int) -> None:
+    scores: list[float | None] = np.random.default_rng(0).random(tiles).tolist()
+    scores[tiles // 2] = None
+    heat = heatmap(scan_of(scores, width=width, height=height))
+    gray, alpha = np.asarray(PIL.Image.open(io.BytesIO(map_png(heat) or b""))).transpose(2, 0, 1)
+    expected = rasterize(heat, MAP_LONGEST)
+    assert (alpha == 255 * np.isfinite(expected)).all()
+    assert (gray == np.round(255 * np.nan_to_num(expected))).all()
 
 
 def test_an_image_without_tiles_has_no_map_and_a_plain_overlay() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from schema.scan import Scan
 from schema.verdict import Region
-from worker.localization.heatmap import Heatmap, cells_of_pixels, heatmap, rasterize
+from worker.localization.heatmap import Heatmap, cells_of_pixels, heatmap
 
 MAP_LONGEST = 512
 """Longest side of the stored map in pixels. Cells are far coarser than that."""
@@ -28,6 +28,10 @@ _FAST = {"compress_level": 1, "compress_type": zlib.Z_HUFFMAN_ONLY}
 """How overlays are compressed: photographs hardly repeat themselves. All that zlib can do takes twenty times as long,
 for a file that is a tenth smaller."""
 
+_UNIFORM = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+"""How maps are compressed: a few uniform cells, of which each row of pixels repeats the one above. All that zlib can do
+takes 2 to 17 times as long, for a file that is up to 130 bytes smaller, or larger where there are many cells."""
+
 
 def map_png(heat: Heatmap) -> bytes | None:
     """The map as PNG (gray + alpha): gray = 255 × (1 − p(authentic)), transparent where not scored.
@@ -36,11 +40,15 @@ def map_png(heat: Heatmap) -> bytes | None:
     """
     if not heat.scores.size:
         return None
-    scores = rasterize(heat, MAP_LONGEST)
-    scored = np.isfinite(scores)
-    gray = np.where(scored, np.round(np.nan_to_num(scores) * 255), 0).astype(np.uint8)
+    cells = np.pad(heat.scores, 1, constant_values=np.nan)  # the image outside the cells, if any
+    scored = np.isfinite(cells)
+    gray = np.where(scored, np.round(np.nan_to_num(cells) * 255), 0)
+    rows, columns = cells_of_pixels(heat, MAP_LONGEST)
+    # Both bytes of a pixel are moved at once, as one number.
+    pairs = np.dstack([gray, scored * 255]).astype(np.uint8).view(np.uint16)[..., 0]
+    pixels = pairs[:, columns][rows].view(np.uint8)
     buffer = io.BytesIO()
-    PIL.Image.fromarray(np.dstack([gray, scored.astype(np.uint8) * 255]), "LA").save(buffer, "PNG", optimize=True)
+    PIL.Image.frombuffer("LA", (len(columns), len(rows)), pixels, "raw", "LA", 0, 1).save(buffer, "PNG", **_UNIFORM)
     return buffer.getvalue()
 
 

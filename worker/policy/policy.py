@@ -7,7 +7,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -212,6 +212,7 @@ def load_policy(path: Path) -> Policy:
         raise ConfigurationError(ErrorCode.POLICY_INVALID, f"policy {path} {error}") from error
 
 
+@cache
 def default_policy() -> Policy:
     """The built-in policy: a wide review band, and a person before every consequence."""
     return Policy.model_validate(tomllib.loads(files(__package__).joinpath("default.toml").read_text("utf-8")))
