@@ -60,21 +60,21 @@ LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
 LEFT JOIN susy.scans AS s ON s.id = v.scan_id;
 
 COMMENT ON VIEW dashboard.checks IS 'One row per check, with its live verdict once it is done.';
-COMMENT ON COLUMN dashboard.checks.id IS 'The check; what `susy submit` printed as check_id.';
+COMMENT ON COLUMN dashboard.checks.id IS 'Identifier of the check, as `susy submit` printed it.';
 COMMENT ON COLUMN dashboard.checks.source IS 'The surface or service that submitted it.';
 COMMENT ON COLUMN dashboard.checks.external_id IS 'The platform''s own id of the upload; the check''s id when none was submitted.';
 COMMENT ON COLUMN dashboard.checks.uri IS 'The location of the image at submission.';
 COMMENT ON COLUMN dashboard.checks.lane IS 'live or backfill.';
 COMMENT ON COLUMN dashboard.checks.state IS 'queued, running, done, quarantined, cancelled or expired.';
-COMMENT ON COLUMN dashboard.checks.attempts IS 'How many attempts workers have begun.';
+COMMENT ON COLUMN dashboard.checks.attempts IS 'Number of attempts that workers have begun.';
 COMMENT ON COLUMN dashboard.checks.created_at IS 'When it was accepted.';
 COMMENT ON COLUMN dashboard.checks.started_at IS 'When the latest attempt began.';
 COMMENT ON COLUMN dashboard.checks.finished_at IS 'When it became done, quarantined, cancelled or expired; null before.';
 COMMENT ON COLUMN dashboard.checks.decision IS 'authentic, synthetic or inconclusive; null unless done.';
 COMMENT ON COLUMN dashboard.checks.score IS 'Probability that the image is synthetic, 0 to 1; null when no tile could be scored.';
-COMMENT ON COLUMN dashboard.checks.class_scores IS 'Probability of each class, as an object of name to number.';
+COMMENT ON COLUMN dashboard.checks.class_scores IS 'Probability of each class, as an object that maps names to numbers.';
 COMMENT ON COLUMN dashboard.checks.generator IS 'The most probable generator when one leads clearly, otherwise unknown_generator; null when authentic or not scored.';
-COMMENT ON COLUMN dashboard.checks.reasons IS 'The reasons for the decision, as words.';
+COMMENT ON COLUMN dashboard.checks.reasons IS 'Codes of the reasons for the decision, such as between_thresholds.';
 COMMENT ON COLUMN dashboard.checks.needs_review IS 'Whether the policy asks for a review.';
 COMMENT ON COLUMN dashboard.checks.regions IS 'Parts of the image that look synthetic, the strongest first: an array of objects with the columns of dashboard.regions.';
 COMMENT ON COLUMN dashboard.checks.policy IS 'Name of the policy that decided, or of the requested one while there is no verdict; null for the default one.';
@@ -84,12 +84,12 @@ COMMENT ON COLUMN dashboard.checks.model_sha256 IS 'Digest of the detector''s we
 COMMENT ON COLUMN dashboard.checks.is_demo IS 'True when scored by the demonstration weights, which must not be used for decisions.';
 COMMENT ON COLUMN dashboard.checks.width IS 'Width of the image in pixels, upright.';
 COMMENT ON COLUMN dashboard.checks.height IS 'Height of the image in pixels, upright.';
-COMMENT ON COLUMN dashboard.checks.tiles_total IS 'How many tiles the image has.';
-COMMENT ON COLUMN dashboard.checks.tiles_scored IS 'How many of them the detector scored.';
+COMMENT ON COLUMN dashboard.checks.tiles_total IS 'Number of tiles in the image.';
+COMMENT ON COLUMN dashboard.checks.tiles_scored IS 'Number of tiles that the detector scored.';
 COMMENT ON COLUMN dashboard.checks.content_sha256 IS 'Digest of the encoded image; equal for re-uploads.';
 COMMENT ON COLUMN dashboard.checks.attributes IS 'The attributes that were submitted with the check.';
 COMMENT ON COLUMN dashboard.checks.error_code IS 'Stable name of the latest failure; null once done.';
-COMMENT ON COLUMN dashboard.checks.error_message IS 'One line about the latest failure.';
+COMMENT ON COLUMN dashboard.checks.error_message IS 'One-line description of the latest failure.';
 COMMENT ON COLUMN dashboard.checks.review_decision IS 'The decision of the latest review; null without one.';
 COMMENT ON COLUMN dashboard.checks.generator_confidence IS 'Share of the synthetic probability that its most probable generator holds, 0 to 1; null without a generator.';
 COMMENT ON COLUMN dashboard.checks.map_sampled IS 'True when the image has more tiles than the limit, and its map shows a coarser grid of them.';
@@ -143,7 +143,7 @@ WHERE i.kind = 'first'
 ORDER BY i.score_band, i.reach_rank, i.waiting_since, i.check_id;
 
 COMMENT ON VIEW dashboard.review_queue IS 'Checks that need a review, or were drawn for an audit, and have none, in the order in which they are given to moderators: by score, reach and age.';
-COMMENT ON COLUMN dashboard.review_queue.id IS 'The check.';
+COMMENT ON COLUMN dashboard.review_queue.id IS 'Identifier of the check.';
 COMMENT ON COLUMN dashboard.review_queue.source IS 'The surface or service that submitted it.';
 COMMENT ON COLUMN dashboard.review_queue.external_id IS 'The platform''s own id of the upload.';
 COMMENT ON COLUMN dashboard.review_queue.uri IS 'The location of the image at submission.';
@@ -153,7 +153,7 @@ COMMENT ON COLUMN dashboard.review_queue.decided_at IS 'When the verdict was rec
 COMMENT ON COLUMN dashboard.review_queue.decision IS 'authentic, synthetic or inconclusive.';
 COMMENT ON COLUMN dashboard.review_queue.score IS 'Probability that the image is synthetic, 0 to 1; null when no tile could be scored.';
 COMMENT ON COLUMN dashboard.review_queue.generator IS 'The most probable generator when one leads clearly, otherwise unknown_generator; null when authentic or not scored.';
-COMMENT ON COLUMN dashboard.review_queue.reasons IS 'The reasons for the decision, as words.';
+COMMENT ON COLUMN dashboard.review_queue.reasons IS 'Codes of the reasons for the decision, such as between_thresholds.';
 COMMENT ON COLUMN dashboard.review_queue.regions IS 'Parts of the image that look synthetic, the strongest first: an array of objects with the columns of dashboard.regions.';
 COMMENT ON COLUMN dashboard.review_queue.policy IS 'Name of the policy that decided.';
 COMMENT ON COLUMN dashboard.review_queue.policy_version IS 'Version of the policy that decided.';
@@ -164,8 +164,8 @@ COMMENT ON COLUMN dashboard.review_queue.needs_review IS 'Whether the policy ask
 COMMENT ON COLUMN dashboard.review_queue.audit_rate IS 'The probability with which the content was drawn for an audit, above 0 and up to 1; null when it was not drawn.';
 COMMENT ON COLUMN dashboard.review_queue.score_band IS 'First key of the order, ascending: 0 for scores of 0.95 and above, 10 for those below 0.05 and for images that could not be scored.';
 COMMENT ON COLUMN dashboard.review_queue.reach_rank IS 'Second key of the order, ascending: minus the attribute reach, if that is a positive number, else 0.';
-COMMENT ON COLUMN dashboard.review_queue.waiting_since IS 'Third key of the order, ascending: since when the check waits for a review.';
-COMMENT ON COLUMN dashboard.review_queue.claimed_by IS 'Who looks at it at this moment; null when nobody does.';
+COMMENT ON COLUMN dashboard.review_queue.waiting_since IS 'Third key of the order, ascending: when the check began to wait for a review.';
+COMMENT ON COLUMN dashboard.review_queue.claimed_by IS 'Moderator who holds a claim on it; null without one.';
 COMMENT ON COLUMN dashboard.review_queue.claimed_until IS 'When that claim ends, unless it is extended; null without one.';
 
 CREATE VIEW dashboard.maps AS
@@ -174,8 +174,8 @@ FROM susy.verdicts AS v
 JOIN susy.scans AS s ON s.id = v.scan_id
 WHERE v.mode = 'live' AND s.map_png IS NOT NULL;
 
-COMMENT ON VIEW dashboard.maps IS 'The localization map of each check that has one. Select one check_id at a time.';
-COMMENT ON COLUMN dashboard.maps.check_id IS 'The check.';
+COMMENT ON VIEW dashboard.maps IS 'Localization map of each check that has one. Select one check_id at a time.';
+COMMENT ON COLUMN dashboard.maps.check_id IS 'Identifier of the check.';
 COMMENT ON COLUMN dashboard.maps.width IS 'Width of the image in pixels, upright; stretch the map to it.';
 COMMENT ON COLUMN dashboard.maps.height IS 'Height of the image in pixels, upright.';
 COMMENT ON COLUMN dashboard.maps.map_png IS 'The map as the bytes of a PNG file.';
@@ -226,8 +226,8 @@ JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live'
 JOIN susy.scans AS s ON s.id = v.scan_id
 WHERE s.map_png IS NOT NULL;
 
-COMMENT ON VIEW dashboard.localization IS 'Where on the image of each check that has a map it looks synthetic: the map as a picture and as numbers, and its regions. Select grid and map_png of one check_id at a time.';
-COMMENT ON COLUMN dashboard.localization.check_id IS 'The check.';
+COMMENT ON VIEW dashboard.localization IS 'Parts of each image with a map that look synthetic: the map as a picture and as numbers, and its regions. Select grid and map_png for one check_id at a time.';
+COMMENT ON COLUMN dashboard.localization.check_id IS 'Identifier of the check.';
 COMMENT ON COLUMN dashboard.localization.source IS 'The surface or service that submitted it.';
 COMMENT ON COLUMN dashboard.localization.external_id IS 'The platform''s own id of the upload.';
 COMMENT ON COLUMN dashboard.localization.created_at IS 'When it was accepted.';
@@ -236,12 +236,12 @@ COMMENT ON COLUMN dashboard.localization.score IS 'Probability that the image is
 COMMENT ON COLUMN dashboard.localization.generator IS 'The most probable generator of the image when one leads clearly, otherwise unknown_generator; null when authentic or not scored.';
 COMMENT ON COLUMN dashboard.localization.width IS 'Width of the image in pixels, upright; stretch the map to it.';
 COMMENT ON COLUMN dashboard.localization.height IS 'Height of the image in pixels, upright.';
-COMMENT ON COLUMN dashboard.localization.stride IS 'Distance between the tiles of the map in pixels, 56 to 224. Of overlapping tiles a cell has the mean.';
-COMMENT ON COLUMN dashboard.localization.tiles_total IS 'How many tiles the image has.';
-COMMENT ON COLUMN dashboard.localization.tiles_scored IS 'How many of them were scored. Where none was, the map is transparent and the grid null.';
+COMMENT ON COLUMN dashboard.localization.stride IS 'Distance between the tiles of the map in pixels, 56 to 224. A cell under several tiles has their mean.';
+COMMENT ON COLUMN dashboard.localization.tiles_total IS 'Number of tiles in the image.';
+COMMENT ON COLUMN dashboard.localization.tiles_scored IS 'Number of tiles that were scored. If it is 0, the map is transparent and the grid null.';
 COMMENT ON COLUMN dashboard.localization.map_sampled IS 'True when the map shows a coarser grid of tiles, each stretched to the place of those that were left out.';
 COMMENT ON COLUMN dashboard.localization.regions IS 'Parts that look synthetic, the strongest first: an array of objects as in dashboard.regions.';
-COMMENT ON COLUMN dashboard.localization.region_count IS 'How many parts of the image look synthetic.';
+COMMENT ON COLUMN dashboard.localization.region_count IS 'Number of regions.';
 COMMENT ON COLUMN dashboard.localization.region_area IS 'Share of the image that lies in regions, 0 to 1; null without regions, or when they were recorded without their areas.';
 COMMENT ON COLUMN dashboard.localization.grid IS 'The map as numbers, an object of width and height of the image, x_edges and y_edges (borders of the cells in pixels), scores (one list per row of cells: probability that the cell is synthetic, 0 to 1, null when not scored) and sampled; null for a map that was stored without them.';
 COMMENT ON COLUMN dashboard.localization.map_png IS 'The map as the bytes of a PNG file.';
@@ -268,7 +268,7 @@ CROSS JOIN jsonb_array_elements(v.regions) WITH ORDINALITY AS r (region, number)
 WHERE v.mode = 'live';
 
 COMMENT ON VIEW dashboard.regions IS 'One row per part of an image that looks synthetic. Select by check_id.';
-COMMENT ON COLUMN dashboard.regions.check_id IS 'The check.';
+COMMENT ON COLUMN dashboard.regions.check_id IS 'Identifier of the check.';
 COMMENT ON COLUMN dashboard.regions.number IS '1 for the strongest region of the check.';
 COMMENT ON COLUMN dashboard.regions.x IS 'Left edge of the rectangle around the region, in pixels of the upright image.';
 COMMENT ON COLUMN dashboard.regions.y IS 'Top edge of the rectangle, in pixels.';
@@ -298,17 +298,17 @@ FROM susy.checks
 WHERE state = 'quarantined';
 
 COMMENT ON VIEW dashboard.quarantine IS 'Checks that have failed permanently, for an operator to resolve.';
-COMMENT ON COLUMN dashboard.quarantine.id IS 'The check.';
+COMMENT ON COLUMN dashboard.quarantine.id IS 'Identifier of the check.';
 COMMENT ON COLUMN dashboard.quarantine.source IS 'The surface or service that submitted it.';
 COMMENT ON COLUMN dashboard.quarantine.external_id IS 'The platform''s own id of the upload.';
 COMMENT ON COLUMN dashboard.quarantine.uri IS 'The location of the image at submission.';
 COMMENT ON COLUMN dashboard.quarantine.lane IS 'live or backfill.';
-COMMENT ON COLUMN dashboard.quarantine.attempts IS 'How many attempts workers have begun.';
+COMMENT ON COLUMN dashboard.quarantine.attempts IS 'Number of attempts that workers have begun.';
 COMMENT ON COLUMN dashboard.quarantine.created_at IS 'When the check was accepted.';
 COMMENT ON COLUMN dashboard.quarantine.finished_at IS 'When it was quarantined.';
 COMMENT ON COLUMN dashboard.quarantine.error_code IS 'Stable name of the failure.';
-COMMENT ON COLUMN dashboard.quarantine.error_message IS 'One line that names the fault and the remedy.';
-COMMENT ON COLUMN dashboard.quarantine.worker IS 'The worker that held it last.';
+COMMENT ON COLUMN dashboard.quarantine.error_message IS 'One-line description of the fault and its remedy.';
+COMMENT ON COLUMN dashboard.quarantine.worker IS 'Worker that last held the lease.';
 COMMENT ON COLUMN dashboard.quarantine.attributes IS 'The attributes that were submitted with the check.';
 
 CREATE VIEW dashboard.backlog AS
@@ -358,7 +358,7 @@ CROSS JOIN (
     FROM susy.checks WHERE state = 'queued' AND dispatched_at IS NOT NULL AND lane = 'backfill'
 ) AS sent;
 
-COMMENT ON VIEW dashboard.backlog IS 'What waits in each lane at the moment.';
+COMMENT ON VIEW dashboard.backlog IS 'Number of checks that wait in each lane.';
 COMMENT ON COLUMN dashboard.backlog.lane IS 'live or backfill.';
 COMMENT ON COLUMN dashboard.backlog.queued IS 'Checks that wait, including those whose next attempt is not due yet.';
 COMMENT ON COLUMN dashboard.backlog.due IS 'Checks that a worker could begin now.';
@@ -383,14 +383,14 @@ SELECT
 FROM susy.reviews AS r;
 
 COMMENT ON VIEW dashboard.reviews IS 'Decisions by people; rows are only added.';
-COMMENT ON COLUMN dashboard.reviews.check_id IS 'The check.';
-COMMENT ON COLUMN dashboard.reviews.reviewer IS 'Who decided.';
+COMMENT ON COLUMN dashboard.reviews.check_id IS 'Identifier of the check.';
+COMMENT ON COLUMN dashboard.reviews.reviewer IS 'Person who decided.';
 COMMENT ON COLUMN dashboard.reviews.decision IS 'authentic, synthetic or inconclusive.';
 COMMENT ON COLUMN dashboard.reviews.note IS 'The reviewer''s note.';
 COMMENT ON COLUMN dashboard.reviews.created_at IS 'When it was added.';
 COMMENT ON COLUMN dashboard.reviews.id IS 'The review, for `susy reviews undo`.';
 COMMENT ON COLUMN dashboard.reviews.batch_id IS 'The bulk review that it is a part of; null for the review of one check.';
-COMMENT ON COLUMN dashboard.reviews.undone_at IS 'Since when it does not count any more; null while it does.';
+COMMENT ON COLUMN dashboard.reviews.undone_at IS 'When it was undone; null while it counts.';
 
 CREATE VIEW dashboard.double_reviews AS
 SELECT d.check_id, c.source, d.first_reviewer, d.first_decision, d.second_reviewer, d.second_decision, d.created_at
@@ -398,11 +398,11 @@ FROM susy.double_reviews AS d
 JOIN susy.checks AS c ON c.id = d.check_id;
 
 COMMENT ON VIEW dashboard.double_reviews IS 'Checks that two people decided about, the second without seeing the first one''s decision.';
-COMMENT ON COLUMN dashboard.double_reviews.check_id IS 'The check.';
+COMMENT ON COLUMN dashboard.double_reviews.check_id IS 'Identifier of the check.';
 COMMENT ON COLUMN dashboard.double_reviews.source IS 'The surface or service that submitted it.';
-COMMENT ON COLUMN dashboard.double_reviews.first_reviewer IS 'Who decided first.';
+COMMENT ON COLUMN dashboard.double_reviews.first_reviewer IS 'Person who decided first.';
 COMMENT ON COLUMN dashboard.double_reviews.first_decision IS 'What that person decided: authentic, synthetic or inconclusive.';
-COMMENT ON COLUMN dashboard.double_reviews.second_reviewer IS 'Who decided second.';
+COMMENT ON COLUMN dashboard.double_reviews.second_reviewer IS 'Person who decided second.';
 COMMENT ON COLUMN dashboard.double_reviews.second_decision IS 'What that person decided: authentic, synthetic or inconclusive.';
 COMMENT ON COLUMN dashboard.double_reviews.created_at IS 'When the second person decided.';
 
@@ -410,14 +410,14 @@ CREATE VIEW dashboard.reviewer_agreement AS
 SELECT reviewer, other_reviewer, reviewers, checks, agreement, cohens_kappa, krippendorffs_alpha
 FROM susy.reviewer_agreement(NULL, NULL);
 
-COMMENT ON VIEW dashboard.reviewer_agreement IS 'How far people agree about the checks that two of them decided about: one row per pair, and one without names for all of them.';
-COMMENT ON COLUMN dashboard.reviewer_agreement.reviewer IS 'One person; null in the row of all.';
-COMMENT ON COLUMN dashboard.reviewer_agreement.other_reviewer IS 'The other person; null in the row of all.';
-COMMENT ON COLUMN dashboard.reviewer_agreement.reviewers IS 'How many people the row is about.';
-COMMENT ON COLUMN dashboard.reviewer_agreement.checks IS 'How many checks two of them decided about.';
-COMMENT ON COLUMN dashboard.reviewer_agreement.agreement IS 'Share of these checks about which they decided the same, 0 to 1.';
-COMMENT ON COLUMN dashboard.reviewer_agreement.cohens_kappa IS 'Agreement beyond chance of the pair, at most 1; null in the row of all, and when both always decided the same one way.';
-COMMENT ON COLUMN dashboard.reviewer_agreement.krippendorffs_alpha IS 'Agreement beyond chance of all, at most 1; null in the rows of pairs, and when everybody always decided the same one way.';
+COMMENT ON VIEW dashboard.reviewer_agreement IS 'Agreement of reviewers on the checks that two of them reviewed: one row per pair, and one row without names for all pairs.';
+COMMENT ON COLUMN dashboard.reviewer_agreement.reviewer IS 'First reviewer; null in the row for all pairs.';
+COMMENT ON COLUMN dashboard.reviewer_agreement.other_reviewer IS 'Second reviewer; null in the row for all pairs.';
+COMMENT ON COLUMN dashboard.reviewer_agreement.reviewers IS 'Number of reviewers that the row covers.';
+COMMENT ON COLUMN dashboard.reviewer_agreement.checks IS 'Number of checks that two of them reviewed.';
+COMMENT ON COLUMN dashboard.reviewer_agreement.agreement IS 'Share of these checks on which their decisions are equal, 0 to 1.';
+COMMENT ON COLUMN dashboard.reviewer_agreement.cohens_kappa IS 'Agreement beyond chance of the pair, at most 1; null in the row for all pairs, and when both gave the same decision every time.';
+COMMENT ON COLUMN dashboard.reviewer_agreement.krippendorffs_alpha IS 'Agreement beyond chance of all, at most 1; null in the rows of pairs, and when everybody gave the same decision every time.';
 
 -- The interval is Wilson's: E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
 -- Journal of the American Statistical Association 22 (1927).
@@ -445,14 +445,14 @@ FROM (
     GROUP BY g.moderator
 ) AS counted;
 
-COMMENT ON VIEW dashboard.reviewer_accuracy IS 'How often people were right about golden items: checks whose answer is known, hidden among the others.';
-COMMENT ON COLUMN dashboard.reviewer_accuracy.reviewer IS 'The person.';
-COMMENT ON COLUMN dashboard.reviewer_accuracy.answers IS 'How many golden items that person decided about.';
-COMMENT ON COLUMN dashboard.reviewer_accuracy.correct IS 'How many of these decisions were the known ones.';
-COMMENT ON COLUMN dashboard.reviewer_accuracy.inconclusive IS 'How many were inconclusive where the known one is not; they count as not correct.';
-COMMENT ON COLUMN dashboard.reviewer_accuracy.accuracy IS 'Share of the correct ones, 0 to 1.';
-COMMENT ON COLUMN dashboard.reviewer_accuracy.accuracy_low IS 'Lower end of its 95 % interval.';
-COMMENT ON COLUMN dashboard.reviewer_accuracy.accuracy_high IS 'Upper end of its 95 % interval.';
+COMMENT ON VIEW dashboard.reviewer_accuracy IS 'Accuracy of reviewers on golden items: checks whose answer is known, hidden among the others.';
+COMMENT ON COLUMN dashboard.reviewer_accuracy.reviewer IS 'The reviewer.';
+COMMENT ON COLUMN dashboard.reviewer_accuracy.answers IS 'Number of golden items that the reviewer decided about.';
+COMMENT ON COLUMN dashboard.reviewer_accuracy.correct IS 'Number of these decisions that equal the known answer.';
+COMMENT ON COLUMN dashboard.reviewer_accuracy.inconclusive IS 'Number of these decisions that are inconclusive where the known answer is not; they count as incorrect.';
+COMMENT ON COLUMN dashboard.reviewer_accuracy.accuracy IS 'Share of correct decisions, 0 to 1.';
+COMMENT ON COLUMN dashboard.reviewer_accuracy.accuracy_low IS 'Lower bound of the 95 % interval of accuracy.';
+COMMENT ON COLUMN dashboard.reviewer_accuracy.accuracy_high IS 'Upper bound of the 95 % interval of accuracy.';
 
 CREATE VIEW dashboard.review_claims AS
 SELECT
@@ -472,17 +472,17 @@ FROM susy.review_claims AS c
 LEFT JOIN susy.review_claims AS e ON e.claim_id = c.claim_id AND e.action NOT IN ('claimed', 'extended')
 WHERE c.action = 'claimed';
 
-COMMENT ON VIEW dashboard.review_claims IS 'Every check that was given to a moderator, and what became of it; rows are only added. Of decided ones, seconds is the time to decision.';
-COMMENT ON COLUMN dashboard.review_claims.claim_id IS 'The claim.';
-COMMENT ON COLUMN dashboard.review_claims.check_id IS 'The check.';
-COMMENT ON COLUMN dashboard.review_claims.moderator IS 'Who it was given to.';
+COMMENT ON VIEW dashboard.review_claims IS 'Every check that was given to a moderator, and the outcome. Rows are only added. For decided claims, seconds is the time to decision.';
+COMMENT ON COLUMN dashboard.review_claims.claim_id IS 'Identifier of the claim.';
+COMMENT ON COLUMN dashboard.review_claims.check_id IS 'Identifier of the check.';
+COMMENT ON COLUMN dashboard.review_claims.moderator IS 'Moderator to whom the check was given.';
 COMMENT ON COLUMN dashboard.review_claims.kind IS 'first, second or third review, or golden for an item whose answer is known. Moderators are not told.';
 COMMENT ON COLUMN dashboard.review_claims.claimed_at IS 'When it was given.';
 COMMENT ON COLUMN dashboard.review_claims.ended_at IS 'When the claim ended; null while it is held.';
 COMMENT ON COLUMN dashboard.review_claims.outcome IS 'decided, skipped, released, expired or withdrawn (somebody else decided without a claim); null while it is held.';
 COMMENT ON COLUMN dashboard.review_claims.seconds IS 'Seconds for which it was held; null while it is.';
 COMMENT ON COLUMN dashboard.review_claims.reason IS 'Why it was skipped.';
-COMMENT ON COLUMN dashboard.review_claims.extensions IS 'How often it was extended.';
+COMMENT ON COLUMN dashboard.review_claims.extensions IS 'Number of times that it was extended.';
 
 -- What moderators' tools call. No function tells what anybody else decided about a check.
 
@@ -622,26 +622,26 @@ REVOKE ALL ON FUNCTION
     dashboard.record_review, dashboard.decide_claim, dashboard.undo_review, dashboard.claim_next_review,
     dashboard.held_claims, dashboard.extend_claim, dashboard.skip_claim, dashboard.release_claim, dashboard.claimed_map
 FROM PUBLIC;
-COMMENT ON FUNCTION dashboard.record_review IS 'Store what a person decided about a check that has ended, and end that person''s claim on it. Reviews are only added; the latest overrides the verdict. The id of the review.';
-COMMENT ON FUNCTION dashboard.decide_claim IS 'Decide about a check that one has claimed; the id of the review. Refused when the claim has ended and the check was given to others. Repeating the same decision answers with the same review.';
-COMMENT ON FUNCTION dashboard.undo_review IS 'Let a review of one''s own not count any more; an earlier one counts again.';
-COMMENT ON FUNCTION dashboard.claim_next_review IS 'Give a moderator the next check to review, for a time in seconds; no row when none waits. Nobody else gets it, nor the same image, before the claim ends.';
-COMMENT ON FUNCTION dashboard.held_claims IS 'The claims that a moderator has now, as they were given; the one that ends first comes first. One whose time is over is among them while nobody else was given its check.';
-COMMENT ON FUNCTION dashboard.extend_claim IS 'Keep a claim for a time in seconds from now; when it ends then.';
-COMMENT ON FUNCTION dashboard.skip_claim IS 'Give a check back without a decision, and say why; it is given to others.';
-COMMENT ON FUNCTION dashboard.release_claim IS 'Give a check back without a decision.';
-COMMENT ON FUNCTION dashboard.claimed_map IS 'The localization map of a check that one has claimed, as the bytes of a PNG file; null without one.';
+COMMENT ON FUNCTION dashboard.record_review IS 'Stores a person''s decision about a check that has ended, ends that person''s claim on it, and returns the id of the review. Reviews are only added; the latest overrides the verdict.';
+COMMENT ON FUNCTION dashboard.decide_claim IS 'Decides about a check that the moderator has claimed, and returns the id of the review. Refused when the claim has ended and the check was given to others. A repeated call returns the same review.';
+COMMENT ON FUNCTION dashboard.undo_review IS 'Undoes a review by the same reviewer; an earlier one counts again.';
+COMMENT ON FUNCTION dashboard.claim_next_review IS 'Gives a moderator the next check to review, for a time in seconds; returns no row when none waits. Nobody else is given the check, or the same image, before the claim ends.';
+COMMENT ON FUNCTION dashboard.held_claims IS 'The claims that a moderator holds, the one that ends first at the top. A claim that has expired is included while its check was given to nobody else.';
+COMMENT ON FUNCTION dashboard.extend_claim IS 'Extends a claim to a time in seconds from now, and returns when it ends.';
+COMMENT ON FUNCTION dashboard.skip_claim IS 'Returns a check without a decision, for a stated reason; it is given to others.';
+COMMENT ON FUNCTION dashboard.release_claim IS 'Returns a check without a decision.';
+COMMENT ON FUNCTION dashboard.claimed_map IS 'The localization map of a check that the moderator has claimed, as the bytes of a PNG file; null without one.';
 
 CREATE VIEW dashboard.rejected_messages AS
 SELECT id, received_at, task, code, message, body FROM susy.rejected_messages;
 
 COMMENT ON VIEW dashboard.rejected_messages IS 'Messages from the queue from which no check could be made.';
-COMMENT ON COLUMN dashboard.rejected_messages.id IS 'A number that increases.';
+COMMENT ON COLUMN dashboard.rejected_messages.id IS 'Ascending number.';
 COMMENT ON COLUMN dashboard.rejected_messages.received_at IS 'When the message was received.';
 COMMENT ON COLUMN dashboard.rejected_messages.task IS 'Name of the Celery task it was sent to.';
 COMMENT ON COLUMN dashboard.rejected_messages.code IS 'Stable name of the fault.';
-COMMENT ON COLUMN dashboard.rejected_messages.message IS 'One line about the fault.';
-COMMENT ON COLUMN dashboard.rejected_messages.body IS 'The first bytes of the message, at most 4096. Its sender wrote it: show it as text only.';
+COMMENT ON COLUMN dashboard.rejected_messages.message IS 'One-line description of the fault.';
+COMMENT ON COLUMN dashboard.rejected_messages.body IS 'First bytes of the message, at most 4096. They come from its sender: display them as text only.';
 
 CREATE VIEW dashboard.endpoints AS
 SELECT
@@ -669,7 +669,7 @@ CROSS JOIN LATERAL (
     FROM susy.deliveries AS d WHERE d.endpoint_id = e.id AND d.state = 'pending'
 ) AS waiting;
 
-COMMENT ON VIEW dashboard.endpoints IS 'Where callbacks are sent, and how each endpoint fares.';
+COMMENT ON VIEW dashboard.endpoints IS 'Endpoints of callbacks, and their condition.';
 COMMENT ON COLUMN dashboard.endpoints.name IS 'The name that `susy endpoint add` gave it.';
 COMMENT ON COLUMN dashboard.endpoints.url IS 'Where callbacks are sent, without the query of the URL, which may be secret.';
 COMMENT ON COLUMN dashboard.endpoints.sources IS 'The sources whose checks are sent here; empty when submissions name the endpoint.';
@@ -677,12 +677,12 @@ COMMENT ON COLUMN dashboard.endpoints.allow_private IS 'Whether it may be on a p
 COMMENT ON COLUMN dashboard.endpoints.created_at IS 'When it was added.';
 COMMENT ON COLUMN dashboard.endpoints.disabled_at IS 'When it was disabled; null while callbacks are sent to it.';
 COMMENT ON COLUMN dashboard.endpoints.disabled_reason IS 'Why it was disabled.';
-COMMENT ON COLUMN dashboard.endpoints.failures IS 'How many of the latest attempts failed in sequence; 0 after a success.';
-COMMENT ON COLUMN dashboard.endpoints.open_until IS 'Until when nothing is sent because of these failures; null after a success.';
+COMMENT ON COLUMN dashboard.endpoints.failures IS 'Number of consecutive failed attempts; 0 after a success.';
+COMMENT ON COLUMN dashboard.endpoints.open_until IS 'Time until which nothing is sent because of these failures; null after a success.';
 COMMENT ON COLUMN dashboard.endpoints.signatures IS 'The kinds of its keys: hmac, ed25519.';
-COMMENT ON COLUMN dashboard.endpoints.pending IS 'How many callbacks wait or are being sent.';
-COMMENT ON COLUMN dashboard.endpoints.oldest_pending_at IS 'When the event that has waited longest was written; null without.';
-COMMENT ON COLUMN dashboard.endpoints.failed IS 'How many callbacks have used up their attempts, for an operator to retry.';
+COMMENT ON COLUMN dashboard.endpoints.pending IS 'Number of callbacks that wait or are being sent.';
+COMMENT ON COLUMN dashboard.endpoints.oldest_pending_at IS 'When the oldest event that still waits was written; null if none waits.';
+COMMENT ON COLUMN dashboard.endpoints.failed IS 'Number of callbacks that have used up their attempts and wait for an operator to retry them.';
 
 CREATE VIEW dashboard.callbacks AS
 SELECT
@@ -706,22 +706,22 @@ JOIN susy.endpoints AS e ON e.id = d.endpoint_id
 JOIN susy.events AS v ON v.id = d.event_id
 JOIN susy.checks AS c ON c.id = d.check_id;
 
-COMMENT ON VIEW dashboard.callbacks IS 'One row per event and endpoint it is sent to.';
+COMMENT ON VIEW dashboard.callbacks IS 'One row per event and per endpoint that it is sent to.';
 COMMENT ON COLUMN dashboard.callbacks.id IS 'The header webhook-id, the same in every attempt.';
 COMMENT ON COLUMN dashboard.callbacks.endpoint IS 'Name of the endpoint.';
-COMMENT ON COLUMN dashboard.callbacks.check_id IS 'The check.';
+COMMENT ON COLUMN dashboard.callbacks.check_id IS 'Identifier of the check.';
 COMMENT ON COLUMN dashboard.callbacks.source IS 'The surface or service that submitted it.';
 COMMENT ON COLUMN dashboard.callbacks.external_id IS 'The platform''s own id of the upload.';
 COMMENT ON COLUMN dashboard.callbacks.type IS 'What happened: image.verdict.created, image.verdict.changed, image.check.quarantined, image.check.cancelled, image.check.expired or image.review.created.';
 COMMENT ON COLUMN dashboard.callbacks.state IS 'pending, delivered, failed (all attempts) or superseded (by a newer event of the check).';
-COMMENT ON COLUMN dashboard.callbacks.attempts IS 'How many attempts have begun.';
+COMMENT ON COLUMN dashboard.callbacks.attempts IS 'Number of attempts that have begun.';
 COMMENT ON COLUMN dashboard.callbacks.created_at IS 'When the event was given to the endpoint.';
 COMMENT ON COLUMN dashboard.callbacks.next_attempt_at IS 'When the next attempt is due, while it is pending.';
 COMMENT ON COLUMN dashboard.callbacks.attempted_at IS 'When the latest attempt began.';
 COMMENT ON COLUMN dashboard.callbacks.finished_at IS 'When it was delivered, failed or superseded; null before.';
 COMMENT ON COLUMN dashboard.callbacks.status IS 'HTTP status of the latest answer; null when there was none.';
 COMMENT ON COLUMN dashboard.callbacks.error_code IS 'Stable name of the latest failure; null once delivered.';
-COMMENT ON COLUMN dashboard.callbacks.error_message IS 'One line about the latest failure.';
+COMMENT ON COLUMN dashboard.callbacks.error_message IS 'One-line description of the latest failure.';
 
 CREATE VIEW dashboard.policies AS
 SELECT
@@ -753,10 +753,10 @@ SELECT revision, change, changed_by, reason, changed_at, configuration FROM susy
 
 COMMENT ON VIEW dashboard.policy_history IS 'Every change of what decides: activations, routes, shadows. Rows are only added.';
 COMMENT ON COLUMN dashboard.policy_history.revision IS 'Number of the configuration that the change led to; the highest applies.';
-COMMENT ON COLUMN dashboard.policy_history.change IS 'What was changed.';
-COMMENT ON COLUMN dashboard.policy_history.changed_by IS 'Who changed it.';
-COMMENT ON COLUMN dashboard.policy_history.reason IS 'Why.';
-COMMENT ON COLUMN dashboard.policy_history.changed_at IS 'When.';
+COMMENT ON COLUMN dashboard.policy_history.change IS 'Description of the change.';
+COMMENT ON COLUMN dashboard.policy_history.changed_by IS 'Person who changed it.';
+COMMENT ON COLUMN dashboard.policy_history.reason IS 'Reason for the change.';
+COMMENT ON COLUMN dashboard.policy_history.changed_at IS 'Time of the change.';
 COMMENT ON COLUMN dashboard.policy_history.configuration IS 'The active versions, the routes in their order, the default policy and the shadows.';
 
 CREATE VIEW dashboard.shadow_differences AS
@@ -779,19 +779,19 @@ JOIN susy.verdicts AS l ON l.check_id = s.check_id AND l.mode = 'live'
 JOIN susy.checks AS c ON c.id = s.check_id
 WHERE s.mode = 'shadow' AND s.decision <> l.decision;
 
-COMMENT ON VIEW dashboard.shadow_differences IS 'Checks about which a policy in shadow decides otherwise than the live one.';
-COMMENT ON COLUMN dashboard.shadow_differences.id IS 'The check.';
+COMMENT ON VIEW dashboard.shadow_differences IS 'Checks on which a policy in shadow and the live one decide differently.';
+COMMENT ON COLUMN dashboard.shadow_differences.id IS 'Identifier of the check.';
 COMMENT ON COLUMN dashboard.shadow_differences.source IS 'The surface or service that submitted it.';
 COMMENT ON COLUMN dashboard.shadow_differences.created_at IS 'When the check was accepted.';
 COMMENT ON COLUMN dashboard.shadow_differences.decided_at IS 'When the shadow verdict was recorded.';
 COMMENT ON COLUMN dashboard.shadow_differences.shadow_policy IS 'Name of the policy that runs in shadow.';
-COMMENT ON COLUMN dashboard.shadow_differences.shadow_version IS 'Its version.';
-COMMENT ON COLUMN dashboard.shadow_differences.shadow_decision IS 'What it would decide: authentic, synthetic or inconclusive.';
-COMMENT ON COLUMN dashboard.shadow_differences.shadow_score IS 'The score under its aggregation, 0 to 1.';
+COMMENT ON COLUMN dashboard.shadow_differences.shadow_version IS 'Version of that policy.';
+COMMENT ON COLUMN dashboard.shadow_differences.shadow_decision IS 'Decision that it would make: authentic, synthetic or inconclusive.';
+COMMENT ON COLUMN dashboard.shadow_differences.shadow_score IS 'Score under its aggregation, 0 to 1.';
 COMMENT ON COLUMN dashboard.shadow_differences.policy IS 'Name of the policy that decided.';
-COMMENT ON COLUMN dashboard.shadow_differences.policy_version IS 'Its version.';
-COMMENT ON COLUMN dashboard.shadow_differences.decision IS 'What it decided.';
-COMMENT ON COLUMN dashboard.shadow_differences.score IS 'The score under its aggregation, 0 to 1.';
+COMMENT ON COLUMN dashboard.shadow_differences.policy_version IS 'Version of that policy.';
+COMMENT ON COLUMN dashboard.shadow_differences.decision IS 'Decision of that policy.';
+COMMENT ON COLUMN dashboard.shadow_differences.score IS 'Score under its aggregation, 0 to 1.';
 COMMENT ON COLUMN dashboard.shadow_differences.generator IS 'The generator that it named.';
 
 CREATE VIEW dashboard.policy_applications AS
@@ -803,10 +803,10 @@ FROM susy.policy_applications;
 COMMENT ON VIEW dashboard.policy_applications IS 'Every time a policy was applied to checks that were decided before (`susy policy apply`), or that was undone (`susy policy undo`).';
 COMMENT ON COLUMN dashboard.policy_applications.id IS 'Number of the application.';
 COMMENT ON COLUMN dashboard.policy_applications.policy IS 'Name of the policy that was applied, or whose application was undone.';
-COMMENT ON COLUMN dashboard.policy_applications.policy_version IS 'Its version.';
-COMMENT ON COLUMN dashboard.policy_applications.filter IS 'Which checks: since, source, decided_by and whether reviewed ones were included.';
-COMMENT ON COLUMN dashboard.policy_applications.applied_by IS 'Who applied it.';
-COMMENT ON COLUMN dashboard.policy_applications.reason IS 'Why; null when no reason was given.';
+COMMENT ON COLUMN dashboard.policy_applications.policy_version IS 'Version of that policy.';
+COMMENT ON COLUMN dashboard.policy_applications.filter IS 'Filter that selected the checks: since, source, decided_by, and whether reviewed ones were included.';
+COMMENT ON COLUMN dashboard.policy_applications.applied_by IS 'Person who applied it.';
+COMMENT ON COLUMN dashboard.policy_applications.reason IS 'Reason for the application; null if none was given.';
 COMMENT ON COLUMN dashboard.policy_applications.started_at IS 'When it began.';
 COMMENT ON COLUMN dashboard.policy_applications.updated_at IS 'When its latest batch was written.';
 COMMENT ON COLUMN dashboard.policy_applications.finished_at IS 'When it ended; null while it runs, or when it was interrupted.';
@@ -847,17 +847,17 @@ JOIN susy.checks AS c ON c.id = v.check_id
 JOIN susy.scans AS s ON s.id = v.scan_id;
 
 COMMENT ON VIEW dashboard.verdicts IS 'Every verdict of every check: the live one, those of policies in shadow, and those that a later decision replaced. Select by check_id, which has an index.';
-COMMENT ON COLUMN dashboard.verdicts.id IS 'The verdict.';
-COMMENT ON COLUMN dashboard.verdicts.check_id IS 'The check.';
+COMMENT ON COLUMN dashboard.verdicts.id IS 'Identifier of the verdict.';
+COMMENT ON COLUMN dashboard.verdicts.check_id IS 'Identifier of the check.';
 COMMENT ON COLUMN dashboard.verdicts.source IS 'The surface or service that submitted the check.';
 COMMENT ON COLUMN dashboard.verdicts.mode IS 'live: it decides; shadow: it has no effect; superseded: another one replaced it.';
 COMMENT ON COLUMN dashboard.verdicts.decided_at IS 'When it was recorded.';
 COMMENT ON COLUMN dashboard.verdicts.decision IS 'authentic, synthetic or inconclusive.';
 COMMENT ON COLUMN dashboard.verdicts.score IS 'Probability that the image is synthetic, 0 to 1; null when no tile could be scored.';
-COMMENT ON COLUMN dashboard.verdicts.class_scores IS 'Probability of each class, 0 to 1, as an object of name to number.';
+COMMENT ON COLUMN dashboard.verdicts.class_scores IS 'Probability of each class, 0 to 1, as an object that maps names to numbers.';
 COMMENT ON COLUMN dashboard.verdicts.generator IS 'The most probable generator when one leads clearly, otherwise unknown_generator; null when authentic or not scored.';
 COMMENT ON COLUMN dashboard.verdicts.generator_confidence IS 'Share of the synthetic probability that its most probable generator holds, 0 to 1; null without a generator.';
-COMMENT ON COLUMN dashboard.verdicts.reasons IS 'The reasons for the decision, as words.';
+COMMENT ON COLUMN dashboard.verdicts.reasons IS 'Codes of the reasons for the decision, such as between_thresholds.';
 COMMENT ON COLUMN dashboard.verdicts.needs_review IS 'Whether the policy asks for a review.';
 COMMENT ON COLUMN dashboard.verdicts.regions IS 'Parts of the image that look synthetic, the strongest first: an array of objects with the columns of dashboard.regions.';
 COMMENT ON COLUMN dashboard.verdicts.policy IS 'Name of the policy that decided.';
@@ -868,7 +868,7 @@ COMMENT ON COLUMN dashboard.verdicts.is_demo IS 'True when scored by the demonst
 COMMENT ON COLUMN dashboard.verdicts.audit_rate IS 'Probability with which the content was drawn for an audit, above 0 and up to 1; null when it was not drawn.';
 COMMENT ON COLUMN dashboard.verdicts.superseded_at IS 'When another verdict replaced it; null unless superseded.';
 COMMENT ON COLUMN dashboard.verdicts.application IS 'The `susy policy apply` or `undo` that recorded it, as dashboard.policy_applications.id; null for a verdict of a worker.';
-COMMENT ON COLUMN dashboard.verdicts.restores IS 'The verdict of which it is a copy, because what replaced that one was undone (`susy policy undo`); otherwise null.';
+COMMENT ON COLUMN dashboard.verdicts.restores IS 'Verdict of which this is a copy, restored by `susy policy undo`; null otherwise.';
 
 CREATE VIEW dashboard.throughput_by_minute AS
 SELECT
@@ -903,8 +903,8 @@ FROM generate_series(
 ) AS m (minute)
 CROSS JOIN (VALUES ('live'), ('backfill')) AS l (lane);
 
-COMMENT ON VIEW dashboard.throughput_by_minute IS 'What was accepted and what ended, for each of the last 1440 minutes and each lane. Only the minutes that a query asks for are counted.';
-COMMENT ON COLUMN dashboard.throughput_by_minute.minute IS 'When the minute begins; the latest one is not over yet.';
+COMMENT ON VIEW dashboard.throughput_by_minute IS 'Number of checks that were accepted and that ended, per minute and lane, for the last 1440 minutes. Only the minutes that a query selects are counted.';
+COMMENT ON COLUMN dashboard.throughput_by_minute.minute IS 'When the minute begins; the latest one is not complete yet.';
 COMMENT ON COLUMN dashboard.throughput_by_minute.lane IS 'live or backfill.';
 COMMENT ON COLUMN dashboard.throughput_by_minute.accepted IS 'Checks that were accepted in this minute.';
 COMMENT ON COLUMN dashboard.throughput_by_minute.done IS 'Checks that got their verdict in this minute.';
@@ -929,14 +929,14 @@ FROM (
 GROUP BY day, source, policy_name, is_demo, decision
 HAVING sum(checks) <> 0;
 
-COMMENT ON VIEW dashboard.decisions_by_source_day IS 'How many checks of each day have which live verdict. Reviews do not change it, a later decision does; checks that were pruned stay counted.';
+COMMENT ON VIEW dashboard.decisions_by_source_day IS 'Number of checks per day by live verdict. Reviews do not change it, a later decision does; checks that were pruned stay counted.';
 COMMENT ON COLUMN dashboard.decisions_by_source_day.day IS 'The day, in UTC, on which the checks were accepted.';
 COMMENT ON COLUMN dashboard.decisions_by_source_day.source IS 'The surface or service that submitted them.';
 COMMENT ON COLUMN dashboard.decisions_by_source_day.policy IS 'Name of the policy that decided.';
 COMMENT ON COLUMN dashboard.decisions_by_source_day.is_demo IS 'True when scored by the demonstration weights, which must not be used for decisions.';
 COMMENT ON COLUMN dashboard.decisions_by_source_day.decision IS 'authentic, synthetic or inconclusive.';
 COMMENT ON COLUMN dashboard.decisions_by_source_day.checks IS 'Number of checks.';
-COMMENT ON COLUMN dashboard.decisions_by_source_day.needs_review IS 'How many of them the policy asked a person to review.';
+COMMENT ON COLUMN dashboard.decisions_by_source_day.needs_review IS 'Number of these that the policy requires a review of.';
 
 CREATE VIEW dashboard.generators_by_day AS
 SELECT
@@ -955,13 +955,13 @@ WHERE generator <> ''
 GROUP BY day, source, is_demo, generator
 HAVING sum(checks) <> 0;
 
-COMMENT ON VIEW dashboard.generators_by_day IS 'How many checks of each day the live verdict attributes to which generator; checks without one are not in it, and checks that were pruned stay counted.';
+COMMENT ON VIEW dashboard.generators_by_day IS 'Number of checks per day by the generator that the live verdict names; checks without a generator are left out, and checks that were pruned stay counted.';
 COMMENT ON COLUMN dashboard.generators_by_day.day IS 'The day, in UTC, on which the checks were accepted.';
 COMMENT ON COLUMN dashboard.generators_by_day.source IS 'The surface or service that submitted them.';
 COMMENT ON COLUMN dashboard.generators_by_day.is_demo IS 'True when scored by the demonstration weights, which must not be used for decisions.';
 COMMENT ON COLUMN dashboard.generators_by_day.generator IS 'Name of the generator, or unknown_generator.';
 COMMENT ON COLUMN dashboard.generators_by_day.checks IS 'Number of checks, whatever was decided about them.';
-COMMENT ON COLUMN dashboard.generators_by_day.synthetic IS 'How many of them were decided to be synthetic.';
+COMMENT ON COLUMN dashboard.generators_by_day.synthetic IS 'Number of these whose decision is synthetic.';
 
 CREATE VIEW susy.decision_categories AS
 SELECT
@@ -1147,7 +1147,7 @@ FROM adjusted AS a
 JOIN weeks AS w ON w.same = a.same AND w.week = a.week;
 
 COMMENT ON VIEW susy.drift_comparisons IS 'For each of the last 13 weeks and each source, how the scores, decisions and generators of its checks differ from those of the four weeks before. Only what was measured by the same weights in the same precision and tiling is compared, and decided by the same version of a policy. Checks that were pruned stay counted.';
-COMMENT ON COLUMN susy.drift_comparisons.week IS 'Monday of the week, in UTC, in which the checks were accepted; the latest week may not be over.';
+COMMENT ON COLUMN susy.drift_comparisons.week IS 'Monday of the week, in UTC, in which the checks were accepted; the latest week may not be complete.';
 COMMENT ON COLUMN susy.drift_comparisons.source IS 'The surface or service that submitted them.';
 COMMENT ON COLUMN susy.drift_comparisons.measure IS 'What is compared: score (a histogram of 22 bins), decision, or generator.';
 COMMENT ON COLUMN susy.drift_comparisons.model_sha256 IS 'Digest of the detector''s weights.';
@@ -1155,18 +1155,18 @@ COMMENT ON COLUMN susy.drift_comparisons.precision IS 'Precision in which the ne
 COMMENT ON COLUMN susy.drift_comparisons.tiling IS 'Grid and stride of the tiles, such as coverage-224.';
 COMMENT ON COLUMN susy.drift_comparisons.policy IS 'Name of the policy that decided; null for scores, which do not depend on its thresholds.';
 COMMENT ON COLUMN susy.drift_comparisons.policy_version IS 'Version of the policy that decided; null for scores.';
-COMMENT ON COLUMN susy.drift_comparisons.aggregate IS 'For scores: how the policies make one score of the tiles'' scores; null otherwise.';
-COMMENT ON COLUMN susy.drift_comparisons.checks IS 'Checks of the week; for scores those that have one.';
-COMMENT ON COLUMN susy.drift_comparisons.reference_checks IS 'Checks of the four weeks before.';
+COMMENT ON COLUMN susy.drift_comparisons.aggregate IS 'For scores: how the policies aggregate the scores of tiles; null otherwise.';
+COMMENT ON COLUMN susy.drift_comparisons.checks IS 'Number of checks in the week; for scores, of those that have one.';
+COMMENT ON COLUMN susy.drift_comparisons.reference_checks IS 'Number of checks in the four weeks before.';
 COMMENT ON COLUMN susy.drift_comparisons.psi IS 'Population stability index: 0 when the shares of all categories are the same; 0.1 is by convention a moderate change, 0.25 a large one. Null with too few checks.';
 COMMENT ON COLUMN susy.drift_comparisons.chi_squared IS 'Statistic of the chi-squared test of homogeneity; categories with fewer than five expected checks are taken together. Null with fewer than 200 checks in the week or in the reference.';
-COMMENT ON COLUMN susy.drift_comparisons.degrees_of_freedom IS 'Of that test.';
+COMMENT ON COLUMN susy.drift_comparisons.degrees_of_freedom IS 'Degrees of freedom of that test.';
 COMMENT ON COLUMN susy.drift_comparisons.p_value IS 'The probability, 0 to 1, of a statistic at least this large when nothing has changed.';
-COMMENT ON COLUMN susy.drift_comparisons.adjusted_p_value IS 'The same, corrected by Benjamini and Hochberg for all tests of the week.';
+COMMENT ON COLUMN susy.drift_comparisons.adjusted_p_value IS 'p_value corrected by Benjamini and Hochberg for all tests of the week.';
 COMMENT ON COLUMN susy.drift_comparisons.status IS 'drifted (adjusted p-value below 0.01 and psi at least 0.02), stable, too_few (no test), incomparable (the weeks before have only other weights, precisions, tilings or policy versions) or new_source (they have nothing).';
 COMMENT ON COLUMN susy.drift_comparisons.risen IS 'The category whose share has risen most: the number of a bin of scores, a decision, or a generator (empty for checks without one).';
-COMMENT ON COLUMN susy.drift_comparisons.risen_share IS 'Its share of the week''s checks, 0 to 1.';
-COMMENT ON COLUMN susy.drift_comparisons.risen_reference_share IS 'Its share of the reference''s checks, 0 to 1.';
+COMMENT ON COLUMN susy.drift_comparisons.risen_share IS 'Share of that category in the week, 0 to 1.';
+COMMENT ON COLUMN susy.drift_comparisons.risen_reference_share IS 'Share of that category in the four weeks before, 0 to 1.';
 
 CREATE VIEW dashboard.arrivals AS
 WITH counted AS MATERIALIZED (
@@ -1276,7 +1276,7 @@ SELECT
 FROM adjusted;
 
 COMMENT ON VIEW dashboard.arrivals IS 'For each source, when its last check was accepted, and whether it has stopped sending: one row per source that sent within the last eight weeks. Whole days in UTC are compared with the twelve weeks before the source''s last day. Only the days of the week on which it sent in those weeks count.';
-COMMENT ON COLUMN dashboard.arrivals.source IS 'The surface or service that submits.';
+COMMENT ON COLUMN dashboard.arrivals.source IS 'Surface or service that submits.';
 COMMENT ON COLUMN dashboard.arrivals.status IS 'silent (adjusted p-value below 0.01, and more silent days than ever in the twelve weeks), stable, or too_few (fewer than 14 days to compare with).';
 COMMENT ON COLUMN dashboard.arrivals.last_check_at IS 'When its last check was accepted; null when that check was pruned.';
 COMMENT ON COLUMN dashboard.arrivals.silent_days IS 'Whole days since its last check on which it usually sends.';
@@ -1284,7 +1284,7 @@ COMMENT ON COLUMN dashboard.arrivals.longest_silent_days IS 'The longest sequenc
 COMMENT ON COLUMN dashboard.arrivals.usual_days IS 'Days in the twelve weeks on which it usually sends, at most 84.';
 COMMENT ON COLUMN dashboard.arrivals.checks_per_day IS 'Mean number of its checks on these days; null without such days.';
 COMMENT ON COLUMN dashboard.arrivals.p_value IS 'Probability, 0 to 1, of so many silent days in sequence if the source were as before; null with status too_few.';
-COMMENT ON COLUMN dashboard.arrivals.adjusted_p_value IS 'The same, corrected by Benjamini and Hochberg for all sources.';
+COMMENT ON COLUMN dashboard.arrivals.adjusted_p_value IS 'p_value corrected by Benjamini and Hochberg for all sources.';
 
 CREATE VIEW dashboard.drift AS
 SELECT
@@ -1314,7 +1314,7 @@ LEFT JOIN (
 ) AS c ON c.source = a.source;
 
 COMMENT ON VIEW dashboard.drift IS 'For each of the last 13 weeks and each source, how the scores, decisions and generators of its checks differ from those of the four weeks before. Only what was measured by the same weights in the same precision and tiling is compared, and decided by the same version of a policy. Checks that were pruned stay counted. In the latest week there is one more row per source, whose measure is arrivals: whether it has stopped sending (dashboard.arrivals).';
-COMMENT ON COLUMN dashboard.drift.week IS 'Monday of the week, in UTC, in which the checks were accepted; the latest week may not be over.';
+COMMENT ON COLUMN dashboard.drift.week IS 'Monday of the week, in UTC, in which the checks were accepted; the latest week may not be complete.';
 COMMENT ON COLUMN dashboard.drift.source IS 'The surface or service that submitted them.';
 COMMENT ON COLUMN dashboard.drift.measure IS 'What is compared: score (a histogram of 22 bins), decision, generator, or arrivals (whether checks arrive as usual).';
 COMMENT ON COLUMN dashboard.drift.model_sha256 IS 'Digest of the detector''s weights; null for arrivals, as the next two columns.';
@@ -1322,18 +1322,18 @@ COMMENT ON COLUMN dashboard.drift.precision IS 'Precision in which the network c
 COMMENT ON COLUMN dashboard.drift.tiling IS 'Grid and stride of the tiles, such as coverage-224.';
 COMMENT ON COLUMN dashboard.drift.policy IS 'Name of the policy that decided; null for scores, which do not depend on its thresholds.';
 COMMENT ON COLUMN dashboard.drift.policy_version IS 'Version of the policy that decided; null for scores.';
-COMMENT ON COLUMN dashboard.drift.aggregate IS 'For scores: how the policies make one score of the tiles'' scores; null otherwise.';
-COMMENT ON COLUMN dashboard.drift.checks IS 'Checks of the week; for scores those that have one.';
-COMMENT ON COLUMN dashboard.drift.reference_checks IS 'Checks of the four weeks before.';
+COMMENT ON COLUMN dashboard.drift.aggregate IS 'For scores: how the policies aggregate the scores of tiles; null otherwise.';
+COMMENT ON COLUMN dashboard.drift.checks IS 'Number of checks in the week; for scores, of those that have one.';
+COMMENT ON COLUMN dashboard.drift.reference_checks IS 'Number of checks in the four weeks before.';
 COMMENT ON COLUMN dashboard.drift.psi IS 'Population stability index: 0 when the shares of all categories are the same; 0.1 is by convention a moderate change, 0.25 a large one. Null with too few checks.';
 COMMENT ON COLUMN dashboard.drift.chi_squared IS 'Statistic of the chi-squared test of homogeneity; categories with fewer than five expected checks are taken together. Null with fewer than 200 checks in the week or in the reference.';
-COMMENT ON COLUMN dashboard.drift.degrees_of_freedom IS 'Of that test.';
+COMMENT ON COLUMN dashboard.drift.degrees_of_freedom IS 'Degrees of freedom of that test.';
 COMMENT ON COLUMN dashboard.drift.p_value IS 'The probability, 0 to 1, of a statistic at least this large when nothing has changed.';
-COMMENT ON COLUMN dashboard.drift.adjusted_p_value IS 'The same, corrected by Benjamini and Hochberg for all tests of the week.';
+COMMENT ON COLUMN dashboard.drift.adjusted_p_value IS 'p_value corrected by Benjamini and Hochberg for all tests of the week.';
 COMMENT ON COLUMN dashboard.drift.status IS 'drifted (adjusted p-value below 0.01 and psi at least 0.02), stable, too_few (no test), incomparable (the weeks before have only other weights, precisions, tilings or policy versions), new_source (they have nothing), or silent (it has stopped sending).';
 COMMENT ON COLUMN dashboard.drift.risen IS 'The category whose share has risen most: the number of a bin of scores, a decision, or a generator (empty for checks without one).';
-COMMENT ON COLUMN dashboard.drift.risen_share IS 'Its share of the week''s checks, 0 to 1.';
-COMMENT ON COLUMN dashboard.drift.risen_reference_share IS 'Its share of the reference''s checks, 0 to 1.';
+COMMENT ON COLUMN dashboard.drift.risen_share IS 'Share of that category in the week, 0 to 1.';
+COMMENT ON COLUMN dashboard.drift.risen_reference_share IS 'Share of that category in the four weeks before, 0 to 1.';
 COMMENT ON COLUMN dashboard.drift.last_check_at IS 'For arrivals: when the last check of the source was accepted, unless it was pruned; null otherwise.';
 
 CREATE VIEW dashboard.audit_log AS
@@ -1385,13 +1385,13 @@ SELECT
 FROM susy.operations;
 
 COMMENT ON VIEW dashboard.audit_log IS 'What people changed: policies, reviews and what was undone of them, golden items, API keys, endpoints, paused lanes, checks that operators queued again or cancelled, and what was pruned. Rows are only added.';
-COMMENT ON COLUMN dashboard.audit_log.at IS 'When.';
+COMMENT ON COLUMN dashboard.audit_log.at IS 'Time of the change.';
 COMMENT ON COLUMN dashboard.audit_log.kind IS 'policy, review, golden, key, endpoint, lane, checks or prune.';
 COMMENT ON COLUMN dashboard.audit_log.actor IS 'Who: the name that was given with --by, or the user of the machine; an API key by its name; where none is named, the database''s login. Names are what a command or a service says; details has the login where it differs.';
 COMMENT ON COLUMN dashboard.audit_log.action IS 'What was done: the change or the application of a policy, the decision of the review (of many checks with bulk before it), undo, add as or remove for golden items, or create, revoke, add, disable, enable, rotate, pause, resume, retry, cancel, prune.';
-COMMENT ON COLUMN dashboard.audit_log.subject IS 'To what: a revision, an application of a policy, a check, a review that was undone, the name of a key, an endpoint or a lane, or the number of checks.';
-COMMENT ON COLUMN dashboard.audit_log.reason IS 'Why, where it was said: the reason of a policy change, the note of a review, why a review was undone, why an endpoint was disabled.';
-COMMENT ON COLUMN dashboard.audit_log.details IS 'More about it, as an object. Secrets are never part of it.';
+COMMENT ON COLUMN dashboard.audit_log.subject IS 'Object of the change: a revision, an application of a policy, a check, a review that was undone, the name of a key, an endpoint or a lane, or the number of checks.';
+COMMENT ON COLUMN dashboard.audit_log.reason IS 'Reason, if one was given: the reason of a policy change, the note of a review, why a review was undone, why an endpoint was disabled.';
+COMMENT ON COLUMN dashboard.audit_log.details IS 'Further details, as an object. Secrets are never part of it.';
 
 CREATE VIEW dashboard.cases AS
 SELECT
@@ -1420,19 +1420,19 @@ LEFT JOIN susy.checks AS c ON c.id = k.check_id
 LEFT JOIN susy.counted_reviews AS r ON r.check_id = c.id
 LEFT JOIN susy.verdicts AS v ON v.check_id = c.id AND v.mode = 'live';
 
-COMMENT ON VIEW dashboard.cases IS 'The regression set: images about which people overrode a policy, and others that were added (`susy cases`). One row per content.';
+COMMENT ON VIEW dashboard.cases IS 'The regression set: images on which people overrode a policy, and others that were added (`susy cases`). One row per content.';
 COMMENT ON COLUMN dashboard.cases.content_sha256 IS 'SHA-256 of the encoded image, 64 hexadecimal digits.';
 COMMENT ON COLUMN dashboard.cases.check_id IS 'The check whose verdict was overridden last; it may be pruned.';
 COMMENT ON COLUMN dashboard.cases.source IS 'The surface or service that submitted it.';
 COMMENT ON COLUMN dashboard.cases.external_id IS 'The platform''s own id of the upload.';
 COMMENT ON COLUMN dashboard.cases.uri IS 'Location of the image at submission.';
 COMMENT ON COLUMN dashboard.cases.policy IS 'Name of the policy whose verdict was overridden.';
-COMMENT ON COLUMN dashboard.cases.expected IS 'What people say that it is: the decision of the review that counts, or, once its check was pruned, of the one that made the case. Null when no review of the check counts any more.';
-COMMENT ON COLUMN dashboard.cases.overridden IS 'What the policy had decided when it became a case.';
+COMMENT ON COLUMN dashboard.cases.expected IS 'Known answer: the decision of the review that counts, or, once the check was pruned, of the review that made the case. Null when no review of the check counts.';
+COMMENT ON COLUMN dashboard.cases.overridden IS 'Decision of the policy when the image became a case.';
 COMMENT ON COLUMN dashboard.cases.decision IS 'The live verdict of the check; null once it was pruned.';
-COMMENT ON COLUMN dashboard.cases.policy_version IS 'The version of the policy that the live verdict is by.';
-COMMENT ON COLUMN dashboard.cases.standing IS 'The live verdict against what is expected: right, wrong or inconclusive; unknown once the check was pruned; withdrawn when the review says inconclusive or does not count any more.';
-COMMENT ON COLUMN dashboard.cases.added_by IS 'The reviewer, or who added it.';
+COMMENT ON COLUMN dashboard.cases.policy_version IS 'Version of the policy that made the live verdict.';
+COMMENT ON COLUMN dashboard.cases.standing IS 'Comparison of the live verdict with the known answer: right, wrong or inconclusive; unknown once the check was pruned; withdrawn when the review says inconclusive or no longer counts.';
+COMMENT ON COLUMN dashboard.cases.added_by IS 'Reviewer, or person who added it.';
 COMMENT ON COLUMN dashboard.cases.added_at IS 'When it became a case, or was overridden again.';
 
 CREATE VIEW dashboard.policy_agreement AS
@@ -1447,10 +1447,10 @@ FROM susy.counted_reviews AS r
 JOIN susy.verdicts AS v ON v.check_id = r.check_id AND v.mode = 'live'
 GROUP BY 1, v.policy_name, v.policy_version, v.decision, r.decision;
 
-COMMENT ON VIEW dashboard.policy_agreement IS 'How often people agree with the live verdict: of the checks that were reviewed, what both say. Only the review that counts is counted.';
+COMMENT ON VIEW dashboard.policy_agreement IS 'Agreement of reviewers with the live verdict: number of reviewed checks by both decisions. Only the review that counts is included.';
 COMMENT ON COLUMN dashboard.policy_agreement.day IS 'The day, in UTC, of the review.';
 COMMENT ON COLUMN dashboard.policy_agreement.policy IS 'Name of the policy that decided.';
-COMMENT ON COLUMN dashboard.policy_agreement.policy_version IS 'Its version.';
-COMMENT ON COLUMN dashboard.policy_agreement.decision IS 'What it decided: authentic, synthetic or inconclusive.';
-COMMENT ON COLUMN dashboard.policy_agreement.review_decision IS 'What the person decided.';
+COMMENT ON COLUMN dashboard.policy_agreement.policy_version IS 'Version of that policy.';
+COMMENT ON COLUMN dashboard.policy_agreement.decision IS 'Decision of the policy: authentic, synthetic or inconclusive.';
+COMMENT ON COLUMN dashboard.policy_agreement.review_decision IS 'Decision of the reviewer.';
 COMMENT ON COLUMN dashboard.policy_agreement.checks IS 'Number of checks.';
