@@ -139,7 +139,8 @@ BEGIN
         GRANT SELECT ON dashboard.reviews, dashboard.reviewer_accuracy TO susy_serve;
         GRANT EXECUTE ON FUNCTION
             susy.claim_review, susy.held_claim, susy.record_decision, susy.reviewed_sources, susy.undo_reviews,
-            susy.count_for_review, susy.review_in_bulk, susy.reviewer_agreement
+            susy.count_for_review, susy.review_in_bulk, susy.reviewer_agreement, susy.list_review_queue,
+            susy.count_review_queue
         TO susy_serve;
     END IF;
     -- Called by a view, under the rights of who reads it.

@@ -378,6 +378,9 @@ COMMENT ON FUNCTION susy.reviewed_sources(uuid) IS 'The sources of the checks of
 COMMENT ON FUNCTION susy.bulk_conditions(jsonb) IS 'The filter of a bulk review as SQL conditions of fixed words; raises an error for an unknown one.';
 COMMENT ON FUNCTION susy.count_for_review(jsonb) IS 'How many checks a bulk review would decide, by source and decision.';
 COMMENT ON FUNCTION susy.review_in_bulk(uuid, jsonb, text, text, text, integer, integer) IS 'Reviews all checks that match a filter, as one; how many.';
+COMMENT ON FUNCTION susy.listed_conditions() IS 'Which checks of the review queue are listed, as SQL conditions.';
+COMMENT ON FUNCTION susy.list_review_queue(jsonb, jsonb, integer) IS 'A page of the review queue, in the order of claims, and the place to continue from.';
+COMMENT ON FUNCTION susy.count_review_queue(text[]) IS 'How many of the listed checks wait, by why they do, and since when the oldest does.';
 COMMENT ON FUNCTION susy.claim_conditions(jsonb) IS 'The filters of a claim as SQL conditions of fixed words; raises an error for an unknown one.';
 COMMENT ON FUNCTION susy.reviewer_agreement(timestamp with time zone, text) IS 'Agreement of reviewers in double reviews since a time, for a source; null for all.';
 

@@ -55,6 +55,13 @@ _PRIORITY = (
 )
 Index("ix_review_items_priority", *_PRIORITY)
 Index("ix_review_items_source", review_items.c.source, *_PRIORITY)
+Index(
+    "ix_review_items_age",
+    review_items.c.source,
+    review_items.c.needs_review,
+    review_items.c.waiting_since,
+    postgresql_where=text("kind = 'first'"),
+)
 
 # Who looks at which check at this moment.
 open_claims = Table(

@@ -8,7 +8,15 @@ from sqlalchemy import Connection, MetaData, event
 
 from schema.tables.base import metadata
 
-SCRIPTS = ("append_only.sql", "events.sql", "triggers.sql", "reviews.sql", "claims.sql", "bulk_reviews.sql")
+SCRIPTS = (
+    "append_only.sql",
+    "events.sql",
+    "triggers.sql",
+    "reviews.sql",
+    "claims.sql",
+    "bulk_reviews.sql",
+    "review_queue.sql",
+)
 """Run in this order."""
 
 _STORAGE = (

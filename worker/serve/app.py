@@ -19,7 +19,7 @@ from worker.serve.reading import checks as reading
 from worker.serve.reading import events, maps
 from worker.serve.requests.access_log import AccessLog
 from worker.serve.requests.limits import Limits
-from worker.serve.reviews import claims, reviews, supervision
+from worker.serve.reviews import claims, queue, reviews, supervision
 from worker.serve.shared.services import Services
 from worker.serve.shared.times import DEFAULT_TIMES, TimeLimits
 from worker.serve.submitting import checks as submitting
@@ -67,7 +67,7 @@ def create_app(settings: Settings, rates_file: Path | None = None, times: TimeLi
         _ = services.storage
     problems.install(app)
     app.include_router(health.router)
-    for module in (reading, submitting, maps, events, images, gate, hooks, reviews, claims, supervision):
+    for module in (reading, submitting, maps, events, images, gate, hooks, reviews, queue, claims, supervision):
         app.include_router(module.router, responses=openapi.COMMON)
     app.add_middleware(Limits, in_flight=services.in_flight, times=times, own_limits=own_limits)
     app.add_middleware(AccessLog)  # outermost

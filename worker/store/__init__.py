@@ -7,7 +7,8 @@ Reading order:
 2. The end of a check: `recording` and `scans` (the transaction), `events` (what is read of it), `callbacks`.
 3. What decides: `policies`, `applications` (deciding again), `cases` (the regression set), `drift` (two periods
    compared, and sources that have stopped).
-4. What people decided: `claims` (who reviews what), `reviews`, and `reviewed` (as labels of scans).
+4. What people decide: `review_queue` (what waits), `claims` (who reviews what), `reviews`, and `reviewed` (as labels of
+   scans).
 5. `keys` (of the HTTP service), `hooks` (what is remembered of object storage), `pruning` (what ended long ago).
 6. `types` and `documents` (what goes in and comes out), `from_rows` and `text` (how it is read and written).
 7. Connections: `database`, `connection`, `errors`, `migrate`.

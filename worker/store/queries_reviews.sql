@@ -1,6 +1,6 @@
 -- Reviews beyond the one of a single check, which is ADD_REVIEW in queries.sql. Read by `queries.py` as that file is. What
--- counts, what is undone, what waits and who is given it is decided by the functions of schema/reviews.sql, claims.sql and
--- bulk_reviews.sql.
+-- counts, what is undone, what waits and who is given it is decided by the functions of schema/reviews.sql, claims.sql,
+-- bulk_reviews.sql and review_queue.sql.
 
 
 -- ==== Claims =========================================================================================================
@@ -34,6 +34,15 @@ SELECT dashboard.undo_review(%(review_id)s, %(reviewer)s, %(reason)s);
 
 -- REVIEWED_SOURCES: those of the checks of a claim, a review or a bulk review.
 SELECT * FROM susy.reviewed_sources(%(target)s);
+
+
+-- ==== The queue ======================================================================================================
+
+-- REVIEW_QUEUE: a page of the queue, and the place to continue from.
+SELECT susy.list_review_queue(%(filters)s, %(after)s, %(limit)s);
+
+-- COUNT_REVIEW_QUEUE: how many wait, by why they do, and since when.
+SELECT why, checks, is_capped, oldest FROM susy.count_review_queue(%(sources)s::text[]);
 
 
 -- ==== Bulk reviews ===================================================================================================

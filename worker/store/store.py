@@ -30,6 +30,7 @@ from worker.store.keys import KeyTable
 from worker.store.policies import PolicyLedger
 from worker.store.pruning import Pruned, PruneFilter, prune
 from worker.store.recording import Recorder
+from worker.store.review_queue import ReviewQueue
 from worker.store.reviewed import ReviewedChecks
 from worker.store.reviews import ReviewTable
 from worker.store.scans import stored_scan
@@ -92,6 +93,7 @@ class Store:
         self.cases = CaseTable(self._database)
         """What a person said the opposite of a policy about."""
         self.claims = ClaimTable(self._database)
+        self.review_queue = ReviewQueue(self._database)
         """Who reviews what at the moment."""
         self.reviews = ReviewTable(self._database)
         """What people decided, beyond single reviews."""

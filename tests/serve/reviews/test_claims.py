@@ -190,8 +190,13 @@ def test_the_second_person_learns_nothing_of_the_first_by_any_request(
         act(tool, second, "extend", "ben"),
         tool.get(f"{CLAIMS}?moderator=ada"),
         act(tool, first, "decide", decision="authentic"),  # ada's own claim, and another answer
+        tool.get("/v1/reviews/queue"),
+        tool.get("/v1/reviews/queue/counts"),
         act(tool, second, "decide", "ben", decision="authentic"),
+        tool.get("/v1/reviews/queue"),  # a third person is asked now, because the two disagree
+        tool.get("/v1/reviews/queue/counts"),
     ]
+    assert [answer.body for answer in answers[6:8]] == [answer.body for answer in answers[9:11]]
     for answer in answers:
         assert b"inconclusive" not in answer.body, answer
         assert b"secret" not in answer.body

@@ -5,24 +5,22 @@ No answer tells what anybody else decided about a check, or whether its answer i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
-from schema.messages import Moment, Text
-from schema.states import Decision, Lane
+from schema.messages import Text
+from schema.states import Decision
 from worker.errors import ErrorCode, PermanentError
 from worker.serve.reading import maps
 from worker.serve.requests.access_log import note as note_access
-from worker.serve.requests.authorization import require_source
 from worker.serve.requests.bodies import read_model
 from worker.serve.requests.idempotency import IdempotencyKey, request_id
 from worker.serve.reviews import examples
-from worker.serve.reviews.reviews import Moderator, Note, Person
+from worker.serve.reviews.fields import MAX_SOURCES, Body, Moderator, Note, Person, QueueFilters, Word, allowed_filters
 from worker.serve.shared.services import Services, Shared
 from worker.store import ApiKey, CheckDetails
 from worker.store.claims import ReviewClaim
@@ -33,33 +31,18 @@ MAX_SECONDS = 86_400
 router = APIRouter(prefix="/v1/reviews/claims", tags=["reviews"])
 
 Seconds = Annotated[int, Field(ge=1, le=MAX_SECONDS, description="How long the claim lasts from now.")]
-MAX_SOURCES = 100
-Word = Annotated[Text, Field(min_length=1, max_length=200)]
-Score = Annotated[float, Field(ge=0, le=1)]
 Holder = Annotated[str, Query(min_length=1, max_length=200, description="Who holds the claim.")]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ClaimFilters(_Body):
+class ClaimFilters(QueueFilters):
     """Which checks to give; all that is set must hold."""
 
     source: Word | None = None
     sources: Annotated[list[Word], Field(min_length=1, max_length=MAX_SOURCES)] | None = None
-    lane: Lane | None = None
-    policy: Word | None = None
-    decision: Decision | None = None
-    generator: Word | None = None
-    why: Literal["policy", "audit"] | None = None
-    min_score: Score | None = None
-    max_score: Score | None = None
-    since: Moment | None = None
     attributes: dict[str, JsonValue] | None = None
 
 
-class ClaimRequest(_Body):
+class ClaimRequest(Body):
     """Who asks for a check."""
 
     moderator: Person
@@ -67,7 +50,7 @@ class ClaimRequest(_Body):
     seconds: Seconds = DEFAULT_SECONDS
 
 
-class ClaimDecision(_Body):
+class ClaimDecision(Body):
     """What the holder of a claim decided."""
 
     moderator: Person
@@ -75,21 +58,21 @@ class ClaimDecision(_Body):
     note: Note | None = None
 
 
-class Extension(_Body):
+class Extension(Body):
     """For how long the holder keeps a claim."""
 
     moderator: Person
     seconds: Seconds = DEFAULT_SECONDS
 
 
-class Skip(_Body):
+class Skip(Body):
     """Why the holder of a claim gives it back."""
 
     moderator: Person
     reason: Annotated[Text, Field(min_length=1, max_length=10_000)]
 
 
-class Release(_Body):
+class Release(Body):
     """Who gives a claim back."""
 
     moderator: Person
@@ -103,7 +86,7 @@ async def claim(request: Request, key: Moderator, services: Shared, idempotency_
     found = await services.call(
         services.store.claims.claim,
         asked.moderator,
-        _allowed_filters(asked.filters.model_dump(mode="json", exclude_none=True), key),
+        allowed_filters(asked.filters.model_dump(mode="json", exclude_none=True), key),
         seconds=asked.seconds,
         request_id=request_id(key, "claim", idempotency_key),
     )
@@ -196,15 +179,6 @@ def claim_document(claim: ReviewClaim) -> dict[str, Any]:
         "check_id": str(claim.check_id),
         "links": {"map": f"{path}/map.png", "grid": f"{path}/map.json", "overlay": f"{path}/overlay.png"},
     }
-
-
-def _allowed_filters(filters: Mapping[str, Any], key: ApiKey) -> dict[str, Any]:
-    """The filters, narrowed to the sources of the key."""
-    for source in (*filters.get("sources", ()), *([filters["source"]] if "source" in filters else [])):
-        require_source(key, source)
-    if key.sources is None:
-        return dict(filters)
-    return {"sources": sorted(key.sources), **filters}
 
 
 async def _require_source(services: Services, key: ApiKey, claim_id: UUID, moderator: str) -> None:

@@ -50,6 +50,50 @@ class ClaimList(BaseModel):
     claims: list[ClaimDocument]
 
 
+class QueuedDocument(BaseModel):
+    """A check that waits for its first review. `decision` is that of the verdict, never of a person."""
+
+    check_id: UUID
+    source: str
+    external_id: str
+    uri: str
+    lane: Lane
+    attributes: dict[str, Any]
+    policy: str | None = Field(None, description="Name of the policy that decided.")
+    why: Literal["policy", "audit"] = Field(description="Whether the policy asks for a review, or it is an audit.")
+    decision: Decision | None = Field(None, description="Of the verdict, as are the members up to `height`.")
+    score: float | None = Field(None, ge=0, le=1)
+    generator: str | None = None
+    generator_confidence: float | None = Field(None, ge=0, le=1)
+    reasons: list[Reason] | None = None
+    width: int | None = None
+    height: int | None = None
+    waiting_since: datetime
+    claimed_until: datetime | None = Field(None, description="When a moderator's claim on it ends; null without one.")
+
+
+class QueueList(BaseModel):
+    """A part of the review queue."""
+
+    checks: list[QueuedDocument]
+    next: str | None = Field(None, description="The cursor for the next request; null at the end.")
+
+
+class WaitingDocument(BaseModel):
+    """How many checks wait for one reason."""
+
+    why: Literal["policy", "audit"]
+    checks: int = Field(ge=0, le=10_000)
+    capped: bool = Field(description="Whether there are more than 10000.")
+    oldest: datetime | None = Field(None, description="Since when the oldest waits; null when none does.")
+
+
+class WaitingList(BaseModel):
+    """Those that policies send to a person, and those of audits."""
+
+    waiting: list[WaitingDocument]
+
+
 class ExtensionDocument(BaseModel):
     """When a claim ends."""
 

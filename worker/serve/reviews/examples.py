@@ -18,9 +18,11 @@ from worker.serve.reviews.documents import (
     ClaimList,
     DryRunDocument,
     ExtensionDocument,
+    QueueList,
     ReviewList,
     ReviewReceipt,
     UndoDocument,
+    WaitingList,
 )
 
 CLAIM_ID = "0b8f6a52-4d6e-5c0e-9a40-1d2f3c4b5a69"
@@ -133,6 +135,28 @@ def claim(model: type[BaseModel]) -> dict[str, Any]:
     }
 
 
+_QUEUED = {
+    **{name: value for name, value in CLAIM.items() if name not in ("claim_id", "claimed_until", "regions", "links")},
+    "policy": "uploads",
+    "waiting_since": "2026-01-31T08:00:02.5+00:00",
+}
+_NEXT = "WzQsLTEyMDAwLjAsIjIwMjYtMDEtMzFUMDg6MDA6MDIuNVoiLCIwMTk5YTNjMi04ZjExLTdjM2UtOWY2Yi0yZDFjNGU1YTZiN2MiXQ"
+QUEUE: dict[int | str, dict[str, Any]] = {
+    200: _answer(QueueList, "A page.", {"checks": [_QUEUED], "next": _NEXT}),
+    **problems(
+        _LACKS_REVIEW,
+        _OTHER_SOURCE,
+        (ErrorCode.INVALID_MESSAGE, "after: is not the `next` of an answer; begin without it"),
+    ),
+}
+_WAITING = [
+    {"why": "policy", "checks": 1240, "capped": False, "oldest": "2026-01-31T06:12:00+00:00"},
+    {"why": "audit", "checks": 0, "capped": False},
+]
+QUEUE_COUNTS: dict[int | str, dict[str, Any]] = {
+    200: _answer(WaitingList, "The counts.", {"waiting": _WAITING}),
+    **problems(_LACKS_REVIEW, _OTHER_SOURCE),
+}
 HELD: dict[int | str, dict[str, Any]] = {
     200: _answer(ClaimList, "The claims.", {"claims": [CLAIM]}),
     **problems(_LACKS_REVIEW),

@@ -5,45 +5,33 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from schema.access import Scope
 from schema.messages import Text
 from schema.states import Decision
 from worker.errors import ErrorCode, PermanentError
 from worker.serve.requests.access_log import note as note_access
-from worker.serve.requests.authorization import authorized
 from worker.serve.requests.bodies import read_model
 from worker.serve.requests.idempotency import IdempotencyKey, request_id
 from worker.serve.reviews import examples
+from worker.serve.reviews.fields import Body, Moderator, Note, Person
 from worker.serve.shared.services import Shared
-from worker.store import ApiKey
 
 router = APIRouter(prefix="/v1", tags=["reviews"])
 
-Moderator = Annotated[ApiKey, Depends(authorized(Scope.REVIEW))]
-"""The key of a request that needs the scope `review`."""
-Person = Annotated[Text, Field(min_length=1, max_length=200)]
-"""The name of a person, for whom the tool vouches."""
-Note = Annotated[Text, Field(max_length=10_000)]
 
-
-class Review(BaseModel):
+class Review(Body):
     """What a person decided."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     reviewer: Person
     decision: Decision
     note: Note | None = None
 
 
-class Undo(BaseModel):
+class Undo(Body):
     """Who takes a review back, and why."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     reviewer: Person
     reason: Annotated[Text, Field(min_length=1, max_length=10_000)]

@@ -7,22 +7,20 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from schema.access import Scope
 from schema.messages import Moment, Text
 from schema.states import CheckState, Decision
 from worker.errors import ErrorCode, PermanentError
 from worker.serve.problems import RefusedError
 from worker.serve.requests.access_log import note as note_access
-from worker.serve.requests.authorization import authorized, require_source
+from worker.serve.requests.authorization import require_source
 from worker.serve.requests.bodies import read_model
 from worker.serve.requests.idempotency import IdempotencyKey, request_id
 from worker.serve.reviews import examples
-from worker.serve.reviews.claims import Score, Word
-from worker.serve.reviews.reviews import Note, Person
+from worker.serve.reviews.fields import Body, Note, Person, Score, Supervisor, Word, with_zone
 from worker.serve.shared.services import Shared
 from worker.store import ApiKey
 from worker.store.reviews import MAX_BATCH, ReviewFilter, StoredReview
@@ -32,15 +30,8 @@ MAX_REVIEWS = 500
 
 router = APIRouter(prefix="/v1", tags=["supervision"])
 
-Supervisor = Annotated[ApiKey, Depends(authorized(Scope.SUPERVISE))]
-"""The key of a request that needs the scope `supervise`."""
 
-
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class BulkFilters(_Body):
+class BulkFilters(Body):
     """Which checks that have ended to review; all that is set must hold. Times are those of acceptance."""
 
     source: Word | None = None
@@ -55,7 +46,7 @@ class BulkFilters(_Body):
     reviewed_too: Annotated[bool, Field(description="Also override what people decided.")] = False
 
 
-class BulkReview(_Body):
+class BulkReview(Body):
     """One decision about many checks."""
 
     reviewer: Person
@@ -69,7 +60,7 @@ class BulkReview(_Body):
     dry_run: Annotated[bool, Field(description="Only count what matches.")] = False
 
 
-class Undo(_Body):
+class Undo(Body):
     """What is undone, by whom and why."""
 
     target: Annotated[UUID, Field(description="A review or a bulk review.")]
@@ -148,7 +139,7 @@ async def agreement(
     """About checks that two people decided about, the second without seeing what the first had said. The first row is
     that of all, without names; the others are those of each two people. A coefficient is null where it is undefined."""
     _require_one_source(key, source)
-    since = None if since is None else _with_zone(since)
+    since = None if since is None else with_zone(since)
     found = await services.call(services.store.reviews.agreement, since=since, source=source)
     return JSONResponse({"agreement": [asdict(each) for each in found]})
 
@@ -171,12 +162,6 @@ def _require_one_source(key: ApiKey, source: str | None) -> None:
         raise RefusedError(
             ErrorCode.FORBIDDEN_SOURCE, f"the API key {key.name!r} may not use all sources; name one with ?source="
         )
-
-
-def _with_zone(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise RefusedError(ErrorCode.INVALID_MESSAGE, "since: a time has a time zone, such as 2026-01-31T08:00:00Z")
-    return moment
 
 
 def _review_document(review: StoredReview) -> dict[str, Any]:
