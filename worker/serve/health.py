@@ -13,7 +13,7 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz", summary="Whether the process runs")
 async def healthz() -> dict[str, Any]:
-    """Asks no server. Restart the service when this does not answer."""
+    """Contacts no server. Restart the service when this does not respond."""
     return {"status": "ok"}
 
 
@@ -23,6 +23,6 @@ async def healthz() -> dict[str, Any]:
     responses={503: {"description": "Postgres does not answer, or its schema is older than this version."}},
 )
 async def readyz(services: Annotated[Services, Depends(services_of)]) -> dict[str, Any]:
-    """Reads the API keys from Postgres. Redis is not asked: submissions are accepted without it."""
+    """Reads the API keys from Postgres. Redis is not contacted: submissions are accepted without it."""
     await services.keys.read()
     return {"status": "ok", "has_keys": services.keys.has_keys}

@@ -1,4 +1,4 @@
-"""What OpenAPI says of every route: its errors, each with an example, and how bodies and answers are shown."""
+"""The OpenAPI description of every route: its errors, each with an example, and how bodies and answers are shown."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Problem(BaseModel):
 
 
 def problems(*errors: tuple[ErrorCode, str]) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's description of answers with these codes, each with an example."""
+    """OpenAPI's description of responses with these codes, each with an example."""
     found: dict[int | str, dict[str, Any]] = {}
     for code, detail in errors:
         error: SusyError = RefusedError(code, detail)

@@ -135,7 +135,7 @@ def headers_of(error: SusyError) -> dict[str, str]:
 
 
 def problem_response(error: SusyError, **members: Any) -> Response:
-    """The response that tells of `error`."""
+    """The response for `error`."""
     document = problem_document(error, **members)
     return Response(json.dumps(document).encode(), document["status"], headers=headers_of(error), media_type=MEDIA_TYPE)
 

@@ -1,4 +1,4 @@
-"""What OpenAPI says of the gate, with examples."""
+"""The OpenAPI description of the gate, with examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What OpenAPI says of `/v1/hooks`, with examples. docs/hooks.md shows the same."""
+"""The OpenAPI description of `/v1/hooks`, with examples. docs/hooks.md shows the same."""
 
 from __future__ import annotations
 

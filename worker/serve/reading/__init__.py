@@ -1,5 +1,5 @@
 """Routes that read.
 
 Reading order: `checks` (one check), `maps` (where in its image the score comes from), `events` (what happens to all
-checks); `documents` and `examples` are what OpenAPI says of them.
+checks); `documents` and `examples` describe them for OpenAPI.
 """

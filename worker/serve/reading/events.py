@@ -40,12 +40,14 @@ _EXAMPLE = {
 async def events(
     key: Reader,
     services: Annotated[Services, Depends(services_of)],
-    after: Annotated[int, Query(ge=0, le=_MAX_CURSOR, description="`next` of the answer before; 0 to begin.")] = 0,
+    after: Annotated[int, Query(ge=0, le=_MAX_CURSOR, description="`next` of the previous response; 0 to begin.")] = 0,
     limit: Annotated[int, Query(ge=1, le=MAX_EVENTS)] = 100,
 ) -> Response:
-    """Events in a stable order: none appears later before one that was read. Whoever missed callbacks catches up here.
+    """Events in a stable order: none appears later before one that was read. Receivers that missed callbacks catch up
+    here.
 
-    The answer holds what callbacks send, for the sources that the key may use. No events: there are no newer ones yet.
+    The response contains what callbacks send, for the sources that the key may use. It is empty when there are no newer
+    events yet.
     """
     sources = None if key.sources is None else sorted(key.sources)
     found = await services.call(services.store.events_after, after, limit=limit, sources=sources)

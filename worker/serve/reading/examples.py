@@ -1,4 +1,4 @@
-"""What OpenAPI says of reading checks, with examples. docs/http.md shows the same."""
+"""The OpenAPI description of reading checks, with examples. docs/http.md shows the same."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """`/v1/reviews/claims`: what a moderators' tool does. A person is given one check at a time, and nobody else gets it.
 
-No answer tells what anybody else decided about a check, or whether its answer is known.
+No response reveals what anybody else decided about a check, or whether its answer is known.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ class Extension(Body):
 
 
 class Skip(Body):
-    """Why the holder of a claim gives it back."""
+    """Why the holder of a claim skips its check."""
 
     moderator: Person
     reason: Annotated[Text, Field(min_length=1, max_length=10_000)]
 
 
 class Release(Body):
-    """Who gives a claim back."""
+    """Who releases a claim."""
 
     moderator: Person
 
@@ -98,15 +98,15 @@ async def claim(request: Request, key: Moderator, services: Shared, idempotency_
 
 @router.get("", summary="The claims that a moderator holds", responses=examples.HELD)
 async def held(key: Moderator, services: Shared, moderator: Holder) -> Response:
-    """At most 50, the one that ends first first, as they were given: for a page that was closed and is opened again."""
+    """At most 50, ordered by their end, as they were given: for a page that was closed and is opened again."""
     found = await services.call(services.store.claims.held, moderator)
     return JSONResponse({"claims": [claim_document(each) for each in found if key.may_use(each.source)]})
 
 
 @router.post("/{claim_id}/decide", status_code=201, summary="Decide a claim", **examples.decide(ClaimDecision))
 async def decide(request: Request, claim_id: UUID, key: Moderator, services: Shared) -> Response:
-    """Review the check and end the claim. Repeating the same decision answers with the same review. A claim that has
-    ended by time can be decided until somebody else is given the check."""
+    """Review the check and end the claim. Repeating the same decision returns the same review. An expired claim can be
+    decided until somebody else is given the check."""
     decided = await read_model(request, ClaimDecision)
     await _require_source(services, key, claim_id, decided.moderator)
     review_id = await services.call(
@@ -126,7 +126,7 @@ async def extend(request: Request, claim_id: UUID, key: Moderator, services: Sha
 
 @router.post("/{claim_id}/skip", status_code=204, summary="Skip a check", **examples.give_back(Skip))
 async def skip(request: Request, claim_id: UUID, key: Moderator, services: Shared) -> Response:
-    """Give the check back for others, with a reason. Who skipped a check is not given it again. Safe to repeat."""
+    """Return the check to the queue, with a reason. Whoever skipped a check is not given it again. Safe to repeat."""
     skipped = await read_model(request, Skip)
     await _require_source(services, key, claim_id, skipped.moderator)
     await services.call(services.store.claims.skip, claim_id, skipped.moderator, reason=skipped.reason)
@@ -135,7 +135,7 @@ async def skip(request: Request, claim_id: UUID, key: Moderator, services: Share
 
 @router.post("/{claim_id}/release", status_code=204, summary="Release a claim", **examples.give_back(Release))
 async def release(request: Request, claim_id: UUID, key: Moderator, services: Shared) -> Response:
-    """Give the check back; it may be given to the same person again. Safe to repeat."""
+    """Return the check to the queue; it may be given to the same person again. Safe to repeat."""
     released = await read_model(request, Release)
     await _require_source(services, key, claim_id, released.moderator)
     await services.call(services.store.claims.release, claim_id, released.moderator)

@@ -1,4 +1,4 @@
-"""What OpenAPI says of reviews, with examples."""
+"""The OpenAPI description of reviews, with examples."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`/v1/reviews/queue`: which checks wait for a review, in the order in which claims give them, and how many.
 
-No answer tells what a person decided. Checks that are drawn for a second review are not listed, in none of their
-reviews: what is missing in the list says nothing about a check.
+No response contains a decision of a person. Contents that are drawn for second reviews are never listed: a check that
+is missing from the list may wait for its first review as well as for its second one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class QueueQuery(QueueFilters):
         Text | None,
         Field(max_length=MAX_ATTRIBUTES, description="A JSON object that the submission's attributes contain."),
     ] = None
-    after: Annotated[str | None, Field(max_length=MAX_CURSOR, description="`next` of the answer before.")] = None
+    after: Annotated[str | None, Field(max_length=MAX_CURSOR, description="`next` of the previous response.")] = None
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
 
 
@@ -57,9 +57,9 @@ class CountQuery(Body):
 
 @router.get("", summary="The checks that wait for a review", responses=examples.QUEUE)
 async def queue(key: Moderator, services: Shared, query: Annotated[QueueQuery, Query()]) -> Response:
-    """In the order in which they are claimed: by score, reach and age. A page can have fewer checks than `limit`, or
-    none, where a filter matches few; the list ends where `next` is null. Of a key for some sources, only their checks.
-    """
+    """In the order in which claims give them: by score, reach and age. A page can have fewer checks than `limit`, or
+    none, where few match the filter; the list ends where `next` is null. A key for some sources lists only their
+    checks."""
     given = query.model_dump(mode="json", exclude_none=True, exclude={"source", "attributes", "after", "limit"})
     if query.source is not None:
         given["sources"] = query.source
@@ -75,7 +75,8 @@ async def queue(key: Moderator, services: Shared, query: Annotated[QueueQuery, Q
 
 @router.get("/counts", summary="How many checks wait for a review", responses=examples.QUEUE_COUNTS)
 async def counts(key: Moderator, services: Shared, query: Annotated[CountQuery, Query()]) -> Response:
-    """By why they wait, and since when the oldest does. Counted to 10000; `capped` says that there are more."""
+    """By the reason why they wait, with the time since which the oldest waits. Counted to 10000; `capped` says that
+    there are more."""
     given = {} if query.source is None else {"sources": query.source}
     found = await services.call(services.store.review_queue.count, allowed_filters(given, key).get("sources"))
     return JSONResponse({"waiting": [_count_document(each) for each in found]})
@@ -92,7 +93,7 @@ def _attributes(text: str) -> dict[str, Any]:
 
 
 def _cursor(place: QueuePlace) -> str:
-    """A place in the queue as one word, which only this service reads."""
+    """A place in the queue as an opaque string."""
     return base64.urlsafe_b64encode(to_json(place)).decode().rstrip("=")
 
 

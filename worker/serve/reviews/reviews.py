@@ -1,4 +1,4 @@
-"""Reviews of single checks, and taking one's own back."""
+"""Reviews of single checks, and undoing one's own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Review(Body):
 
 
 class Undo(Body):
-    """Who takes a review back, and why."""
+    """Who undoes a review, and why."""
 
     reviewer: Person
     reason: Annotated[Text, Field(min_length=1, max_length=10_000)]
@@ -60,12 +60,10 @@ async def add(
     return JSONResponse({"review_id": str(review_id)}, 201)
 
 
-@router.post(
-    "/reviews/{review_id}/undo", status_code=204, summary="Take back a review of one's own", **examples.undo(Undo)
-)
+@router.post("/reviews/{review_id}/undo", status_code=204, summary="Undo one's own review", **examples.undo(Undo))
 async def undo(request: Request, review_id: UUID, key: Moderator, services: Shared) -> Response:
-    """The review does not count any more; an earlier one, or the verdict, counts again. The person must be the one who
-    gave it. Repeating this is 409 and changes nothing."""
+    """The review no longer counts; an earlier one, or the verdict, counts again. The person must be its reviewer.
+    Repeating this is 409 and changes nothing."""
     taken_back = await read_model(request, Undo)
     if key.sources is not None:
         found = await services.call(services.store.claims.sources, review_id)

@@ -1,4 +1,4 @@
-"""What those who supervise moderators do: read what people decided, compare them, review in bulk, undo."""
+"""What supervisors of moderators do: read reviews, compare reviewers, review in bulk, undo."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ class Undo(Body):
 
 @router.post("/reviews/bulk", status_code=201, summary="Review all checks that match", **examples.bulk(BulkReview))
 async def bulk(request: Request, key: Supervisor, services: Shared, idempotency_key: IdempotencyKey = None) -> Response:
-    """Review every check that has ended and matches, in one transaction, as one: it has one id, and is undone as one.
-    Checks that people have reviewed are left alone unless `reviewed_too` is true. With `dry_run` the answer is 200 and
-    counts what matches."""
+    """Review every check that has ended and matches, in one transaction. The bulk review has one id and is undone as a
+    whole. Checks that people have reviewed are skipped unless `reviewed_too` is true. With `dry_run` the response is
+    200 and counts what matches."""
     asked = await read_model(request, BulkReview)
     where = ReviewFilter(**dict(asked.filters), sources=None if key.sources is None else tuple(sorted(key.sources)))
     if where.source is not None:
@@ -97,7 +97,7 @@ async def bulk(request: Request, key: Supervisor, services: Shared, idempotency_
 
 @router.post("/reviews/undos", status_code=201, summary="Undo a review or a bulk review", **examples.undos(Undo))
 async def undo(request: Request, key: Supervisor, services: Shared) -> Response:
-    """Whoever gave it: what it decided does not count any more, and earlier reviews, or the verdicts, count again.
+    """Anybody's review: it no longer counts, and earlier reviews, or the verdicts, count again.
     Repeating this is 409 and changes nothing."""
     asked = await read_model(request, Undo)
     if key.sources is not None and not (
@@ -108,13 +108,13 @@ async def undo(request: Request, key: Supervisor, services: Shared) -> Response:
     return JSONResponse({"undo_id": str(undone.undo_id), "reviews": undone.reviews}, 201)
 
 
-@router.get("/checks/{check_id}/reviews", summary="What people decided about a check", responses=examples.REVIEWS)
+@router.get("/checks/{check_id}/reviews", summary="The reviews of a check", responses=examples.REVIEWS)
 async def list_reviews(
     request: Request,
     check_id: UUID,
     key: Supervisor,
     services: Shared,
-    after: Annotated[UUID | None, Query(description="`next` of the answer before.")] = None,
+    after: Annotated[UUID | None, Query(description="`next` of the previous response.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_REVIEWS)] = 100,
 ) -> Response:
     """In the order in which they were added; of those that were not undone, the last one counts. `next` is null at the
@@ -136,8 +136,8 @@ async def agreement(
     source: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
     since: Annotated[datetime | None, Query(description="Of the second review.")] = None,
 ) -> Response:
-    """About checks that two people decided about, the second without seeing what the first had said. The first row is
-    that of all, without names; the others are those of each two people. A coefficient is null where it is undefined."""
+    """Over checks that two people reviewed, the second without seeing the first decision. The first row is for all
+    reviewers, without names; the others are for each two of them. A coefficient is null where it is undefined."""
     _require_one_source(key, source)
     since = None if since is None else with_zone(since)
     found = await services.call(services.store.reviews.agreement, since=since, source=source)
@@ -146,7 +146,7 @@ async def agreement(
 
 @router.get("/reviews/accuracy", summary="How often moderators are right", responses=examples.ACCURACY)
 async def accuracy(key: Supervisor, services: Shared) -> Response:
-    """About checks whose answer is known, with the 95 % interval of each share. Needs a key of all sources."""
+    """Over checks whose answer is known, with the 95 % interval of each share. Needs a key for all sources."""
     if key.sources is not None:
         raise RefusedError(
             ErrorCode.FORBIDDEN_SOURCE, f"the API key {key.name!r} may not use all sources; use another key"

@@ -22,12 +22,12 @@ class Backlog:
     """The age of the oldest due check per source and lane. For one event loop."""
 
     def __init__(self, store: Store, settings: Settings, *, max_age: float) -> None:
-        """`max_age` is how long an answer of the ledger is used, in seconds."""
+        """`max_age` is how long a result of the ledger is cached, in seconds."""
         self._store = store
         self._max_age = max_age
         self._limits = {Lane.LIVE: settings.max_wait_live, Lane.BACKFILL: settings.max_wait_backfill}
         self._ages: dict[tuple[str, Lane], tuple[float, asyncio.Task[float | None]]] = {}
-        """When the ledger was asked, and its answer."""
+        """When the ledger was queried, and its result."""
 
     async def require_room(self, source: str, lane: Lane) -> None:
         """Raise `RefusedError` (`backlog_full`) when the source's oldest due check in this lane has waited too long.

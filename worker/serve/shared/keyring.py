@@ -22,7 +22,7 @@ REFRESH_AFTER = 3.0
 MAX_AGE = 8.0
 """Seconds after which requests wait for the keys to be read again. If they cannot be read, all requests are refused."""
 MIN_AGE = 0.1
-"""Seconds between two readings because of unknown keys: however many guesses arrive, they cost ten queries a second."""
+"""Seconds between two readings because of unknown keys: any number of guesses costs ten queries per second."""
 
 
 class KeyRing:
@@ -63,7 +63,7 @@ class KeyRing:
 
     @property
     def has_keys(self) -> bool:
-        """Whether a request can be let in at all."""
+        """Whether any key is valid."""
         return any(key.revoked_at is None and not key.is_expired for key in self._keys.values())
 
     async def read(self) -> None:

@@ -1,4 +1,4 @@
-"""How long clients may take, and for how long answers of the ledger are used."""
+"""How long clients may take, and how long results of the ledger are cached."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TimeLimits:
-    """Seconds that every client has, and that answers of the ledger are used for."""
+    """Seconds that every client has, and for which results of the ledger are cached."""
 
     header: float = 10.0
     """For a request's line and headers; also how long a new connection may be silent."""
@@ -18,7 +18,7 @@ class TimeLimits:
     reading: float = 30.0
     """For making room for more of the answer."""
     backlog_age: float = 1.0
-    """For which the age of a source's oldest check is not asked for again."""
+    """How long the age of a source's oldest check is cached."""
 
 
 DEFAULT_TIMES = TimeLimits()

@@ -16,7 +16,7 @@ from worker.errors import SusyError
 from worker.store import Store
 
 POLL_INTERVAL = 0.2
-"""Seconds between two looks."""
+"""Seconds between two queries."""
 MAX_WAITING = 2000
 """Requests of one process that wait at once; further ones are answered without waiting."""
 

@@ -1,5 +1,5 @@
 """Routes that submit.
 
 Reading order: `checks` (`POST /v1/checks`), `images` (`POST /v1/images`) with `uploads` (an image in a request) and
-`forms` (of multipart requests); `documents` and `examples` are what OpenAPI says of them.
+`forms` (of multipart requests); `documents` and `examples` describe them for OpenAPI.
 """

@@ -34,7 +34,7 @@ def body_limit(max_bytes: int, *paths: str) -> BodyLimit:
 
 @router.post(PATH, status_code=202, summary="Store an image and submit it", **examples.IMAGES)
 async def store(request: Request, key: Submitter, services: Shared, idempotency_key: SubmissionKey = None) -> Response:
-    """The image is the body, with what is said of it in the query, or a form's part `image` beside its fields.
+    """The image is the body, with its fields in the query, or the part `image` of a form with fields.
 
     Once this answers 202 or 200, the image is in the storage under its SHA-256 and its check is in Postgres. The same
     external id with the same image is a repeat (200), with another image a conflict (409).

@@ -26,7 +26,7 @@ from worker.store import ApiKey
 from worker.validation import describe_invalid
 
 FIELDS = frozenset({"source", "external_id", "lane", "policy", "endpoint", "expires_at", "attributes"})
-"""What may be said of an image: parameters of the query, or fields of a form."""
+"""Members of a submission that an image is sent with: parameters of the query, or fields of a form."""
 PIECE = 262_144
 """Bytes that are written at once, because each writing changes threads."""
 FORM_OVERHEAD = 1_000_000
