@@ -45,14 +45,14 @@ GROUPS: dict[str, Callable[[Pace], list[Figure]]] = {
     "memory": workers.memory,
 }
 """In the order in which they are measured and shown."""
-NOT_QUICK = {"busy", "reuploads", "memory"}
+NOT_QUICK = {"busy", "reuploads", "full_map", "memory"}
 """What `--quick` leaves out, unless it is named."""
 LIMIT, LIMIT_QUICK = 300.0, 60.0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, and no competing load or re-uploads")
+    parser.add_argument("--quick", action="store_true", help=f"fewer rounds, without {', '.join(sorted(NOT_QUICK))}")
     parser.add_argument("--only", choices=GROUPS, action="append", help="this group; may be repeated")
     parser.add_argument("--cores", type=int, help="let everything run on so many of this machine's cores")
     parser.add_argument("--limit", type=float, help="seconds after which a group begins no further round")

@@ -51,6 +51,8 @@ EDGE = 10
 """Verdicts at the beginning and at the end that are not timed."""
 WARM_UP = 8
 """Images before, twice as many as there are sizes."""
+LEAST = 4
+"""Images that must be left between them; 28 and more make rounds that hardly differ."""
 MOST_SECONDS = 600
 """Seconds in which a candidate must have examined what it was given."""
 TOLERANCE, TOLERANCE_REDUCED = 2e-3, 1e-2
@@ -209,7 +211,7 @@ def measure(
 
     Nothing is timed if its scores of `warm_up` differ from the `expected` ones, and nothing is returned if others do.
     """
-    if len(paths) <= 2 * EDGE:
+    if len(paths) < 2 * EDGE + LEAST:
         raise SystemExit(f"{len(paths)} images are too few: the first and the last {EDGE} are not timed")
     began = time.perf_counter()
     # One connection for the whole run: a new one for each look would cost Postgres a good part of a core.

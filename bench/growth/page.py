@@ -64,7 +64,8 @@ def section(part: Part) -> str:
 def _cell(series: Series, size: float) -> str:
     if size not in series.points:
         return "–"
-    value = f"{statistics.median(series.points[size]):,.3g}"
+    median = statistics.median(series.points[size])
+    value = f"{median:,.0f}" if median >= 1000 else f"{median:.3g}"
     return value if size == min(series.points) else f"{value} ({statistics.median(series.growth(size)):.2f})"
 
 

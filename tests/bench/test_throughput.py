@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.naive import app
 from bench.pipeline import photograph_like
-from bench.throughput import TOLERANCE, Naive, reference, require_equal, slope, write_images
+from bench.throughput import TOLERANCE, Naive, measure, reference, require_equal, slope, write_images
 from tests.support.released import random_susy, save_released
 
 
@@ -21,6 +21,11 @@ def test_verdicts_that_come_several_at_once_hardly_change_the_rate() -> None:
     clumps = [0.1 * (number - number % 4) for number in range(28)]
     assert (len(clumps) - 1) / (clumps[-1] - clumps[0]) == pytest.approx(11.25), "what two verdicts alone would give"
     assert slope(clumps) == pytest.approx(10, rel=0.02)
+
+
+def test_too_few_images_are_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="23 images are too few"):
+        measure(object(), [], [tmp_path] * 23, tmp_path / "log.txt")  # type: ignore[arg-type]
 
 
 def test_a_stall_counts() -> None:
