@@ -25,7 +25,7 @@ from worker.demo import DEMO_WEIGHTS
 from worker.detector.contrast import highest, tile_contrasts
 from worker.detector.engine import InferenceEngine
 from worker.detector.prepare import offered_precisions, prepare
-from worker.detector.tiles import coverage_grid, cut
+from worker.detector.tiles import coverage_grid, cut, stack
 from worker.detector.weights import load_weights
 from worker.intake.decode import decode
 from worker.pipeline.examine import Examiner
@@ -161,7 +161,7 @@ def selection(pace: Pace) -> list[Figure]:
 
     def select() -> None:
         contrast = tile_contrasts(pixels, grid)
-        np.stack(cut(pixels, grid[highest(contrast)]))
+        stack(cut(pixels, grid[highest(contrast)]))
 
     def decoded() -> None:
         np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
@@ -187,7 +187,7 @@ def costs_of_decoding(pace: Pace) -> list[Figure]:
 
     def work() -> None:
         pixels = decode(content, 10**8).pixels
-        np.stack(cut(pixels, grid[highest(tile_contrasts(pixels, grid))]))
+        stack(cut(pixels, grid[highest(tile_contrasts(pixels, grid))]))
 
     work()
     times = [least(5, work)[0] for _ in pace.rounds(5, 11)]

@@ -20,7 +20,7 @@ from schema.scan import SelectionGrid, Tiling
 from tests.support.released import random_susy
 from worker.detector.engine import InferenceEngine
 from worker.detector.prepare import prepare
-from worker.detector.tiles import cut
+from worker.detector.tiles import cut, stack
 from worker.intake.decode import decode
 from worker.localization.heatmap import heatmap, map_grid
 from worker.localization.pictures import map_png
@@ -91,7 +91,7 @@ def stages(content: bytes, scorer: Scorer) -> dict[str, float]:
 
     def select() -> NDArray[np.uint8]:
         layout = lay_out(image.pixels, tiling)
-        return np.stack(cut(image.pixels, layout.corners[layout.selected]))
+        return stack(cut(image.pixels, layout.corners[layout.selected]))
 
     selected = watch.time("select", select)
     watch.time("forward, 5 tiles", lambda: scorer.score(list(selected)))

@@ -15,6 +15,7 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
         "cut",
         (
             "cut (worker/detector/tiles.py)",
+            "stack (worker/detector/tiles.py)",
             "stack (numpy/",
         ),
     ),

@@ -61,6 +61,7 @@ def test_the_gray_level_of_every_color_is_torchvisions_and_half_of_pillows_are_o
     for image in every_color():
         gray = luma(image)
         assert np.array_equal(gray, torchvision_gray(image))
+        assert np.array_equal(luma(np.dstack([image, image[..., 0]])[..., :3]), gray)
         pillow = np.asarray(Image.fromarray(image).convert("L"))
         assert set(np.unique(pillow - gray)) <= {0, 1}
         higher += int((pillow - gray).sum())
@@ -73,6 +74,28 @@ def test_gray_levels_do_not_depend_on_how_an_image_is_cut_into_rows(height: int,
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     assert np.array_equal(luma(image), torchvision_gray(image))
     assert np.array_equal(luma(image[::-1, ::-1]), luma(image)[::-1, ::-1])
+
+
+TURNS: list[Callable[[RGB], RGB]] = [
+    lambda image: image,
+    lambda image: image[:, ::-1],
+    lambda image: image[::-1, ::-1],
+    lambda image: image.swapaxes(0, 1),
+    lambda image: image.swapaxes(0, 1)[:, ::-1],
+    lambda image: image[::2, 3:-2],
+]
+
+
+@settings(max_examples=50, deadline=None)
+@given(height=st.integers(1, 60), width=st.integers(1, 1200), first=st.integers(0, 1), seed=st.integers(0, 2**32 - 1))
+def test_how_an_image_lies_in_memory_changes_nothing(height: int, width: int, first: int, seed: int) -> None:
+    stored = np.random.default_rng(seed).integers(0, 256, (height, width, 4), dtype=np.uint8)
+    for turn in TURNS:
+        view = turn(stored[..., first : first + 3])
+        plain = np.ascontiguousarray(view)
+        assert np.array_equal(luma(view), torchvision_gray(plain))
+        corners = coverage_grid(view.shape[1], view.shape[0], 7, size=20)
+        assert np.array_equal(tile_contrasts(view, corners, size=20), tile_contrasts(plain, corners, size=20))
 
 
 @settings(max_examples=25, deadline=None)

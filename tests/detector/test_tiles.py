@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schema.scan import MAX_STRIDE, MIN_STRIDE, TILE
-from worker.detector.tiles import Grid, coverage_grid, cut, reference_grid
+from worker.detector.tiles import Grid, coverage_grid, cut, reference_grid, stack
 
 sides = st.integers(TILE, 1500)
 strides = st.integers(MIN_STRIDE, MAX_STRIDE)
@@ -83,3 +83,20 @@ def test_tiles_are_cut_where_the_grid_says_without_a_copy() -> None:
         assert tile.shape == (TILE, TILE, 3)
         assert np.shares_memory(tile, image)
         assert np.array_equal(tile, image[y : y + TILE, x : x + TILE])
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_stacked_tiles_are_copies_however_the_image_lies_in_memory(first: int) -> None:
+    stored = np.random.default_rng(0).integers(0, 256, (40, 50, 4), dtype=np.uint8)
+    for image in (stored[..., first : first + 3], stored[::-1, :, :3].swapaxes(0, 1), stored[..., :3].copy()):
+        tiles = cut(image, reference_grid(image.shape[1], image.shape[0], 16), 16)
+        assert len(tiles) == 6
+        copies = stack(tiles)
+        assert np.array_equal(copies, np.stack(tiles))
+        assert copies.flags.c_contiguous
+        assert not np.shares_memory(copies, stored)
+
+
+def test_tiles_of_different_shapes_are_not_stacked() -> None:
+    with pytest.raises(ValueError, match="shape"):
+        stack([np.zeros((2, 2, 3), np.uint8), np.zeros((1, 1, 3), np.uint8)])

@@ -32,6 +32,15 @@ def test_rgb_comes_out_exactly_as_the_decoder_gives_it(format: str, options: dic
     assert image.format == format
 
 
+def test_a_pillow_that_decodes_elsewhere_than_into_the_given_buffer_gives_the_same_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content, mapped = encoded(texture(301, 259), "JPEG"), Pillow.frombuffer
+    expected = pixels(content)
+    monkeypatch.setattr(Pillow, "frombuffer", lambda *arguments: mapped(*arguments).copy())
+    assert np.array_equal(pixels(content), expected)
+
+
 def test_an_image_of_several_strips_has_no_seams() -> None:
     picture = texture(1025, 2500)
     assert picture.width * picture.height > 2 * STRIP_PIXELS

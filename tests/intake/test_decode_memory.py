@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import ExifTags
 from PIL import Image as Pillow
 
 from tests.intake import peak
@@ -80,12 +81,19 @@ def _with_alpha() -> Pillow.Image:
     return picture
 
 
+def _turned() -> Pillow.Exif:
+    exif = Pillow.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return exif
+
+
 def _rgb16() -> bytes:
     return png(WIDTH, HEIGHT, 16, 2, b"\x00" * (HEIGHT * (1 + 6 * WIDTH)), png_chunk(b"tRNS", b"\x00\x01" * 3))
 
 
 PICTURES: dict[str, Callable[[], bytes]] = {
     "JPEG": lambda: encoded(_ramp(), "JPEG"),
+    "turned JPEG": lambda: encoded(_ramp(), "JPEG", exif=_turned()),
     "JPEG without end marker": lambda: encoded(_ramp(), "JPEG")[:-2],
     "progressive JPEG": lambda: encoded(_ramp(), "JPEG", progressive=True, subsampling=0)[:-2],
     "progressive CMYK": lambda: encoded(_ramp().convert("CMYK"), "JPEG", progressive=True),

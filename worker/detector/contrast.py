@@ -20,8 +20,9 @@ GLCM_DISTANCE = 5
 SELECTED_TILES = 5
 """How many tiles of highest contrast the released example scores."""
 
-_PIXELS_AT_ONCE = 1 << 16  # what is computed of them stays in the cache
-_ROWS_AT_ONCE = 256  # up to 258 rows, a column's sum of squares is exact in float32
+_ROWS_AT_ONCE = 32  # what is computed of them stays in the cache; up to 258 rows, sums of squares are exact in float32
+_PIXELS_AT_ONCE = 1 << 18  # of very wide images, which are computed in fewer rows
+_COLUMNS_AT_ONCE = 512  # of an image that lies turned: each is in another row of the file
 _LARGEST_SIZE = 2**32 // 255**2  # of a tile that was ever allowed; sums are int64
 _RED, _GREEN, _BLUE = (np.float32(weight) for weight in (0.2989, 0.587, 0.114))
 
@@ -67,17 +68,17 @@ def _squares_above(image: NDArray[np.uint8], edges: NDArray[np.int32]) -> dict[i
     """
     levels = _Levels(image)
     width = image.shape[1]
-    squares = np.zeros(levels.rows * width, np.float32)
+    differences = np.zeros(levels.rows * width, np.float32)
     total = np.zeros(width + 1, np.int64)
     above = {edge: total.copy() for edge in edges[:1].tolist()}
     for start, end in pairwise(edges.tolist()):
         for top in range(start, end, levels.rows):
             # One dimension is contiguous, and fast; the last pairs of each row then reach into the next row.
             some = levels(slice(top, min(top + levels.rows, end))).reshape(-1)
-            part = squares[: len(some)]
-            pairs = np.subtract(some[GLCM_DISTANCE:], some[:-GLCM_DISTANCE], out=part[:-GLCM_DISTANCE])
-            np.square(pairs, out=pairs)
-            total[1:] += part.reshape(-1, width).sum(axis=0).astype(np.int64)
+            part = differences[: len(some)]
+            np.subtract(some[GLCM_DISTANCE:], some[:-GLCM_DISTANCE], out=part[:-GLCM_DISTANCE])
+            part = part.reshape(-1, width)
+            total[1:] += np.einsum("rc,rc->c", part, part).astype(np.int64)
         above[end] = total.copy()
     return above
 
@@ -87,7 +88,7 @@ class _Levels:
 
     def __init__(self, image: NDArray[np.uint8]) -> None:
         """`image` is uint8, RGB [H, W, 3] or gray levels [H, W]."""
-        self._image = image
+        self._image, self._words_in_place = image, _words_in_place(image)
         width = max(1, image.shape[1])
         self.rows = min(max(1, _PIXELS_AT_ONCE // width), _ROWS_AT_ONCE)
         """How many rows to ask for at most."""
@@ -102,7 +103,7 @@ class _Levels:
         if rows.ndim == 2:
             levels.reshape(rows.shape)[:] = rows
         elif count:
-            words = self._words_of(np.ascontiguousarray(rows).reshape(-1), count)
+            words = self._words_of(some)
             self._weigh(words, 0xFF, _RED, levels)
             # Scaled by powers of two, the products are rounded as they would be without.
             levels += self._weigh(words, 0xFF00, _GREEN / 2**8, self._product[:count])
@@ -110,14 +111,25 @@ class _Levels:
             np.trunc(levels, out=levels)
         return levels.reshape(rows.shape[:2])
 
-    def _words_of(self, pixels: NDArray[np.uint8], count: int) -> NDArray[np.int32]:
-        """One number per pixel: red in its lowest byte, then green, blue, and the next pixel's red.
+    def _words_of(self, some: slice) -> NDArray[np.int32]:
+        """One number per pixel: red in its lowest byte, then green, blue, and a byte that is not the pixel's.
 
         Channels are then apart without strides of three bytes, which are what costs time.
         """
-        words = self._words[:count]
-        words[:-1] = np.ndarray(count - 1, "<i4", pixels, strides=3)
-        words[-1] = int.from_bytes(pixels[-3:].tobytes(), "little")
+        if self._words_in_place is not None:
+            rows = self._words_in_place[some]
+            if rows.flags.c_contiguous:
+                return rows.reshape(-1)
+            words = self._words[: rows.size]
+            upright = words.reshape(rows.shape)
+            for left in range(0, rows.shape[1], _COLUMNS_AT_ONCE):
+                columns = slice(left, left + _COLUMNS_AT_ONCE)
+                upright[:, columns] = rows[:, columns]
+        else:
+            pixels = np.ascontiguousarray(self._image[some]).reshape(-1)
+            words = self._words[: len(pixels) // 3]
+            words[:-1] = np.ndarray(len(words) - 1, "<i4", pixels, strides=3)
+            words[-1] = int.from_bytes(pixels[-3:].tobytes(), "little")
         return words
 
     def _weigh(
@@ -126,6 +138,17 @@ class _Levels:
         out[:] = np.bitwise_and(words, mask, out=self._masked[: len(words)])
         out *= weight
         return out
+
+
+def _words_in_place(image: NDArray[np.uint8]) -> NDArray[np.int32] | None:
+    """The words [H, W] of an image that is a view, turned or not, of an array [h, w, 4]; None of another image."""
+    stored = image.base
+    if image.ndim != 3 or not isinstance(stored, np.ndarray) or stored.dtype != np.uint8 or stored.shape[2:] != (4,):
+        return None
+    offset = image.__array_interface__["data"][0] - stored.__array_interface__["data"][0]
+    if not stored.flags.c_contiguous or image.strides[2] != 1 or any(step % 4 for step in (offset, *image.strides[:2])):
+        return None
+    return np.ndarray(image.shape[:2], "<i4", stored, offset, image.strides[:2])
 
 
 def highest(contrasts: NDArray[np.float64], count: int | None = SELECTED_TILES) -> NDArray[np.intp]:

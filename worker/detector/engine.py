@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from schema.scan import TILE
 from worker.detector.fair_queue import FairQueue
+from worker.detector.tiles import stack
 from worker.errors import ErrorCode, PermanentError, SusyError, TransientError
 from worker.log import get_logger
 
@@ -203,7 +204,7 @@ class InferenceEngine:
 
     def _forward(self, entries: list[_Entry], buffer: Tensor) -> NDArray[np.float32]:
         tiles = buffer[: len(entries)]
-        np.stack([job.tiles[index] for job, index in entries], out=tiles.numpy())
+        stack([job.tiles[index] for job, index in entries], out=tiles.numpy())
         # [N, H, W, C] seen as [N, C, H, W] is the channels_last layout: no transposition is needed.
         inputs = tiles.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
         probabilities = self._network(inputs.float().div_(255))

@@ -6,6 +6,8 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from worker.errors import ErrorCode, PermanentError
@@ -16,6 +18,10 @@ ENCODED_COPIES = 3
 """How many times the encoded image is in memory at most: as it was read, rewritten, and joined for the decoder."""
 FIXED_BYTES = 16_000_000
 """What decoding allocates whatever the size of the image: tables, buffers and one strip of pixels."""
+
+
+Picture = Pillow.Image | NDArray[np.uint8]
+"""A decoded picture as it is stored: Pillow's, or uint8 [h, w, 4] of red, green, blue and a byte without meaning."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Container:
     """Upper bound of the bytes that `load` allocates at once, its result included."""
     loaded_bytes: int
     """Upper bound of the bytes that stay allocated with the picture that `load` returns."""
-    load: Callable[[], Pillow.Image]
+    load: Callable[[], Picture]
     """Decode the picture. Raises any exception for data that cannot be decoded, or where pixels are missing."""
     orientation: int = UPRIGHT
     """EXIF orientation, 1 to 8."""
@@ -41,6 +47,8 @@ class Container:
     """The file has more frames than the one that is decoded."""
     jpeg_quality: int | None = None
     """Quality of the luminance of a JPEG on libjpeg's scale, 1 to 100."""
+    is_result: bool = False
+    """What `load` returns is an array that covers the canvas: the image is a view of it, and nothing is copied."""
     complete: bool = True
     """The file continues after the image's data: missing pixels are then a contradiction, not a cut."""
 
@@ -60,10 +68,15 @@ class Container:
         return self.canvas[not self.is_turned]
 
     @property
+    def result_bytes(self) -> int:
+        """Bytes of the decoded image: 3 per pixel, or 4 where it is the array that `load` returns."""
+        return (4 if self.is_result else 3) * self.width * self.height
+
+    @property
     def decoding_bytes(self) -> int:
-        """Upper bound of the bytes that decoding allocates at once, the result (3 per pixel) included and the encoded
-        image not."""
-        return max(self.loading_bytes, self.loaded_bytes + 3 * self.width * self.height) + FIXED_BYTES
+        """Upper bound of the bytes that decoding allocates at once, the result included and the encoded image not."""
+        converting = self.result_bytes + (0 if self.is_result else self.loaded_bytes)
+        return max(self.loading_bytes, converting) + FIXED_BYTES
 
 
 def require_size(width: int, height: int, max_pixels: int) -> None:

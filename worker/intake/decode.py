@@ -25,8 +25,11 @@ from worker.machine.memory import Budget
 
 STRIP_PIXELS = 1 << 18
 """Pixels converted at a time: what conversion allocates beside the image stays at a few megabytes."""
-SCORING_BYTES = 1
-"""What selecting and scoring tiles allocates per pixel beside the image: its gray levels."""
+SCORING_BYTES = 0
+"""What selecting and scoring tiles allocates per pixel beside the image: gray levels are computed of few rows at a
+time."""
+COPYING_BYTES = 3
+"""What copies of tiles that do not overlap take per pixel."""
 WHITE = 255
 
 Result = TypeVar("Result")
@@ -37,7 +40,8 @@ class Image:
     """A decoded image, upright."""
 
     pixels: NDArray[np.uint8]
-    """[height, width, 3]: RGB, 0..255, C-contiguous."""
+    """[height, width, 3]: RGB, 0..255. Of any strides: a JPEG's pixels are four bytes apart, and lie as the file stores
+    them where its orientation turns them."""
     width: int
     height: int
     format: str
@@ -103,7 +107,7 @@ def with_decoded(
     """
     container = inspect(content, max_pixels)
     held = ENCODED_COPIES * len(content)
-    working = (3 + using_bytes) * container.width * container.height + FIXED_BYTES
+    working = container.result_bytes + using_bytes * container.width * container.height + FIXED_BYTES
     amount = max(container.decoding_bytes, working)
     with memory.reserve(amount, held=held, cancelled=cancelled, pause=pause) as reservation:
         try:
@@ -153,8 +157,11 @@ def decode_container(container: Container) -> Image:
     """Decode an image that has been inspected. Allocates up to `container.decoding_bytes`. Raises as `decode` does."""
     try:
         picture = container.load()
-        pixels = np.empty((container.height, container.width, 3), np.uint8)
-        _write_rgb(picture, container, _as_stored(pixels, container.orientation))
+        if isinstance(picture, np.ndarray):
+            pixels = _upright(picture, container.orientation)[..., :3]
+        else:
+            pixels = np.empty((container.height, container.width, 3), np.uint8)
+            _write_rgb(picture, container, _as_stored(pixels, container.orientation))
         return Image(
             pixels,
             container.width,
@@ -178,6 +185,14 @@ def decode_container(container: Container) -> Image:
         if container.complete:
             raise corrupt(f"the {container.format} data cannot be decoded") from error
         raise truncated(f"the {container.format} data ends before the image does") from error
+
+
+def _upright(stored: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """A view of `stored` [H, W, C] that is upright, [W, H, C] if it is turned."""
+    turned = stored.swapaxes(0, 1) if orientation >= 5 else stored
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    return turned[:, ::-1] if orientation in (2, 3, 6, 7) else turned
 
 
 def _as_stored(upright: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

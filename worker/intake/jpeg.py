@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 from PIL import Image as Pillow
 
 from worker.intake.container import (
     UPRIGHT,
     Container,
+    Picture,
     corrupt,
     read_orientation,
     require_size,
@@ -143,6 +145,7 @@ def read_jpeg(content: bytes, max_pixels: int) -> Container:
         picture=(0, 0, frame.width, frame.height),
         loading_bytes=(4 + 2 * len(frame.bit_positions) * has_coefficients) * pixels,
         loaded_bytes=4 * pixels,
+        is_result=mode[0] == "RGB",
         load=partial(_load, (frame.width, frame.height), mode, pieces, scan_ends, ended),
         orientation=orientation or UPRIGHT,
         jpeg_quality=quality_of(tables[frame.luminance_table]) if frame.luminance_table in tables else None,
@@ -204,36 +207,58 @@ def _load(
     pieces: Sequence[bytes | memoryview],
     scan_ends: Sequence[int],
     ended: bool,
-) -> Pillow.Image:
+) -> Picture:
     """Decode, and make sure that no pixel is missing: libjpeg fills in what is, and only counts a warning.
 
     Data that is put where a scan ends changes nothing if the scan is whole, since libjpeg has stopped reading. The
     decodings that this takes are spared where the end marker is there and the last pixel does not have the level that
     libjpeg fills in.
     """
-    image = _decoded(size, mode, pieces)
-    corner = image.getpixel((size[0] - 1, size[1] - 1))
-    levels = corner if isinstance(corner, tuple) else (corner,)
-    if not ended or all(level in _MISSING_LEVELS for level in levels):
-        digest = _digest(image)
+    picture = _decoded(size, mode, pieces)
+    if not ended or all(level in _MISSING_LEVELS for level in _last_pixel(picture)):
+        digest = _digest(picture)
         for filler in _FILLERS:
             filled = list(pieces)
             for end in reversed(scan_ends):
                 filled.insert(end, filler)
-            del image  # so that there is never more than one picture in memory
-            image = _decoded(size, mode, filled)
-            if _digest(image) != digest:
+            del picture  # so that there is never more than one picture in memory
+            picture = _decoded(size, mode, filled)
+            if _digest(picture) != digest:
                 raise truncated("the JPEG data ends before the image does")
-    return image
+    return picture
 
 
-def _decoded(size: tuple[int, int], mode: tuple[str, str], pieces: Sequence[bytes | memoryview]) -> Pillow.Image:
-    return Pillow.frombytes(mode[0], size, b"".join((*pieces, b"\xff\xd9")), "jpeg", mode[1], "")
+def _decoded(size: tuple[int, int], mode: tuple[str, str], pieces: Sequence[bytes | memoryview]) -> Picture:
+    data = b"".join((*pieces, b"\xff\xd9"))
+    if mode[0] != "RGB":
+        return Pillow.frombytes(mode[0], size, data, "jpeg", mode[1], "")
+    # Pillow keeps RGB in four bytes per pixel. Decoding into an array of this form saves two copies of the image.
+    pixels = np.empty((size[1], size[0], 4), np.uint8)
+    pixels[-1, -1] = 0
+    image = Pillow.frombuffer("RGBX", size, pixels, "raw", "RGBX", 0, 1)
+    image.frombytes(data, "jpeg", mode[1], "")
+    if image.getpixel((size[0] - 1, size[1] - 1)) != tuple(pixels[-1, -1].tolist()):
+        return np.asarray(image)  # A Pillow that decodes elsewhere than into the array.
+    return pixels
 
 
-def _digest(image: Pillow.Image) -> bytes:
+def _last_pixel(picture: Picture) -> tuple[float, ...]:
+    if isinstance(picture, np.ndarray):
+        return tuple(picture[-1, -1, :3].tolist())
+    levels = picture.getpixel((picture.width - 1, picture.height - 1))
+    return levels if isinstance(levels, tuple) else (levels or 0,)
+
+
+def _digest(picture: Picture) -> bytes:
     digest = hashlib.blake2b()
-    rows = max(1, 1_000_000 // image.width)
-    for top in range(0, image.height, rows):
-        digest.update(image.crop((0, top, image.width, min(top + rows, image.height))).tobytes())
+    height, width = picture.shape[:2] if isinstance(picture, np.ndarray) else picture.size[::-1]
+    rows = max(1, 1_000_000 // width)
+    for top in range(0, height, rows):
+        digest.update(_bytes_of_rows(picture, top, min(top + rows, height)))
     return digest.digest()
+
+
+def _bytes_of_rows(picture: Picture, top: int, bottom: int) -> bytes:
+    if isinstance(picture, np.ndarray):
+        return picture[top:bottom, :, :3].tobytes()
+    return picture.crop((0, top, picture.width, bottom)).tobytes()

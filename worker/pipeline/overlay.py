@@ -13,8 +13,8 @@ from worker.settings import Settings
 from worker.sources.sources import Sources, shown
 from worker.store import CheckDetails
 
-_COPY_BYTES = 4
-"""What Pillow's copy of the image takes per pixel."""
+_COPY_BYTES = 7
+"""What Pillow's copy of the image takes per pixel, and the bytes that it is made of."""
 _DRAWING_BYTES = 50
 """What colours and opacity take per pixel of the overlay."""
 

@@ -22,9 +22,9 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from worker.detector.contrast import highest, tile_contrasts
-from worker.detector.tiles import Grid, coverage_grid, cut
+from worker.detector.tiles import Grid, coverage_grid, cut, stack
 from worker.errors import ConfigurationError, ErrorCode, InputDataError
-from worker.intake.decode import SCORING_BYTES
+from worker.intake.decode import COPYING_BYTES
 from worker.lab.dataset.entries import Entry
 from worker.lab.dataset.parallel import memory_of_process, parallel_map
 
@@ -230,10 +230,10 @@ def _cut_one(file: Path, geometry: Geometry, max_pixels: int, numbered: tuple[in
         if len(grid):
             with file.open("r+b") as target:
                 target.seek(number * geometry.patches_per_image * geometry.patch_bytes)
-                target.write(np.stack(cut(image, grid, size=geometry.patch)).data)
+                target.write(stack(cut(image, grid, size=geometry.patch)).data)
         return grid
 
-    return entry.with_pixels(max_pixels, write, memory_of_process(), using_bytes=SCORING_BYTES)
+    return entry.with_pixels(max_pixels, write, memory_of_process(), using_bytes=COPYING_BYTES)
 
 
 def _close_gaps(file: Path, counts: NDArray[np.int64], geometry: Geometry) -> None:

@@ -17,7 +17,7 @@ from worker.detector.contrast import SELECTED_TILES
 from worker.detector.engine import Tile
 from worker.detector.tiles import cut
 from worker.errors import ErrorCode, InputDataError, SetupError
-from worker.intake.decode import SCORING_BYTES
+from worker.intake.decode import COPYING_BYTES
 from worker.lab.dataset.entries import Entry
 from worker.lab.evaluation.alterations import Variant, VariantParameters, make_variant
 from worker.lab.evaluation.scorer import Scorer
@@ -181,7 +181,7 @@ def _tiles(entry: Entry, treatment: Treatment) -> dict[Variant, list[Tile]]:
         return tiles
 
     is_altered = treatment.variants != (Variant.ORIGINAL,)
-    using_bytes = ALTERING_BYTES if is_altered else SCORING_BYTES
+    using_bytes = ALTERING_BYTES if is_altered else COPYING_BYTES
     return entry.with_pixels(treatment.max_pixels, tiles_of, treatment.memory, using_bytes=using_bytes)
 
 
