@@ -10,6 +10,7 @@ pytest process.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 from pathlib import Path
@@ -21,6 +22,11 @@ gc.disable()  # while all tests are imported and collected, from which hardly an
 # Test processes run side by side; one thread each keeps PyTorch from contending for cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # asking for a GPU by CUDA would take it from the forks
+# glibc keeps what is freed. It would give back what a network and its checkpoints take, and have it zeroed once more.
+if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+    M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    mallopt(M_MMAP_MAX, 0)
 for name in [name for name in os.environ if name.startswith("SUSY_") and not name.startswith("SUSY_TEST_")]:
     del os.environ[name]
 

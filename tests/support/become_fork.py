@@ -3,13 +3,14 @@
 The fork is one of the process that listens on the socket: see `pytest_forks.py`.
 """
 
+import contextlib
 import os
 import signal
 import socket
 import sys
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the fork as well
-with socket.socket(socket.AF_UNIX) as connection:
+with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(ConnectionError):
     connection.connect(sys.argv[1])
     socket.send_fds(connection, [b"\0"], [0, 1, 2])
     os.close(0)
