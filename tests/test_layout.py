@@ -29,6 +29,8 @@ def names(folder: Path) -> set[str]:
     found = {path.stem for place in places for path in place.iterdir() if path.suffix == ".py" or path.is_dir()}
     if folder == Path("store"):
         found |= {path.stem for name in ("schema", "migrations") for path in (CHECKOUT / name).iterdir()} | {"schema"}
+    if folder == Path("support"):
+        found |= {path.stem for path in (TESTS / folder).iterdir()}
     if folder == Path("hooks"):
         found |= {path.stem for path in (CHECKOUT / "worker/hooks/senders").iterdir()}
     return found | {folder.name}

@@ -1,10 +1,14 @@
-"""Databases for tests, each cloned from a migrated template."""
+"""Databases for tests, cloned from a migrated template.
+
+Copying the template takes the server longer than most tests, so a clone that a test has left is emptied for the next
+one (`tests/support/clones.py`).
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, LiteralString
 from urllib.parse import quote, urlencode
 
@@ -13,6 +17,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from tests.support.clones import Clone
 from tests.support.postgres_proxy import PostgresProxy
 from tests.support.waiting import eventually
 from worker.store import Store
@@ -44,10 +49,18 @@ def empty_database_url(postgres_url: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def clones(postgres_url: str, template_database: str) -> Iterator[Clones]:
+    """Databases that are equal to the template."""
+    clones = Clones(postgres_url, template_database)
+    yield clones
+    clones.close()
+
+
 @pytest.fixture
-def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
-    """A migrated database of the test's own."""
-    with new_database(postgres_url, template=template_database) as url:
+def database_url(clones: Clones) -> Iterator[str]:
+    """A migrated database of the test's own, in which nothing is left of what other tests did."""
+    with clones.lend() as url:
         yield url
 
 
@@ -93,6 +106,34 @@ def proxy(database_url: str) -> Iterator[PostgresProxy]:
     proxy = PostgresProxy(database_url)
     yield proxy
     proxy.close()
+
+
+class Clones:
+    """Lends databases that are equal to a template. One that cannot be made so again after its use is dropped."""
+
+    def __init__(self, server_url: str, template: str) -> None:
+        self._server_url = server_url
+        self._template = template
+        self._free: list[tuple[Clone, ExitStack]] = []
+
+    @contextmanager
+    def lend(self) -> Iterator[str]:
+        clone, dropping = self._free.pop() if self._free else self._new()
+        with dropping:
+            yield clone.url
+            if clone.restore():
+                self._free.append((clone, dropping.pop_all()))
+
+    def close(self) -> None:
+        while self._free:
+            self._free.pop()[1].close()
+
+    def _new(self) -> tuple[Clone, ExitStack]:
+        with ExitStack() as stack:
+            clone = Clone(stack.enter_context(new_database(self._server_url, self._template)))
+            stack.callback(clone.close)
+            return clone, stack.pop_all()
+        raise AssertionError
 
 
 @contextmanager
