@@ -260,6 +260,28 @@ def test_what_images_have_freed_is_returned_to_the_kernel() -> None:
     assert left < 20_000_000
 
 
+REPEAT_SCRIPT = """
+import resource
+from worker.machine.memory import share_one_heap
+
+share_one_heap()
+
+def faults_of_a_pass():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [b"x" * (12 << 20) for _ in range(6)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(faults_of_a_pass(), faults_of_a_pass(), faults_of_a_pass())
+"""
+
+
+def test_what_a_forward_pass_has_freed_is_there_for_the_next_one() -> None:
+    ended = run(sys.executable, "-c", REPEAT_SCRIPT)
+    assert ended.code == 0, ended.stderr
+    first, *later = map(int, ended.stdout.split())
+    assert max(later) < first / 3, "pages that the kernel had to supply"
+
+
 HEAP = 1 << 26
 """Bytes between two places where glibc puts a thread's own heap."""
 
