@@ -29,7 +29,8 @@ def bounded_external_id(name: str) -> str:
     return name if len(name) <= MAX_EXTERNAL_ID else f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """The text, which Postgres can store. Raises `ValueError`."""
     if "\x00" in text:
         raise ValueError("contains a NUL character, which Postgres cannot store")
     if any("\ud800" <= character <= "\udfff" for character in text):
@@ -41,7 +42,7 @@ def _storable_attributes(attributes: dict[str, JsonValue]) -> dict[str, JsonValu
     try:
         encoded = json.dumps(attributes, allow_nan=False)
         for text in _texts(attributes):
-            _storable(text)
+            storable(text)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
     if len(encoded) > MAX_ATTRIBUTES_BYTES:
@@ -88,7 +89,7 @@ def _etag(text: str) -> str:
     return etag
 
 
-Text = Annotated[str, AfterValidator(_storable)]
+Text = Annotated[str, AfterValidator(storable)]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 
 

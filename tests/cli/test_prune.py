@@ -52,7 +52,8 @@ def test_what_waits_for_a_review_is_pointed_out_and_kept_if_wanted(store: Store,
 
 
 @pytest.mark.parametrize(
-    ("age", "why"), [("12h", "less than a day"), ("soon", "soon"), ("-3d", "-3d"), ("0", "less than a day")]
+    ("age", "why"),
+    [("12h", "less than a day"), ("soon", "soon"), ("-3d", "-3d"), ("0", "less than a day"), ("9" * 20 + "d", "999")],
 )
 def test_an_age_that_cannot_be_meant_is_refused(susy: Susy, age: str, why: str) -> None:
     refused = susy("prune", "--older-than", age, "--yes")

@@ -45,6 +45,7 @@ def test_the_default_policy_sends_everything_that_is_not_authentic_to_a_person()
         ("generators = { sd3 = { synthetic_at = 0.1 } }", "sd3"),
         ("generators = { sd3 = {} }", "generators.sd3"),
         ("generators = { sd3 = { synthetic_at = 7 } }", "generators.sd3.synthetic_at"),
+        (r'generators = { "a\u0000" = { synthetic_at = 0.9 } }', "NUL character"),
         ("out_of_scope = { tiles_disagree = true }", "out_of_scope.tiles_disagree"),
         ("out_of_scope = { tiles_disagree = 0 }", "out_of_scope.tiles_disagree"),
         ("out_of_scope = { likely_resised = 3 }", "out_of_scope.likely_resised: there is no such key"),

@@ -6,16 +6,19 @@ Pure data. The ledger keeps every configuration there has been as a numbered rev
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from schema.messages import storable
 from schema.verdict import PolicyVersion
 from worker.policy.policy import PolicyName
 
 Scalar = bool | int | float | str
+SourceName = Annotated[str, Field(min_length=1), AfterValidator(storable)]
 _REFERENCE = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]{0,99})@(?P<version>[0-9a-f]{12})")
 _SAMPLE_STEPS = 2**32
 
@@ -25,11 +28,22 @@ class Route(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: Annotated[str, Field(min_length=1)] | None = None
+    source: SourceName | None = None
     """The submission's source; any when absent."""
     attributes: dict[str, Scalar] = {}
     """Attributes that the submission must have with exactly these values; none when absent."""
     policy: PolicyName
+
+    @field_validator("attributes")
+    @classmethod
+    def _can_be_stored(cls, attributes: dict[str, Scalar]) -> dict[str, Scalar]:
+        for name, value in attributes.items():
+            storable(name)
+            if isinstance(value, str):
+                storable(value)
+            elif isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name!r} must be a finite number: no attribute of a submission is {value}")
+        return attributes
 
     def matches(self, source: str, attributes: Mapping[str, Any]) -> bool:
         """Whether a check of this source with these attributes is decided by the route."""
@@ -76,7 +90,7 @@ class Audit(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     policy: PolicyName
-    source: Annotated[str, Field(min_length=1)] | None = None
+    source: SourceName | None = None
     """The source that the rate is for; when absent, every source without a rate of its own."""
     rate: Annotated[float, Field(ge=0, le=1)]
     """Share of the contents that are drawn."""

@@ -12,15 +12,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from schema.messages import storable
 from schema.states import Decision
 from schema.verdict import UNKNOWN_GENERATOR, PolicyVersion
 from worker.errors import ConfigurationError, ErrorCode
 from worker.validation import describe_invalid, read_toml
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-GeneratorName = Annotated[str, Field(min_length=1, max_length=100)]
+GeneratorName = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(storable)]
 POLICY_NAME = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 PolicyName = Annotated[str, Field(pattern=POLICY_NAME)]
 

@@ -15,14 +15,19 @@ _BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "m
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 
 
+LONGEST = 365_000 * 86_400.0
+"""Seconds of the longest duration that is accepted, about a thousand years."""
+
+
 def parse_duration(text: str) -> float:
     """Seconds of `90s`, `1500ms`, `1h30m` or a plain number. Raises `ValueError`."""
     compact = "".join(text.split())
     if re.fullmatch(_NUMBER, compact):
-        return float(compact)
+        return _possible(float(compact))
     if not re.fullmatch(rf"({_NUMBER}(ms|[smhd]))+", compact):
         raise ValueError("must be a duration, such as 90s, 1500ms, 5m or 1h30m; a plain number is seconds")
-    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(rf"{_NUMBER}(ms|[smhd])", compact))
+    parts = re.findall(rf"{_NUMBER}(ms|[smhd])", compact)
+    return _possible(sum(float(number) * _SECONDS[unit] for number, unit in parts))
 
 
 def parse_size(text: str) -> int:
@@ -30,7 +35,17 @@ def parse_size(text: str) -> int:
     found = re.fullmatch(rf"{_NUMBER}([a-z]*)", "".join(text.split()).lower())
     if found is None or found[2] not in _BYTES:
         raise ValueError("must be a size, such as 50MB, 48MiB or 2GB; a plain number is bytes")
-    return round(float(found[1]) * _BYTES[found[2]])
+    size = float(found[1]) * _BYTES[found[2]]
+    if size >= 2**63:
+        raise ValueError("must be below 8 EiB")
+    return round(size)
+
+
+def _possible(seconds: float) -> float:
+    # A time that lies so far from now can still be written as a date.
+    if seconds > LONGEST:
+        raise ValueError("must be at most 365000d")
+    return seconds
 
 
 def format_duration(seconds: float) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def history(
-    limit: Annotated[int, typer.Option(help="Entries that are shown, the youngest first.", min=1)] = 20,
+    limit: Annotated[int, typer.Option(help="Entries that are shown, the youngest first.", min=1, max=100_000)] = 20,
     json: Json = False,
 ) -> None:
     """Who changed what decides, when and why, and who applied a policy to old checks or undid that."""
