@@ -94,3 +94,20 @@ def test_an_empty_argument_is_not_the_working_folder(susy: Susy, images: Path, a
     result = susy(*arguments, folder=images)
     assert (result.code, result.stdout) == (2, "")
     assert result.stderr == "susy: an argument is empty; is a variable of your shell not set?\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["policy", "apply", "uploads@0123456789ab", "--reason", "caf\udce9"],
+        ["review", "0" * 32, "authentic", "--note=\udcff", "--by", "ada"],
+        ["drift", "--source", "\udcff"],
+    ],
+)
+def test_text_that_is_not_utf_8_is_refused_by_its_option_before_postgres_sees_it(
+    susy: Susy, images: Path, arguments: list[str]
+) -> None:
+    result = susy(*arguments, folder=images)
+    assert (result.code, result.stdout) == (2, "")
+    option = next(argument.split("=")[0] for argument in arguments if argument.startswith("--"))
+    assert result.stderr.startswith(f"susy: {option} is not UTF-8 text; ")

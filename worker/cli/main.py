@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import typer
@@ -64,10 +65,22 @@ app.add_typer(db.app, name="db")
 app.add_typer(key.app, name="key")
 
 
+TEXT_OPTIONS = {"--by", "--external-id", "--name", "--note", "--reason", "--source"}
+"""Whose values are kept or compared as text, which Postgres has in UTF-8."""
+
+
 @functools.cache
 def command() -> Callable[[], Any]:
     """The command line as it is run. Typer would build it again for each call, which takes a twentieth of a second."""
     return get_command(app)
+
+
+def _not_text(arguments: list[str]) -> str | None:
+    """The option whose value is kept as text, but is not UTF-8. Paths may have any bytes."""
+    for option, value in [*pairwise(arguments), *(argument.split("=", 1) for argument in arguments if "=" in argument)]:
+        if option in TEXT_OPTIONS and any("\udc80" <= character <= "\udcff" for character in value):
+            return option
+    return None
 
 
 def run() -> None:
@@ -81,6 +94,8 @@ def run() -> None:
     if any(re.fullmatch("(--[a-z-]+=)?", argument) for argument in sys.argv[1:]):
         # As a path it would mean the whole working folder.
         sys.exit(_explain("an argument is empty; is a variable of your shell not set?", 2))
+    if option := _not_text(sys.argv[1:]):
+        sys.exit(_explain(f"{option} is not UTF-8 text; write it again in a terminal whose encoding is UTF-8", 2))
     try:
         command()()
     except SetupError as error:
