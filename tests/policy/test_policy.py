@@ -101,6 +101,14 @@ def test_what_is_not_a_regular_file_is_refused_without_waiting(kind: str, tmp_pa
         load_policy(path)
 
 
+def test_a_changed_copy_has_a_version_of_its_own() -> None:
+    policy = Policy(name="a", synthetic_at=0.9, authentic_below=0.1)
+    version = policy.version
+    changed = policy.model_copy(update={"synthetic_at": 0.8})
+    assert changed.document["synthetic_at"] == 0.8
+    assert changed.version == Policy(name="a", synthetic_at=0.8, authentic_below=0.1).version != version
+
+
 def test_versions_that_were_made_before_keys_were_added_stay_the_same() -> None:
     """Digests of documents that were written before there was evidence out of scope."""
     former = default_policy().model_copy(update={"out_of_scope": OutOfScope()})

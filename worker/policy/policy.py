@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cache, cached_property
 from importlib.resources import files
@@ -151,6 +151,13 @@ class Policy(BaseModel):
             if below > (self.synthetic_at if own.synthetic_at is None else own.synthetic_at):
                 raise ValueError(f"generators: authentic_below of {name} must not be above its synthetic_at")
         return self
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """See pydantic. The copy has a version of its own: pydantic would copy the one that was derived before."""
+        copied = super().model_copy(update=update, deep=deep)
+        for derived in ("document", "version"):
+            copied.__dict__.pop(derived, None)
+        return copied
 
     @cached_property
     def document(self) -> dict[str, Any]:
