@@ -54,28 +54,34 @@ GIGABYTES_PER_PROCESS = 2
 """Of memory: a test process with PyTorch, its servers, and the workers that it starts."""
 LONGEST = (
     "acceptance/test_frozen_servers.py",
-    "acceptance/test_worker.py",
-    "acceptance/test_redis_failover.py",
-    "acceptance/test_readme.py",
     "lab/training/test_loop.py",
+    "acceptance/test_redis_failover.py",
+    "lab/evaluation/test_evaluation_commands.py",
+    "acceptance/test_worker.py",
     "detector/test_release.py",
+    "acceptance/test_readme.py",
+    "store/test_store_outages.py",
+    "detector/test_prepare.py",
+    "detector/test_weights.py",
+    "intake/test_decode_memory.py",
     "detector/test_release_pull.py",
     "lab/training/test_distributed.py",
-    "acceptance/test_redis_urls.py",
-    "lab/evaluation/test_evaluation_commands.py",
-    "detector/test_prepare.py",
-    "lab/evaluation/test_scorer.py",
-    "intake/test_decode_memory.py",
-    "backlog/test_lanes.py",
-    "queue/test_attempt_paused.py",
-    "callbacks/test_deliver.py",
-    "callbacks/test_deliver_retries.py",
-    "tools/demo_weights/test_build.py",
-    "detector/test_weights.py",
-    "detector/test_torchscript.py",
+    "machine/test_memory.py",
+    "store/test_connection_failover.py",
+    "queue/test_attempt.py",
+    "intake/test_decode_fuzz.py",
+    "packaging/test_plain_install.py",
     "serve/gate/test_gate.py",
-    "serve/test_server.py",
-    "settings/test_settings.py",
+    "lab/evaluation/test_scorer.py",
+    "hooks/test_consume.py",
+    "lab/thresholds/test_measure_coverage.py",
+    "store/test_store_text.py",
+    "serve/requests/test_authorization.py",
+    "tools/demo_weights/test_build.py",
+    "detector/test_parity.py",
+    "cli/test_output.py",
+    "lab/training/test_resident.py",
+    "acceptance/test_redis_urls.py",
 )
 """Files that take longest, which are begun first, so that no process works alone on one in the end: the files at the
 top of `--durations` and `--usage`."""
@@ -83,9 +89,9 @@ top of `--durations` and `--usage`."""
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more processes than processors, because tests wait for servers and clocks; at most six, within the memory."""
+    """Four more processes than processors, because tests wait for servers and clocks; at most eight, within memory."""
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return max(1, min(len(os.sched_getaffinity(0)) + 2, 6, int(gigabytes / GIGABYTES_PER_PROCESS)))
+    return max(1, min(len(os.sched_getaffinity(0)) + 4, 8, int(gigabytes / GIGABYTES_PER_PROCESS)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
