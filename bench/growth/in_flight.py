@@ -23,6 +23,8 @@ IN_FLIGHT = (1, 2, 4, 8, 16, 32, 64)
 SIZE = (1280, 960)
 WARM_UP = 4
 IMAGES = 96
+RATED_FROM = 6
+"""How many times as many images as are in flight a rate takes: of fewer, most have their verdicts all at once."""
 
 
 def in_flight(running: Servers, *, sizes: Sequence[int] = IN_FLIGHT, rounds: int = 3, images: int = IMAGES) -> Part:
@@ -45,7 +47,8 @@ def in_flight(running: Servers, *, sizes: Sequence[int] = IN_FLIGHT, rounds: int
                 run = measure(candidate, paths[:WARM_UP], paths[WARM_UP:], place / "log.txt")
                 cpu.add(count, 1e3 * run.cpu)
                 memory.add(count, run.peak_megabytes)
-                rate.add(count, run.rate)
+                if images >= RATED_FROM * count:
+                    rate.add(count, run.rate)
                 print(
                     f"in_flight: round {number + 1} of {rounds}, {count}: {1e3 * run.cpu:.0f} CPU ms, "
                     f"{run.peak_megabytes:.0f} MB, {run.rate:.1f}/s", file=sys.stderr, flush=True,
@@ -58,5 +61,5 @@ def in_flight(running: Servers, *, sizes: Sequence[int] = IN_FLIGHT, rounds: int
         [cpu, memory, rate],
         machine,
         f"{images} JPEG files of {SIZE[0]}×{SIZE[1]}, five tiles, no map. On few cores, more images in flight than "
-        "cores can only wait for each other.",
+        f"cores can only wait for each other. A rate takes {RATED_FROM} times as many images as are in flight.",
     )
