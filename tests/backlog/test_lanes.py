@@ -21,9 +21,10 @@ CONCURRENCY = 2
 BEFORE = """
 SELECT count(*) FROM susy.checks AS other, susy.checks AS ours
 WHERE ours.id = %s AND other.id <> ours.id AND other.source = 'flood'
-    AND other.started_at BETWEEN ours.created_at AND ours.started_at
+    AND other.started_at BETWEEN %s AND ours.started_at
 """
-"""How many checks of the flood were begun while ours waited."""
+"""How many checks of the flood were begun while ours waited, since the time at which its message was in Redis."""
+NOW = "SELECT clock_timestamp()"
 WAITING = "SELECT count(*) FROM susy.checks WHERE state = 'queued'"
 DONE = "SELECT count(*) FROM susy.checks WHERE state = 'done'"
 
@@ -44,8 +45,9 @@ def test_a_live_image_waits_for_what_is_in_flight_of_a_backfill_and_no_longer(
     with Client(settings) as client:
         for _ in range(5):
             check_id = client.submit(source="hook", uri=str(images / "b.png")).check_id
+            [(published,)] = run(NOW)
             assert ended(check_id).verdict is not None
-            [(before,)] = run(BEFORE, check_id)
+            [(before,)] = run(BEFORE, check_id, published)
             assert before <= 2 * CONCURRENCY, "what was running, and what had been fetched to run next"
     assert run(WAITING)[0][0] > 0, "the backfill waited all the time"
 
@@ -65,7 +67,8 @@ def test_in_a_lane_a_flood_delays_another_source_by_no_more_than_redis_holds(
     processes.eventually(lambda: run(DONE)[0][0] > 20)
     with Client(settings) as client:
         check_id = client.submit(source="hook", uri=str(images / "b.png")).check_id
+        [(published,)] = run(NOW)
         assert ended(check_id).verdict is not None
-    [(before,)] = run(BEFORE, check_id)
+    [(before,)] = run(BEFORE, check_id, published)
     assert before < 1000
     assert run(WAITING)[0][0] > 1000
