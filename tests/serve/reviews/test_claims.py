@@ -21,17 +21,6 @@ from worker.store import Store
 CLAIMS = "/v1/reviews/claims"
 
 
-@pytest.fixture
-def login() -> str:
-    """That of the compose file."""
-    return "susy_serve"
-
-
-@pytest.fixture
-def tool(service: Service, store: Store) -> Client:
-    return service.client(store.keys.add("tool", [Scope.REVIEW]))
-
-
 def waiting(store: Store, number: int, score: float = 0.5, **changes: Any) -> UUID:
     return done(store, verdict=replace(VERDICT, score=score), content=f"{number:064x}", **changes).check_id
 

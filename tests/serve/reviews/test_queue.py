@@ -8,8 +8,6 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-import pytest
-
 from schema.access import Scope
 from schema.states import Decision
 from tests.support.databases import Sql
@@ -19,17 +17,6 @@ from worker.store import Store
 
 QUEUE = "/v1/reviews/queue"
 CLAIMS = "/v1/reviews/claims"
-
-
-@pytest.fixture
-def login() -> str:
-    """That of the compose file."""
-    return "susy_serve"
-
-
-@pytest.fixture
-def tool(service: Service, store: Store) -> Client:
-    return service.client(store.keys.add("tool", [Scope.REVIEW]))
 
 
 def waiting(store: Store, number: int, score: float | None = 0.5, **changes: Any) -> str:

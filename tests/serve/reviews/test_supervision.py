@@ -21,12 +21,6 @@ CAMPAIGN = {"reviewer": "grace", "decision": "authentic", "note": "a campaign", 
 
 
 @pytest.fixture
-def login() -> str:
-    """That of the compose file."""
-    return "susy_serve"
-
-
-@pytest.fixture
 def supervisor(service: Service, store: Store) -> Client:
     return service.client(store.keys.add("supervisor", [Scope.SUPERVISE]))
 
