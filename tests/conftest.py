@@ -89,9 +89,9 @@ top of `--durations` and `--usage`."""
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Four more processes than processors, because tests wait for servers and clocks; at most eight, within memory."""
+    """Three more processes than processors, because tests wait for servers and clocks; at most eight, within memory."""
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return max(1, min(len(os.sched_getaffinity(0)) + 4, 8, int(gigabytes / GIGABYTES_PER_PROCESS)))
+    return max(1, min(len(os.sched_getaffinity(0)) + 3, 8, int(gigabytes / GIGABYTES_PER_PROCESS)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
