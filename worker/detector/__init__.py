@@ -8,8 +8,8 @@ Reading order:
 4. `weights`: the weights file, written, read and checked; `paths` says which file a process uses.
 5. `release`: how the authors' released file becomes a weights file; `torchscript` runs that file, after
    `torchscript_archive` has checked it; `parity` compares its answers with our network's.
-6. `prepare`: the network as workers run it, in one precision and with fewer operations: `staircase` (linear steps as
-   one matrix), `winograd` (convolutions with fewer multiplications).
+6. `prepare`: the network as workers run it, in one precision and with fewer operations: `staircase` (linear steps on
+   sums), `winograd` (convolutions with fewer multiplications).
 7. `engine`: threads that score the tiles of all images in flight in batches, taken from a `fair_queue`.
 8. `detector`: the above put together from the settings.
 """

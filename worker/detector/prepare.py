@@ -28,9 +28,9 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from schema.scan import TILE, Precision
-from worker.detector import winograd
 from worker.detector.model import BasicBlock, SuSy
 from worker.detector.staircase import StaircaseMean
+from worker.detector.winograd import WinogradConvolution
 from worker.errors import ConfigurationError, ErrorCode
 from worker.machine.memory import trim_heap
 
@@ -39,9 +39,6 @@ LARGEST_DIFFERENCE, LARGEST_MEAN_DIFFERENCE = 5e-3, 1e-3
 
 _FAST_BFLOAT16 = {"amx_bf16", "avx512_bf16"}
 """Processor flags with which bfloat16 is faster than float32: about 4 times with AMX, 1.7 times with AVX-512."""
-
-WINOGRAD_CHANNELS = 64
-"""Input channels from which convolutions in float32 on a CPU are computed by Winograd's form."""
 
 
 def choose_precision(name: str, device: torch.device, measured: Mapping[str, float]) -> Precision:
@@ -131,12 +128,14 @@ class PreparedSuSy(nn.Module):
         make = _maker(device, self.dtype)
         self._stem_batch = 1 if device.type == "cpu" else sys.maxsize
         stem = folded(nn.Sequential(model.conv1, model.bn1))[0]
-        self.stem = _maker(device, torch.float32)(stem, torch.float32, relu=True)
+        self.stem = _maker(device, torch.float32)(stem, torch.float32, TILE, relu=True)
         stages: list[nn.Sequential] = []
-        for stage in (model.layer4, model.layer3, model.layer2, model.layer1):  # the largest while the least is held
+        widths = ((14, 7), (28, 14), (56, 28), (56, 56))  # of the images that each block gets
+        layers = (model.layer4, model.layer3, model.layer2, model.layer1)  # the largest while the least is held
+        for stage, width_of in zip(layers, widths, strict=True):
             stages.insert(0, nn.Sequential())
             for number, block in enumerate(stage):
-                stages[0].append(_Block(folded(block), make, self.dtype))
+                stages[0].append(_Block(folded(block), make, self.dtype, width_of[number]))
                 if consumes:
                     stage[number] = nn.Identity()
                     trim_heap()
@@ -168,11 +167,11 @@ class PreparedSuSy(nn.Module):
 
 
 class _Convolution(nn.Module):
-    """A convolution, after which something is added and negative values become 0, each if wanted."""
+    """A convolution of square images, after which something is added and negative values become 0, each if wanted."""
 
     bias: Tensor | None
 
-    def __init__(self, source: nn.Module, dtype: torch.dtype, *, relu: bool = False) -> None:
+    def __init__(self, source: nn.Module, dtype: torch.dtype, _width: int, *, relu: bool = False) -> None:
         super().__init__()
         assert isinstance(source, nn.Conv2d)
         assert isinstance(source.padding, tuple)
@@ -190,7 +189,17 @@ class _Convolution(nn.Module):
 
 
 class _OneDnnConvolution(_Convolution):
-    """The same in one call of oneDNN, by the operators that torch's own compiler generates calls of."""
+    """The same in one call of oneDNN, by the operators that torch's own compiler generates calls of.
+
+    It gets its weights in the order in which it reads them, which depends on the images' width. Otherwise it would
+    bring them into that order at each call.
+    """
+
+    def __init__(self, source: nn.Module, dtype: torch.dtype, width: int, *, relu: bool = False) -> None:
+        super().__init__(source, dtype, width, relu=relu)
+        size = [1, self.weight.shape[1], width, width]
+        order = torch.ops.mkldnn._reorder_convolution_weight
+        self.weight = order(self.weight, self.padding, self.stride, [1, 1], 1, size)
 
     def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         operator = torch.ops.mkldnn._convolution_pointwise
@@ -201,55 +210,35 @@ class _OneDnnConvolution(_Convolution):
         return operator.binary(x, added, *common, "add", 1.0, after, [], "")  # type: ignore[no-any-return]
 
 
-class _WinogradConvolution(nn.Module):
-    """The same with fewer multiplications, for what `_is_for_winograd`."""
-
-    def __init__(self, source: nn.Conv2d, *, relu: bool) -> None:
-        super().__init__()
-        self.relu = relu
-        self.register_buffer("weight", winograd.transform_weight(source.weight.detach()))
-        self.register_buffer("bias", source.bias.detach() if source.bias is not None else torch.zeros(1))
-        self.weight: Tensor
-        self.bias: Tensor
-
-    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
-        return winograd.convolve(x, self.weight, self.bias, added, relu=self.relu)
-
-
 Layers = TypeVar("Layers", bound=nn.Module)
 _Maker = Callable[..., nn.Module]
-"""Makes the convolution for inference of a convolution, a data type and `relu`."""
+"""Makes the convolution for inference of a convolution, a data type, the width of its images and `relu`."""
 
 
 def _maker(device: torch.device, dtype: torch.dtype) -> _Maker:
     if device.type != "cpu":
         return _Convolution
-    direct = _OneDnnConvolution if _fuses(dtype) else _Convolution
-
-    def make(source: nn.Module, dtype: torch.dtype, *, relu: bool = False) -> nn.Module:
-        if dtype == torch.float32 and isinstance(source, nn.Conv2d) and _is_for_winograd(source):
-            return _WinogradConvolution(source, relu=relu)
-        return direct(source, dtype, relu=relu)
-
-    return make
+    return _make_for_onednn if _fuses(dtype) else _Convolution
 
 
-def _is_for_winograd(source: nn.Conv2d) -> bool:
-    """With few channels, transforming costs more than it saves."""
-    geometry = (source.kernel_size, source.stride, source.padding)
-    return geometry == ((3, 3), (1, 1), (1, 1)) and source.in_channels >= WINOGRAD_CHANNELS
+def _make_for_onednn(source: nn.Module, dtype: torch.dtype, width: int, *, relu: bool = False) -> nn.Module:
+    assert isinstance(source, nn.Conv2d)
+    is_plain = (source.kernel_size, source.stride, source.padding) == ((3, 3), (1, 1), (1, 1))
+    if is_plain and dtype == torch.float32:
+        return WinogradConvolution(source, width, relu=relu)
+    return _OneDnnConvolution(source, dtype, width, relu=relu)
 
 
 class _Block(nn.Module):
-    """The residual block, see `BasicBlock`."""
+    """The residual block, see `BasicBlock`, for images of this width."""
 
-    def __init__(self, block: nn.Module, make: _Maker, dtype: torch.dtype) -> None:
+    def __init__(self, block: nn.Module, make: _Maker, dtype: torch.dtype, width: int) -> None:
         super().__init__()
         assert isinstance(block, BasicBlock)
-        self.conv1 = make(block.conv1, dtype, relu=True)
-        self.conv2 = make(block.conv2, dtype, relu=True)
+        self.conv1 = make(block.conv1, dtype, width, relu=True)
+        self.conv2 = make(block.conv2, dtype, width // block.conv1.stride[0], relu=True)
         shortcut = block.downsample
-        self.downsample = make(shortcut[0], dtype) if isinstance(shortcut, nn.Sequential) else None
+        self.downsample = make(shortcut[0], dtype, width) if isinstance(shortcut, nn.Sequential) else None
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -265,8 +254,8 @@ def _fuses(dtype: torch.dtype) -> bool:
     tiles = torch.linspace(-1, 1, 8 * 64).view(1, 8, 8, 8).to(dtype).contiguous(memory_format=torch.channels_last)
     try:
         with torch.inference_mode():
-            fused = _OneDnnConvolution(layer, dtype, relu=True)(tiles, tiles)
-            plain = _Convolution(layer, dtype, relu=True)(tiles, tiles)
+            fused = _OneDnnConvolution(layer, dtype, 8, relu=True)(tiles, tiles)
+            plain = _Convolution(layer, dtype, 8, relu=True)(tiles, tiles)
     except (RuntimeError, AttributeError, NotImplementedError):
         return False
     return bool(torch.allclose(fused.float(), plain.float(), atol=0.05))

@@ -1,130 +1,165 @@
-"""3×3 convolutions of stride 1 on a CPU by Winograd's F(4×4, 3×3): a quarter of the multiplications.
+"""3×3 convolutions of stride 1 on a CPU by Winograd's F(7, 3) down the columns: 3/7 of the multiplications.
 
-Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv 1509.09308). A patch of 4×4 outputs
-is computed from 6×6 inputs by 36 products per pair of channels, where the direct form takes 144. The products of one
-place among the 36, over all patches and channels, are one multiplication of matrices. Inputs are brought into that
-form, and products out of it, by additions whose number does not grow with the channels of the other side.
+Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv 1509.09308). Seven outputs of a
+column are made of nine inputs by nine products, where the direct form takes 21. Here an input is a whole row of pixels,
+and a product its convolution with a kernel of one row, which oneDNN computes. Nine rows are brought into that form, and
+seven rows out of it, by small matrices, which costs the same whatever the number of channels on the other side. The
+network's convolutions have images of 56, 28, 14 and 7 rows, so that none is computed in vain.
 
-The polynomials are evaluated at 0, ±√½, ±√2 and infinity. The usual points, 0, ±1, ±2 and infinity, cost a little less
-and round three times as much. That the network's probabilities stay within 1e-5 is tested. A few images are processed
-at a time, so that what lies between two steps stays in the cache.
+The loop is run by TorchScript's interpreter. Python would take its lock for each of hundreds of operators, and threads
+that run the network at the same time would wait for each other there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import warnings
+from typing import Any
 
 import torch
-from torch import Tensor, add, sub
+from torch import Tensor, nn
+from torch.nn import functional
 
-PATCHES_AT_ONCE = 128
-"""How many patches are computed together at least, where there are so many: fewer make small matrices."""
-
-_KERNELS_AT_ONCE = 4096  # in float64, these stay in the cache
-_P, _Q = 0.5**0.5, 2**0.5
-"""The points. Their product is 1, which saves factors below."""
-_WEIGHT = torch.tensor(
-    [
-        [1, 0, 0],
-        *([_P * x**power / (2 * x * x * (x * x - y * y)) for power in range(3)] for x, y in ((_P, _Q), (-_P, _Q))),
-        *([_Q * x**power / (2 * x * x * (x * x - y * y)) for power in range(3)] for x, y in ((_Q, _P), (-_Q, _P))),
-        [0, 0, 1],
-    ],
-    dtype=torch.float64,
-)
-"""The paper's G, applied along both directions. The rows of ±p and ±q are multiplied by p and q, and the columns of Aᵀ
-divided by them, so that more of its entries are 1."""
+ROWS = 7
+"""The outputs of F(7, 3); the height of an image is a multiple of it."""
+_PLACES = ROWS + 2
+"""Its inputs, and its products."""
+_POINTS = (1.0, -1.0, 0.25, -0.25, 0.6, -0.6, 2.2, -2.2)
+"""Where polynomials are evaluated, beside infinity. The first is 1: its product counts once in each output, so that the
+bias can be added to it."""
+_PATCHES_AT_ONCE = 16
+"""How many times seven rows are computed together, of several images where one has fewer. What lies between two steps
+stays in the cache."""
+_GAP = 80
+"""Floats between two places: at a distance of a multiple of 4 kB, all nine would share a few lines of the cache."""
+_WEIGHTS_AT_ONCE = 16_384  # in float64, these stay in the cache
 
 
-def transform_weight(weight: Tensor) -> Tensor:
-    """Float32 [out, in, 3, 3] → [36, in, out], in this order in memory: transposed matrices take up to 10 % longer."""
-    places = torch.kron(_WEIGHT, _WEIGHT)
-    kernels = weight.detach().transpose(0, 1).reshape(-1, 9)
-    answer = kernels.new_empty(36, len(kernels))
-    for part, result in zip(kernels.split(_KERNELS_AT_ONCE), answer.split(_KERNELS_AT_ONCE, dim=1), strict=True):
-        result.copy_(places @ part.double().T)
-    return answer.view(36, weight.shape[1], weight.shape[0])
+class WinogradConvolution(nn.Module):
+    """A 3×3 convolution of stride 1 and padding 1: float32 [N, C, H, W] → [N, O, H, W], both channels last.
 
-
-def convolve(tiles: Tensor, weight: Tensor, bias: Tensor, added: Tensor | None = None, *, relu: bool) -> Tensor:
-    """The 3×3 convolution of stride 1 and padding 1 of float32 [N, C, H, W] to [N, O, H, W], both channels last.
-
-    `weight` is from `transform_weight`, `bias` is [O]. `added` [N, O, H, W] is added; with `relu`, negative values
-    become 0. Safe to call from several threads at once.
+    H is a multiple of 7. Safe to call from several threads at once. Needs oneDNN.
     """
-    images = tiles.permute(0, 2, 3, 1)
+
+    def __init__(self, source: nn.Conv2d, width: int, *, relu: bool = False) -> None:
+        """A copy of the weights of `source` for images of this `width`; with `relu`, negative outputs become 0."""
+        super().__init__()
+        self.relu = relu
+        self.kernels = [_packed(kernel, width) for kernel in _kernels(source.weight.detach())]
+        bias = torch.zeros(source.out_channels) if source.bias is None else source.bias.detach()
+        outputs, _, inputs = _matrices()
+        for name, tensor in {"bias": bias, "outputs": outputs.float(), "inputs": inputs.float()}.items():
+            self.register_buffer(name, tensor)
+        self._convolve = _scripted()
+
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """`added` [N, O, H, W] is added before negative values become 0."""
+        matrices = self.inputs, self.outputs
+        return self._convolve(x, self.kernels, self.bias, added, self.relu, *matrices)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _matrices() -> tuple[Tensor, Tensor, Tensor]:
+    """The paper's Aᵀ [7, 9], G [9, 3] and Bᵀ [9, 9], float64.
+
+    Rows of Bᵀ and columns of Aᵀ, but for the first column, are divided by their norms, and rows of G multiplied by
+    both.
+    """
+    points = torch.tensor(_POINTS, dtype=torch.float64)
+    outputs, weights, inputs = (points.new_zeros(size) for size in ((ROWS, _PLACES), (_PLACES, 3), (_PLACES, _PLACES)))
+    for place, point in enumerate(points):
+        others = torch.cat([points[:place], points[place + 1 :]])
+        outputs[:, place] = point ** torch.arange(ROWS)
+        weights[place] = point ** torch.arange(3) / (point - others).prod()
+        inputs[place, :-1] = _coefficients(others)
+    outputs[-1, -1] = weights[-1, -1] = 1  # infinity
+    inputs[-1] = _coefficients(points)
+    rows, columns = inputs.norm(dim=1), outputs.norm(dim=0)
+    columns[0] = 1
+    return outputs / columns, weights * (rows * columns)[:, None], inputs / rows[:, None]
+
+
+def _coefficients(roots: Tensor) -> Tensor:
+    """Of the polynomial with these roots, that of x⁰ first."""
+    answer = roots.new_ones(1)
+    for root in roots:
+        answer = functional.pad(answer, (1, 0)) - root * functional.pad(answer, (0, 1))
+    return answer
+
+
+def _kernels(weight: Tensor) -> Tensor:
+    """Float32 [O, C, 3, 3] → [9, O, C, 1, 3], computed in float64."""
+    rows = weight.permute(2, 0, 1, 3).reshape(3, -1)
+    answer = rows.new_empty(_PLACES, rows.shape[1])
+    _, factors, _ = _matrices()
+    for part, result in zip(rows.split(_WEIGHTS_AT_ONCE, 1), answer.split(_WEIGHTS_AT_ONCE, 1), strict=True):
+        result.copy_(factors @ part.double())
+    return answer.view(_PLACES, *weight.shape[:2], 1, 3)
+
+
+def _packed(kernel: Tensor, width: int) -> Tensor:
+    """[O, C, 1, 3] in the order in which oneDNN reads it, which is the same for any number of rows."""
+    shape = [1, kernel.shape[1], ROWS, width]
+    return torch.ops.mkldnn._reorder_convolution_weight(kernel, [0, 1], [1, 1], [1, 1], 1, shape)  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _scripted() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated, and without a successor that needs no C++ compiler
+        return torch.jit.script(_convolve)
+
+
+def _convolve(
+    x: Tensor,
+    kernels: list[Tensor],
+    bias: Tensor,
+    added: Tensor | None,
+    relu: bool,
+    of_inputs: Tensor,
+    of_outputs: Tensor,
+    patches_at_once: int = _PATCHES_AT_ONCE,
+) -> Tensor:
+    images = x.permute(0, 2, 3, 1)
     shortcut = None if added is None else added.permute(0, 2, 3, 1)
-    count, height, width, _ = images.shape
-    answer = images.new_empty(count, height, width, weight.shape[2])
-    step = max(1, PATCHES_AT_ONCE // (_patches(height) * _patches(width)))
+    count, height, width, channels = images.shape[0], images.shape[1], images.shape[2], images.shape[3]
+    rows, length = of_outputs.shape[0], width * bias.shape[0]
+    answer = images.new_empty([count, height, width, bias.shape[0]])
+    step = max(1, patches_at_once * rows // height)
     for start in range(0, count, step):
-        some = slice(start, start + step)
-        outputs = add(_outputs(torch.bmm(_inputs(images[some]), weight), answer[some]), bias, out=answer[some])
+        part = answer[start : start + step]
+        patches = part.view(-1, rows, length)
+        inputs = _inputs(images[start : start + step], of_inputs, rows)
+        products = _apart(images, len(kernels), patches.shape[0], length)
+        for place, kernel in enumerate(kernels):
+            image = inputs[place].view(1, -1, width, channels).permute(0, 3, 1, 2)
+            product = torch.ops.mkldnn._convolution_pointwise(
+                image, kernel, bias if place == 0 else None, [0, 1], [1, 1], [1, 1], 1, "none", [], ""
+            )
+            products[place].copy_(product.permute(0, 2, 3, 1).view_as(products[place]))
+        for patch in range(patches.shape[0]):
+            torch.mm(of_outputs, products[:, patch], out=patches[patch])
         if shortcut is not None:
-            outputs += shortcut[some]
+            part += shortcut[start : start + step]
         if relu:
-            outputs.relu_()
+            part.relu_()
     return answer.permute(0, 3, 1, 2)
 
 
-def _patches(length: int) -> int:
-    """Patches along one side."""
-    return -(-length // 4)
+def _inputs(images: Tensor, of_inputs: Tensor, rows: int) -> Tensor:
+    """[N, H, W, C] → [9, N · H/7, W · C]: Bᵀ d of each patch d of nine rows, of which those outside are 0."""
+    count, down = images.shape[0], images.shape[1] // rows
+    lines = images.reshape(count, rows * down, -1)
+    answer = _apart(images, of_inputs.shape[0], count * down, lines.shape[2])
+    for image in range(count):
+        for patch in range(down):
+            above = rows * patch - 1
+            first, end = max(0, above), min(rows * down, above + of_inputs.shape[1])
+            factors = of_inputs[:, first - above : end - above]
+            torch.mm(factors, lines[image, first:end], out=answer[:, image * down + patch])
+    return answer
 
 
-def _inputs(images: Tensor) -> Tensor:
-    """[N, H, W, C] → [36, patches, C]: Bᵀ d B of each patch d."""
-    count, height, width, channels = images.shape
-    down, across = _patches(height), _patches(width)
-    padded = images.new_zeros(count, 4 * down + 2, 4 * across + 2, channels)
-    padded[:, 1 : height + 1, 1 : width + 1] = images
-    columns = images.new_empty(6, count, down, padded.shape[2], channels)
-    spare = images.new_empty(2, *columns.shape[1:])
-    _transform_inputs([padded[:, row : row + 4 * down - 3 : 4] for row in range(6)], columns, spare)
-    answer = images.new_empty(6, 6, count, down, across, channels)
-    spare = images.new_empty(2, 6, *answer.shape[2:])
-    _transform_inputs(
-        [columns[:, :, :, column : column + 4 * across - 3 : 4] for column in range(6)], answer.unbind(1), spare
-    )
-    return answer.view(36, -1, channels)
-
-
-def _outputs(products: Tensor, like: Tensor) -> Tensor:
-    """[36, patches, O] → [N, H, W, O], of the shape of `like`: Aᵀ m A of each patch m."""
-    count, height, width, channels = like.shape
-    down, across = _patches(height), _patches(width)
-    columns = products.new_empty(6, count, down, across, 4, channels)
-    spare = products.new_empty(2, 6, count, down, across, channels)
-    _transform_outputs(products.view(6, 6, count, down, across, channels).unbind(1), columns.unbind(4), spare)
-    answer = products.new_empty(count, down, 4, 4 * across, channels)
-    spare = products.new_empty(2, count, down, 4 * across, channels)
-    _transform_outputs(columns.view(6, *spare.shape[1:]).unbind(0), answer.unbind(2), spare)
-    return answer.view(count, 4 * down, 4 * across, channels)[:, :height, :width]
-
-
-def _transform_inputs(d: Sequence[Tensor], out: Sequence[Tensor] | Tensor, spare: Tensor) -> None:
-    """The paper's Bᵀ along one direction."""
-    even, odd = spare
-    add(d[4], d[2], alpha=-(_P**2 + _Q**2), out=out[0]).add_(d[0])
-    add(d[5], d[3], alpha=-(_P**2 + _Q**2), out=out[5]).add_(d[1])
-    add(d[4], d[2], alpha=-(_Q**2), out=even)
-    add(d[3], d[1], alpha=-(_Q**2), out=odd)
-    add(even, odd, alpha=_P, out=out[1])
-    sub(even, odd, alpha=_P, out=out[2])
-    add(d[4], d[2], alpha=-(_P**2), out=even)
-    add(d[3], d[1], alpha=-(_P**2), out=odd)
-    add(even, odd, alpha=_Q, out=out[3])
-    sub(even, odd, alpha=_Q, out=out[4])
-
-
-def _transform_outputs(m: Sequence[Tensor], out: Sequence[Tensor], spare: Tensor) -> None:
-    """The paper's Aᵀ along one direction."""
-    of_p, of_q = spare
-    add(m[1], m[2], out=of_p)
-    add(m[3], m[4], out=of_q)
-    add(m[0], of_p, alpha=1 / _P, out=out[0]).add_(of_q, alpha=1 / _Q)
-    torch.mul(of_p, _P, out=out[2]).add_(of_q, alpha=_Q)
-    sub(m[1], m[2], out=of_p)
-    sub(m[3], m[4], out=of_q)
-    add(of_p, of_q, out=out[1])
-    add(m[5], of_p, alpha=_P**2, out=out[3]).add_(of_q, alpha=_Q**2)
+def _apart(like: Tensor, places: int, patches: int, length: int, gap: int = _GAP) -> Tensor:
+    """An empty [places, patches, length]."""
+    return like.new_empty([places, patches * length + gap])[:, : patches * length].view(places, patches, length)
