@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -79,23 +80,37 @@ def test_gray_levels_do_not_depend_on_how_an_image_is_cut_into_rows(height: int,
 TURNS: list[Callable[[RGB], RGB]] = [
     lambda image: image,
     lambda image: image[:, ::-1],
+    lambda image: image[::-1],
     lambda image: image[::-1, ::-1],
     lambda image: image.swapaxes(0, 1),
     lambda image: image.swapaxes(0, 1)[:, ::-1],
+    lambda image: image.swapaxes(0, 1)[::-1],
+    lambda image: image.swapaxes(0, 1)[::-1, ::-1],
     lambda image: image[::2, 3:-2],
 ]
 
 
 @settings(max_examples=50, deadline=None)
-@given(height=st.integers(1, 60), width=st.integers(1, 1200), first=st.integers(0, 1), seed=st.integers(0, 2**32 - 1))
-def test_how_an_image_lies_in_memory_changes_nothing(height: int, width: int, first: int, seed: int) -> None:
+@given(
+    height=st.integers(1, 60),
+    width=st.integers(1, 1200),
+    first=st.integers(0, 1),
+    at_once=st.sampled_from([1, 3000, 1 << 18]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_how_an_image_lies_in_memory_changes_nothing(
+    height: int, width: int, first: int, at_once: int, seed: int
+) -> None:
     stored = np.random.default_rng(seed).integers(0, 256, (height, width, 4), dtype=np.uint8)
     for turn in TURNS:
         view = turn(stored[..., first : first + 3])
-        plain = np.ascontiguousarray(view)
-        assert np.array_equal(luma(view), torchvision_gray(plain))
+        gray = torchvision_gray(np.ascontiguousarray(view))
         corners = coverage_grid(view.shape[1], view.shape[0], 7, size=20)
-        assert np.array_equal(tile_contrasts(view, corners, size=20), tile_contrasts(plain, corners, size=20))
+        expected = tile_contrasts(gray, corners, size=20)
+        with patch("worker.detector.contrast._PIXELS_AT_ONCE", at_once):
+            assert np.array_equal(luma(view), gray)
+            for image in (view, np.ascontiguousarray(view), np.asfortranarray(gray)):
+                assert np.array_equal(tile_contrasts(image, corners, size=20), expected)
 
 
 @settings(max_examples=25, deadline=None)

@@ -22,7 +22,6 @@ SELECTED_TILES = 5
 
 _ROWS_AT_ONCE = 32  # what is computed of them stays in the cache; up to 258 rows, sums of squares are exact in float32
 _PIXELS_AT_ONCE = 1 << 18  # of very wide images, which are computed in fewer rows
-_COLUMNS_AT_ONCE = 512  # of an image that lies turned: each is in another row of the file
 _LARGEST_SIZE = 2**32 // 255**2  # of a tile that was ever allowed; sums are int64
 _RED, _GREEN, _BLUE = (np.float32(weight) for weight in (0.2989, 0.587, 0.114))
 
@@ -34,11 +33,14 @@ def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     SuSy selects its tiles. Pillow's mode `L` rounds and differs by one on about half of all pixels,
     enough to reorder tiles of nearly equal contrast.
     """
+    if _lies_turned(image):
+        return luma(image.swapaxes(0, 1)).T
     gray = np.empty(image.shape[:2], np.uint8)
     levels = _Levels(image)
+    some = np.empty((levels.rows, image.shape[1]), np.float32)
     for top in range(0, len(image), levels.rows):
-        some = slice(top, top + levels.rows)
-        gray[some] = levels(some)
+        rows = gray[top : top + levels.rows]
+        rows[:] = levels(top, some[: len(rows)])
     return gray
 
 
@@ -50,41 +52,66 @@ def tile_contrasts(image: NDArray[np.uint8], grid: Grid, size: int = TILE) -> ND
     """
     if not GLCM_DISTANCE < size <= _LARGEST_SIZE:
         raise ValueError(f"a tile's size must be {GLCM_DISTANCE + 1} to {_LARGEST_SIZE}, not {size}")
-    contrasts = np.empty(len(grid), np.float64)
+    height, width = image.shape[:2]
     lefts, tops = grid.T
-    width, pairs = size - GLCM_DISTANCE, size * (size - GLCM_DISTANCE)
-    above = _squares_above(image, np.unique([tops, tops + size]))
-    for top in np.unique(tops).tolist():
-        of_columns = np.cumsum(above[top + size] - above[top])
-        chosen = tops == top
-        contrasts[chosen] = (of_columns[lefts[chosen] + width] - of_columns[lefts[chosen]]) / pairs
+    # Row by row as the image is stored: a pair's order does not count, so a mirrored tile has the same contrast.
+    if image.strides[0] < 0:
+        image, tops = image[::-1], height - size - tops
+    if image.strides[1] < 0:
+        image, lefts = image[:, ::-1], width - size - lefts
+    across = size - GLCM_DISTANCE
+    if _lies_turned(image):
+        image, apart, starts, rows, columns, width = image.swapaxes(0, 1), GLCM_DISTANCE, lefts, across, tops, size
+    else:
+        apart, starts, rows, columns, width = 0, tops, size, lefts, across
+    contrasts = np.empty(len(grid), np.float64)
+    above = _squares_above(image, np.unique([starts, starts + rows]), apart)
+    for start in np.unique(starts).tolist():
+        of_columns = np.cumsum(above[start + rows] - above[start])
+        chosen = starts == start
+        first = columns[chosen]
+        contrasts[chosen] = (of_columns[first + width] - of_columns[first]) / (size * across)
     return contrasts
 
 
-def _squares_above(image: NDArray[np.uint8], edges: NDArray[np.int32]) -> dict[int, NDArray[np.int64]]:
+def _lies_turned(image: NDArray[np.uint8]) -> bool:
+    """Whether what lies side by side in memory are an image's columns, as in a file that EXIF turns by 90 degrees."""
+    return abs(image.strides[0]) < abs(image.strides[1])
+
+
+def _squares_above(image: NDArray[np.uint8], edges: NDArray[np.int32], apart: int) -> dict[int, NDArray[np.int64]]:
     """For each edge between rows, ascending: sums over the rows from the first edge to it.
 
-    Column x + 1 of int64 [W + 1] has the sum of (g[y, x + 5] − g[y, x])²; the last five columns are meaningless.
+    Column x + 1 of int64 [W + 1] has the sum of (g[y + apart, x] − g[y, x])². If `apart` is 0 it has that of
+    (g[y, x + 5] − g[y, x])², and the last five columns are meaningless.
     """
     levels = _Levels(image)
     width = image.shape[1]
-    differences = np.zeros(levels.rows * width, np.float32)
+    # One dimension is contiguous, and fast; the last pairs of each row then reach into the next row.
+    distance = apart * width or GLCM_DISTANCE
+    near = np.empty((levels.rows + apart, width), np.float32)
+    far = near[apart:]
     total = np.zeros(width + 1, np.int64)
     above = {edge: total.copy() for edge in edges[:1].tolist()}
+    for edge in above:
+        for row in range(apart):
+            levels(edge + row, near[row : row + 1])
     for start, end in pairwise(edges.tolist()):
         for top in range(start, end, levels.rows):
-            # One dimension is contiguous, and fast; the last pairs of each row then reach into the next row.
-            some = levels(slice(top, min(top + levels.rows, end))).reshape(-1)
-            part = differences[: len(some)]
-            np.subtract(some[GLCM_DISTANCE:], some[:-GLCM_DISTANCE], out=part[:-GLCM_DISTANCE])
-            part = part.reshape(-1, width)
-            total[1:] += np.einsum("rc,rc->c", part, part).astype(np.int64)
+            rows = min(levels.rows, end - top)
+            levels(top + apart, far[:rows])
+            some = near[: rows + apart].reshape(-1)
+            differences = levels.spare[: rows * width]
+            np.subtract(some[distance:], some[:-distance], out=differences[: len(some) - distance])
+            differences = differences.reshape(rows, width)
+            total[1:] += np.einsum("rc,rc->c", differences, differences).astype(np.int64)
+            near[:apart] = near[rows : rows + apart]
         above[end] = total.copy()
     return above
 
 
 class _Levels:
-    """Gray levels of some rows of an image at a time, as whole numbers in float32 [h, W], valid until the next call."""
+    """Gray levels of some rows of an image at a time, as whole numbers in float32."""
 
     def __init__(self, image: NDArray[np.uint8]) -> None:
         """`image` is uint8, RGB [H, W, 3] or gray levels [H, W]."""
@@ -93,23 +120,30 @@ class _Levels:
         self.rows = min(max(1, _PIXELS_AT_ONCE // width), _ROWS_AT_ONCE)
         """How many rows to ask for at most."""
         size = self.rows * width
-        self._words, self._masked = np.empty(size, np.int32), np.empty(size, np.int32)
-        self._levels, self._product = np.empty(size, np.float32), np.empty(size, np.float32)
+        self._words, self._pairs = np.empty(size, np.int32), np.empty(size, np.uint16)
+        self.spare = np.zeros(size, np.float32)
+        """Finite numbers, as many as the levels of `rows` rows, free for any use until the next call."""
 
-    def __call__(self, some: slice) -> NDArray[np.float32]:
-        rows = self._image[some]
-        count = rows.shape[0] * rows.shape[1]
-        levels = self._levels[:count]
-        if rows.ndim == 2:
-            levels.reshape(rows.shape)[:] = rows
-        elif count:
-            words = self._words_of(some)
-            self._weigh(words, 0xFF, _RED, levels)
+    def __call__(self, top: int, out: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The levels of the rows from `top`, in `out`, contiguous float32 [h, W] of at most `rows` rows."""
+        some = slice(top, top + len(out))
+        if self._image.ndim == 2:
+            out[:] = self._image[some]
+        elif out.size:
+            words, levels = self._words_of(some), out.reshape(-1)
+            pairs, spare = self._pairs[: len(words)], self.spare[: len(words)]
+            pairs[:] = words  # red and green: half as many bytes to read and write
+            levels[:] = np.bitwise_and(pairs, 0xFF, out=spare.view(np.uint16)[: len(words)])
+            levels *= _RED
             # Scaled by powers of two, the products are rounded as they would be without.
-            levels += self._weigh(words, 0xFF00, _GREEN / 2**8, self._product[:count])
-            levels += self._weigh(words, 0xFF0000, _BLUE / 2**16, self._product[:count])
+            spare[:] = np.bitwise_and(pairs, 0xFF00, out=pairs)
+            spare *= _GREEN / 2**8
+            levels += spare
+            np.bitwise_and(words, 0xFF0000, out=spare, casting="unsafe")
+            spare *= _BLUE / 2**16
+            levels += spare
             np.trunc(levels, out=levels)
-        return levels.reshape(rows.shape[:2])
+        return out
 
     def _words_of(self, some: slice) -> NDArray[np.int32]:
         """One number per pixel: red in its lowest byte, then green, blue, and a byte that is not the pixel's.
@@ -121,23 +155,13 @@ class _Levels:
             if rows.flags.c_contiguous:
                 return rows.reshape(-1)
             words = self._words[: rows.size]
-            upright = words.reshape(rows.shape)
-            for left in range(0, rows.shape[1], _COLUMNS_AT_ONCE):
-                columns = slice(left, left + _COLUMNS_AT_ONCE)
-                upright[:, columns] = rows[:, columns]
+            words.reshape(rows.shape)[:] = rows
         else:
             pixels = np.ascontiguousarray(self._image[some]).reshape(-1)
             words = self._words[: len(pixels) // 3]
             words[:-1] = np.ndarray(len(words) - 1, "<i4", pixels, strides=3)
             words[-1] = int.from_bytes(pixels[-3:].tobytes(), "little")
         return words
-
-    def _weigh(
-        self, words: NDArray[np.int32], mask: int, weight: np.float32, out: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        out[:] = np.bitwise_and(words, mask, out=self._masked[: len(words)])
-        out *= weight
-        return out
 
 
 def _words_in_place(image: NDArray[np.uint8]) -> NDArray[np.int32] | None:
