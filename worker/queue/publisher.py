@@ -40,14 +40,33 @@ def submit_check(submission: Submission, store: Store, publisher: Publisher) -> 
 
     Where many messages wait already, the check waits in the ledger for its source's turn; the reconciler publishes it.
 
+    Where the queue was seen a moment ago and has room, the check is written as one whose message was sent, so that the
+    ledger need not be told afterwards. A process that ends between the two leaves such a check to the reconciler, as it
+    does one whose message was lost (`worker.queue.dispatcher`).
+
     The same `(source, external_id)` is accepted once; a repeat returns the check that exists. Raises `TransientError`
     (`database_unavailable`) or `PermanentError` (`conflict`), and then nothing was accepted.
     """
-    began = time.monotonic()
-    receipt = store.submit(submission)
-    if receipt.created and time.monotonic() - began < PUBLISH_AFTER:
-        publish_new([receipt.check_id], submission.lane, store, publisher)
+    began, lane = time.monotonic(), submission.lane
+    sends = publisher.is_known_to_have_room(lane)
+    receipt = store.submit(submission, dispatched=sends)
+    if receipt.created and sends:
+        _send(receipt.check_id, lane, store, publisher)
+    elif receipt.created and time.monotonic() - began < PUBLISH_AFTER:
+        publish_new([receipt.check_id], lane, store, publisher)
     return receipt
+
+
+def _send(check_id: UUID, lane: Lane, store: Store, publisher: Publisher) -> None:
+    """Publish a check that was written as one whose message was sent; if that fails, the reconciler does it."""
+    try:
+        publisher.publish([check_id], lane)
+    except TransientError as error:
+        _log_deferred([check_id], error)
+        try:
+            store.unmark_dispatched([check_id], within=MARK_WITHIN)
+        except TransientError as unmarked:  # the reconciler finds that the message was lost
+            log.warning("unmark_failed", check_id=str(check_id), code=str(unmarked.code), error=unmarked.message)
 
 
 def publish_new(check_ids: Sequence[UUID], lane: Lane, store: Store, publisher: Publisher) -> None:
@@ -62,10 +81,14 @@ def publish_new(check_ids: Sequence[UUID], lane: Lane, store: Store, publisher: 
             store.mark_dispatched(some, within=MARK_WITHIN)
     except TransientError as error:
         # Accepted nevertheless: the reconciler publishes what was not marked as dispatched.
-        log.warning(
-            "publish_deferred", check_id=str(check_ids[0]), checks=len(check_ids), code=str(error.code),
-            error=error.message,
-        )  # fmt: skip
+        _log_deferred(check_ids, error)
+
+
+def _log_deferred(check_ids: Sequence[UUID], error: TransientError) -> None:
+    log.warning(
+        "publish_deferred", check_id=str(check_ids[0]), checks=len(check_ids), code=str(error.code),
+        error=error.message,
+    )  # fmt: skip
 
 
 class Publisher:
@@ -96,11 +119,21 @@ class Publisher:
 
         An estimate: other processes publish too, and a depth is remembered for 0.2 s. Raises as `depth` does.
         """
-        seen_at, depth = self._depths.get(lane, (float("-inf"), 0))
-        if time.monotonic() - seen_at > self._depth_max_age:
+        depth = self._depth_seen(lane)
+        if depth is None:
             depth = self.depth(lane)
             self._depths[lane] = time.monotonic(), depth
         return max(0, DIRECT_DEPTH - depth)
+
+    def is_known_to_have_room(self, lane: Lane) -> bool:
+        """Whether `room` is above 0, where that is remembered; False where Redis would have to be asked."""
+        depth = self._depth_seen(lane)
+        return depth is not None and depth < DIRECT_DEPTH
+
+    def _depth_seen(self, lane: Lane) -> int | None:
+        """The queue's depth when it was last seen; None when that was too long ago."""
+        seen_at, depth = self._depths.get(lane, (float("-inf"), 0))
+        return None if time.monotonic() - seen_at > self._depth_max_age else depth
 
     def depth(self, lane: Lane) -> int:
         """How many messages wait in the lane's queue. Raises `TransientError` (`queue_unavailable`)."""

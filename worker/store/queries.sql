@@ -67,11 +67,13 @@ SELECT pg_advisory_unlock(%(space)s::int, %(key)s::int);
 -- ==== Submitting =====================================================================================================
 
 -- SUBMIT: insert the checks whose (source, external_id) is new, and whose endpoint, if they name one, takes callbacks of
--- their source.
+-- their source. With `dispatched`, their messages count as sent, which the caller does next.
 INSERT INTO susy.checks (
-    id, source, external_id, uri, lane, policy, attributes, endpoint, expires_at, etag, version_id
+    id, source, external_id, uri, lane, policy, attributes, endpoint, expires_at, etag, version_id, dispatched_at
 )
-SELECT id, source, external_id, uri, lane, policy, attributes::jsonb, endpoint, expires_at, etag, version_id
+SELECT
+    id, source, external_id, uri, lane, policy, attributes::jsonb, endpoint, expires_at, etag, version_id,
+    CASE WHEN %(dispatched)s THEN clock_timestamp() END
 FROM unnest(
     %(ids)s::uuid[], %(sources)s::text[], %(external_ids)s::text[], %(uris)s::text[], %(lanes)s::text[],
     %(policies)s::text[], %(attributes)s::text[], %(endpoints)s::text[], %(expire_at)s::timestamptz[],
@@ -94,6 +96,10 @@ UPDATE susy.checks SET dispatched_at = clock_timestamp()
 WHERE id IN (
     SELECT id FROM susy.checks WHERE id = ANY(%(check_ids)s) AND state = 'queued' FOR NO KEY UPDATE SKIP LOCKED
 );
+
+-- UNMARK_DISPATCHED: note that messages were not sent after all.
+UPDATE susy.checks SET dispatched_at = NULL
+WHERE id = ANY(%(check_ids)s) AND state = 'queued' AND dispatched_at IS NOT NULL;
 
 -- REJECT_MESSAGE: keep a message that no check could be made of.
 INSERT INTO susy.rejected_messages (task, body, code, message) VALUES (%(task)s, %(body)s, %(code)s, %(message)s);

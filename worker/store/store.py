@@ -122,24 +122,26 @@ class Store:
 
     # --- Submitting
 
-    def submit(self, submission: Submission) -> Receipt:
-        """Accept one submission.
+    def submit(self, submission: Submission, *, dispatched: bool = False) -> Receipt:
+        """Accept one submission. With `dispatched`, a new check's message counts as sent, which the caller does next.
 
         Raises `PermanentError`: `CONFLICT` when its key was accepted for another image, `UNKNOWN_ENDPOINT` when it
         names an endpoint that is not registered for its source.
         """
-        [outcome] = self.submit_each([submission])
+        [outcome] = self.submit_each([submission], dispatched=dispatched)
         if isinstance(outcome, PermanentError):
             raise outcome
         return outcome
 
-    def submit_each(self, submissions: Iterable[Submission]) -> list[Receipt | PermanentError]:
+    def submit_each(
+        self, submissions: Iterable[Submission], *, dispatched: bool = False
+    ) -> list[Receipt | PermanentError]:
         """Accept up to some thousands at once. In their order, a receipt or the error for each.
 
         An endpoint that is not registered for the submission's source is an error of that submission. One INSERT, hence
         all or none when Postgres fails; to repeat the call is safe for submissions with an `external_id`.
         """
-        return submit_each(self._database, submissions)
+        return submit_each(self._database, submissions, dispatched=dispatched)
 
     def reject_message(self, task: str, body: str | bytes, *, code: ErrorCode, message: str) -> None:
         """Store what is left of a message that no check could be made of."""
@@ -151,6 +153,10 @@ class Store:
     def mark_dispatched(self, check_ids: Iterable[UUID], *, within: float | None = None) -> None:
         """Note that messages for these checks are in the queue, `within` seconds."""
         self._database.execute(queries.MARK_DISPATCHED, {"check_ids": list(check_ids)}, within, Plans.KEPT)
+
+    def unmark_dispatched(self, check_ids: Iterable[UUID], *, within: float | None = None) -> None:
+        """Note that messages for these checks were not sent after all, `within` seconds."""
+        self._database.execute(queries.UNMARK_DISPATCHED, {"check_ids": list(check_ids)}, within, Plans.KEPT)
 
     def take_due(self, lane: Lane, *, limit: int) -> list[UUID]:
         """Mark up to `limit` due checks as dispatched; the caller publishes them in this order.

@@ -16,7 +16,9 @@ from worker.store.connection import Plans
 from worker.store.database import Database, rows, scalars
 
 
-def submit_each(database: Database, submissions: Iterable[Submission]) -> list[Receipt | PermanentError]:
+def submit_each(
+    database: Database, submissions: Iterable[Submission], *, dispatched: bool = False
+) -> list[Receipt | PermanentError]:
     """See `Store.submit_each`."""
     submitted = [(uuid7(), submission) for submission in submissions]
     if not submitted:
@@ -35,6 +37,7 @@ def submit_each(database: Database, submissions: Iterable[Submission]) -> list[R
         "expire_at": [submission.expires_at for _, submission in by_key],
         "etags": [submission.etag for _, submission in by_key],
         "version_ids": [submission.version_id for _, submission in by_key],
+        "dispatched": dispatched,
     }
     with database.connection(plans=Plans.KEPT) as connection:
         created = set(scalars(connection, queries.SUBMIT, values))

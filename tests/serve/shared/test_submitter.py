@@ -29,11 +29,11 @@ def test_requests_that_wait_for_one_another_share_a_statement(
     sizes: list[int] = []
     original = Store.submit_each
 
-    def slow(store: Store, submissions: Iterable[Submission]) -> Any:
+    def slow(store: Store, submissions: Iterable[Submission], **options: Any) -> Any:
         given = list(submissions)
         sizes.append(len(given))
         time.sleep(0.2)
-        return original(store, given)
+        return original(store, given, **options)
 
     monkeypatch.setattr(Store, "submit_each", slow)
     with ThreadPoolExecutor(30) as pool:
@@ -52,11 +52,11 @@ def test_requests_that_wait_for_one_another_share_a_statement(
 def test_a_value_that_postgres_refuses_fails_alone(client: Client, run: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
     original = Store.submit_each
 
-    def refusing(store: Store, submissions: Iterable[Submission]) -> Any:
+    def refusing(store: Store, submissions: Iterable[Submission], **options: Any) -> Any:
         given = list(submissions)
         if any(item.external_id == "bad" for item in given):
             raise PermanentError(ErrorCode.INVALID_MESSAGE, "Postgres cannot store a value")
-        return original(store, given)
+        return original(store, given, **options)
 
     monkeypatch.setattr(Store, "submit_each", refusing)
     answer = client.post("/v1/checks", [CHECK | {"external_id": name} for name in ("a", "bad", "b")])
@@ -92,11 +92,11 @@ def test_an_unexpected_error_fails_its_submission_and_not_the_next(
 ) -> None:
     original = Store.submit_each
 
-    def failing(store: Store, submissions: Iterable[Submission]) -> Any:
+    def failing(store: Store, submissions: Iterable[Submission], **options: Any) -> Any:
         given = list(submissions)
         if given[0].external_id == "1":
             raise ZeroDivisionError
-        return original(store, given)
+        return original(store, given, **options)
 
     monkeypatch.setattr(Store, "submit_each", failing)
     failed, [written] = submit_in_turn(store, publisher, ["1", "2"])
