@@ -113,7 +113,7 @@ class Plan:
     gpus: int
     postgres_cores: float
     postgres_statements: float
-    """Per second: a check is submitted, marked as published, claimed, its scan looked for, and recorded."""
+    """Per second, at most: a check is submitted, marked as published, claimed, its scan looked for, and recorded."""
     ledger_per_day: float
     """Bytes, of all tables and indexes."""
     wal_per_day: float

@@ -25,6 +25,7 @@ from worker.intake.decode import decode
 from worker.localization.heatmap import heatmap, map_grid
 from worker.localization.pictures import map_png
 from worker.localization.regions import find_regions
+from worker.machine.memory import share_one_heap
 from worker.pipeline.measure import complete, lay_out, measure
 from worker.pipeline.signals import measure_signals
 
@@ -50,6 +51,7 @@ class Stopwatch:
 def size(_running: Servers | None = None, *, sizes: Sequence[tuple[int, int]] = SIZES, rounds: int = 5) -> Part:
     """By megapixels of a JPEG: decode, signals, select, forward of five tiles, map of all others."""
     machine = describe()
+    share_one_heap()  # as a worker does; otherwise the kernel clears the pages of each large image
     torch.set_num_threads(1)
     contents = {width * height / 1e6: photograph_like(width, height, 0) for width, height in sizes}
     series = {
