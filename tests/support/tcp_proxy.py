@@ -20,6 +20,7 @@ class TcpProxy:
         self._target = host, port
         self._tls = tls
         self._pairs: set[_Pair] = set()
+        self._clients: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -54,20 +55,30 @@ class TcpProxy:
         return asyncio.run_coroutine_threadsafe(coroutine(), self._loop).result(10)  # type: ignore[arg-type]
 
     async def _shut(self) -> None:
+        # asyncio leaves open what it accepted if its server closes, or its task ends, before the task begins.
+        for listener in self._server.sockets:
+            self._loop.remove_reader(listener.fileno())
+        await asyncio.sleep(0)
         self._server.close()
-        await asyncio.sleep(0.05)  # what was accepted last begins, and can be ended below
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for client in self._clients:  # their tasks may not have begun
+                client.transport.abort()
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
         for pair in list(self._pairs):
             pair.hang_up()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
         await asyncio.sleep(0.05)  # sockets close in the loop's next turns
 
     async def _listen(self) -> asyncio.Server:
         return await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = self._loop.create_task(self._serve(reader, writer))
+        self._clients[writer] = task
+        task.add_done_callback(lambda _: self._clients.pop(writer))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there = await asyncio.open_connection(*self._target)
         except (OSError, asyncio.CancelledError):  # the server is away, or the proxy closes
