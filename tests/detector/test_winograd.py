@@ -21,14 +21,6 @@ def _inference() -> Iterator[None]:
         yield
 
 
-def convolution(weight: Tensor, bias: Tensor | None = None) -> nn.Conv2d:
-    source = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, bias=bias is not None)
-    source.weight.copy_(weight)
-    if bias is not None and source.bias is not None:
-        source.bias.copy_(bias)
-    return source
-
-
 @pytest.mark.parametrize("size", [(7, 7), (14, 14), (56, 9), (7, 1), (21, 30)])
 @pytest.mark.parametrize("count", [1, 3, 40])
 @pytest.mark.parametrize("relu", [False, True])
@@ -36,7 +28,7 @@ def convolution(weight: Tensor, bias: Tensor | None = None) -> nn.Conv2d:
 def test_the_result_is_that_of_the_direct_form(size: tuple[int, int], count: int, relu: bool, is_added: bool) -> None:
     torch.manual_seed(count)
     images = torch.randn(count, CHANNELS, *size).contiguous(memory_format=torch.channels_last)
-    source = convolution(torch.randn(OUTPUTS, CHANNELS, 3, 3), torch.randn(OUTPUTS) if relu else None)
+    source = nn.Conv2d(CHANNELS, OUTPUTS, 3, padding=1, bias=relu)
     added = torch.randn(count, OUTPUTS, *size).contiguous(memory_format=torch.channels_last) if is_added else None
     kept = None if added is None else added.clone()
     found = WinogradConvolution(source, size[1], relu=relu)(images, added)
@@ -53,7 +45,7 @@ def test_the_points_round_little() -> None:
     """With ±1, ±2, ±3, ±4 and infinity the error is 7e-5 of the largest value, with ±1, ±½, ±2, ±3 it is 2.7e-6."""
     torch.manual_seed(1)
     images = torch.rand(4, 256, 14, 14).contiguous(memory_format=torch.channels_last)
-    source = convolution(torch.randn(32, 256, 3, 3) * 0.05)
+    source = nn.Conv2d(256, 32, 3, padding=1)
     found = WinogradConvolution(source, 14)(images)
     expected = source.double()(images.double())
     assert (found - expected).square().mean().sqrt() <= 7e-7 * expected.abs().max()
@@ -62,7 +54,7 @@ def test_the_points_round_little() -> None:
 def test_threads_share_one_convolution() -> None:
     torch.manual_seed(1)
     batches = [torch.rand(count, 64, 14, 14).contiguous(memory_format=torch.channels_last) for count in (1, 5, 16) * 8]
-    shared = WinogradConvolution(convolution(torch.randn(64, 64, 3, 3)), 14, relu=True)
+    shared = WinogradConvolution(nn.Conv2d(64, 64, 3, padding=1), 14, relu=True)
     expected = [shared(batch) for batch in batches]
 
     def again(batch: Tensor) -> Tensor:

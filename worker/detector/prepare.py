@@ -130,12 +130,14 @@ class PreparedSuSy(nn.Module):
         stem = folded(nn.Sequential(model.conv1, model.bn1))[0]
         self.stem = _maker(device, torch.float32)(stem, torch.float32, TILE, relu=True)
         stages: list[nn.Sequential] = []
-        widths = ((14, 7), (28, 14), (56, 28), (56, 56))  # of the images that each block gets
-        layers = (model.layer4, model.layer3, model.layer2, model.layer1)  # the largest while the least is held
-        for stage, width_of in zip(layers, widths, strict=True):
+        layers = ((model.layer4, 16), (model.layer3, 8), (model.layer2, 4), (model.layer1, 4))
+        for stage, divisor in layers:  # the largest while the least is held
             stages.insert(0, nn.Sequential())
-            for number, block in enumerate(stage):
-                stages[0].append(_Block(folded(block), make, self.dtype, width_of[number]))
+            width = TILE // divisor
+            for number, source in enumerate(stage):
+                block = _Block(folded(source), make, self.dtype, width)
+                stages[0].append(block)
+                width = block.width
                 if consumes:
                     stage[number] = nn.Identity()
                     trim_heap()
@@ -235,8 +237,10 @@ class _Block(nn.Module):
     def __init__(self, block: nn.Module, make: _Maker, dtype: torch.dtype, width: int) -> None:
         super().__init__()
         assert isinstance(block, BasicBlock)
+        self.width = width // block.conv1.stride[0]
+        """That of its answers."""
         self.conv1 = make(block.conv1, dtype, width, relu=True)
-        self.conv2 = make(block.conv2, dtype, width // block.conv1.stride[0], relu=True)
+        self.conv2 = make(block.conv2, dtype, self.width, relu=True)
         shortcut = block.downsample
         self.downsample = make(shortcut[0], dtype, width) if isinstance(shortcut, nn.Sequential) else None
 
