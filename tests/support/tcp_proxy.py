@@ -8,7 +8,8 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 _HANG_UP = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: closing sends a reset
 
@@ -20,7 +21,7 @@ class TcpProxy:
         self._target = host, port
         self._tls = tls
         self._pairs: set[_Pair] = set()
-        self._clients: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+        self._accepted: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -60,25 +61,27 @@ class TcpProxy:
             self._loop.remove_reader(listener.fileno())
         await asyncio.sleep(0)
         self._server.close()
-        while others := asyncio.all_tasks() - {asyncio.current_task()}:
-            for client in self._clients:  # their tasks may not have begun
-                client.transport.abort()
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
         for pair in list(self._pairs):
             pair.hang_up()
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in others:
+                task.cancel()
+            for result in await asyncio.gather(*others, return_exceptions=True):
+                if isinstance(result, Exception):
+                    raise result
+        for client in self._accepted:
+            client.transport.abort()
         await asyncio.sleep(0.05)  # sockets close in the loop's next turns
 
     async def _listen(self) -> asyncio.Server:
         return await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = self._loop.create_task(self._serve(reader, writer))
-        self._clients[writer] = task
-        task.add_done_callback(lambda _: self._clients.pop(writer))
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Coroutine[Any, Any, None]:
+        self._accepted.add(writer)
+        return self._serve(reader, writer)  # asyncio makes a task of it
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._accepted.remove(writer)
         try:
             there = await asyncio.open_connection(*self._target)
         except (OSError, asyncio.CancelledError):  # the server is away, or the proxy closes
@@ -114,7 +117,8 @@ class _Pair:
 
     def hang_up(self) -> None:
         for writer in self._writers:
-            ends: socket.socket = writer.get_extra_info("socket")
-            with contextlib.suppress(OSError):
-                ends.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _HANG_UP)
+            ends: socket.socket | None = writer.get_extra_info("socket")
+            if ends:  # a TLS connection that has ended has none
+                with contextlib.suppress(OSError):
+                    ends.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _HANG_UP)
             writer.transport.abort()
