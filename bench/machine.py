@@ -15,11 +15,25 @@ import torch
 from worker.detector.prepare import processor_flags
 from worker.machine.cores import usable_cores
 
+ONLY_AVX2 = {
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+}
+"""The environment in which oneDNN, PyTorch, MKL and NumPy use no newer instructions."""
+AVX2_SIMULATED = "AVX2, simulated"
 _TOLD = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
+
+
+def is_limited_to_avx2() -> bool:
+    return all(os.environ.get(name) == value for name, value in ONLY_AVX2.items())
 
 
 def cpu_class(flags: frozenset[str] | None = None) -> str:
     """`AMX`, `AVX-512 with BF16`, `AVX-512`, `AVX2`, or the architecture."""
+    if is_limited_to_avx2():
+        return AVX2_SIMULATED
     flags = processor_flags() if flags is None else flags
     for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512 with BF16"), ("avx512f", "AVX-512")):
         if flag in flags:

@@ -1,8 +1,8 @@
 """Put the figures of `make bench` into docs/performance.md, beside those of other classes of processors.
 
-    python -m bench.render [bench/results/latest.json]
+    python -m bench.render [bench/results/latest.json bench/results/avx2.json]
 
-The section of the file's CPU class is replaced, or added; other classes keep theirs.
+The sections of the files' CPU classes are replaced, or added; other classes keep theirs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 from bench.figures import Figure, read, table
 
 LATEST = Path(__file__).parent / "results/latest.json"
+AVX2 = LATEST.with_name("avx2.json")
+"""Of a newer processor that was limited to AVX2."""
 PAGE = Path(__file__).parents[1] / "docs/performance.md"
 BEGIN, END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
 
@@ -48,9 +50,9 @@ def put(page: str, machine: dict[str, Any], figures: list[Figure]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, nargs="?", default=LATEST)
-    results = parser.parse_args().results
-    PAGE.write_text(put(PAGE.read_text(), *read(results)))
+    parser.add_argument("results", type=Path, nargs="*", default=[LATEST, AVX2])
+    for results in parser.parse_args().results:
+        PAGE.write_text(put(PAGE.read_text(), *read(results)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Every figure of the table in docs/performance.md, in one run: `make bench`, or `make bench-quick` in under 5 minutes.
 
-    python -m bench.suite [--quick] [--only GROUP]… [--cores N] [--limit SECONDS] [--out bench/results/latest.json]
+    python -m bench.suite [--quick] [--only GROUP]… [--cores N] [--avx2] [--limit SECONDS] [--out FILE]
 
 Candidates and baselines alternate within each round, and ratios are taken within it. Nothing is timed before the
 answers of both are equal. A figure whose rounds differ too much is refused, and the command ends with 1: run its group
@@ -10,6 +10,8 @@ Each group runs on its own and begins no further round after `--limit` seconds. 
 groups in the file; the others stay, unless they are of another machine or of other versions.
 
 `--cores N` leaves N cores to everything: workers, baselines, and their servers. Its figures stand beside the others.
+`--avx2` has both sides use no newer instructions, on a processor that has them, and writes a file of its own. Clock,
+caches and JPEG decoder stay what they are.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ from pathlib import Path
 from bench.figures import Figure, merged, read, table, write
 from bench.groups import images, ledgers, workers
 from bench.groups.pace import Pace
-from bench.machine import describe
-from bench.render import LATEST
+from bench.machine import ONLY_AVX2, describe, is_limited_to_avx2
+from bench.render import AVX2, LATEST
 from worker.machine.cores import usable_cores
 
 GROUPS: dict[str, Callable[[Pace], list[Figure]]] = {
@@ -55,9 +57,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help=f"fewer rounds, without {', '.join(sorted(NOT_QUICK))}")
     parser.add_argument("--only", choices=GROUPS, action="append", help="this group; may be repeated")
     parser.add_argument("--cores", type=int, help="let everything run on so many of this machine's cores")
+    parser.add_argument("--avx2", action="store_true", help="use no instructions newer than AVX2")
     parser.add_argument("--limit", type=float, help="seconds after which a group begins no further round")
-    parser.add_argument("--out", type=Path, default=LATEST)
+    parser.add_argument("--out", type=Path, help=f"{LATEST.name}, or {AVX2.name} with --avx2, in bench/results")
     options = parser.parse_args()
+    if options.avx2 and not is_limited_to_avx2():  # libraries read the environment when they are loaded
+        os.execve(sys.executable, [sys.executable, "-m", "bench.suite", *sys.argv[1:]], os.environ | ONLY_AVX2)
+    out = options.out or (AVX2 if options.avx2 else LATEST)
     machine, cores = describe(), leave_cores(options.cores)
     limit = options.limit or (LIMIT_QUICK if options.quick else LIMIT)
     measured: list[Figure] = []
@@ -83,8 +89,8 @@ def main() -> None:
             for figure in found
         ]
         measured += found
-        kept = read(options.out) if options.out.exists() else None
-        write(options.out, machine, merged(kept, machine, found, list(GROUPS)))
+        kept = read(out) if out.exists() else None
+        write(out, machine, merged(kept, machine, found, list(GROUPS)))
         pace.say(f"done in {time.monotonic() - began:.0f} s")
     print(table(measured))
     if complaints := complain(measured, failed):

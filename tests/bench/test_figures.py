@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +12,10 @@ import pytest
 
 import bench.render
 from bench.figures import Figure, merged, read, table, write
-from bench.machine import cpu_class, describe
-from bench.render import BEGIN, END, LATEST, put
+from bench.machine import ONLY_AVX2, cpu_class, describe
+from bench.render import AVX2, BEGIN, END, LATEST, put
+from tests.support.checkout import CHECKOUT
+from worker.detector.prepare import processor_flags
 
 PAGE = f"# Performance\n\n{BEGIN}\n\n{END}\n\n## Sources\n"
 
@@ -78,7 +83,8 @@ def test_figures_stand_in_the_order_of_the_groups_and_those_on_fewer_cores_after
 def test_the_page_shows_the_figures_that_the_repository_has() -> None:
     """Whoever replaces them runs `python -m bench.render`; `make bench` does."""
     page = bench.render.PAGE.read_text()
-    assert put(page, *read(LATEST)) == page
+    for results in (LATEST, AVX2):
+        assert put(page, *read(results)) == page
 
 
 @pytest.mark.parametrize(
@@ -92,3 +98,17 @@ def test_the_page_shows_the_figures_that_the_repository_has() -> None:
 )
 def test_processors_are_told_apart_by_what_decides_their_speed(flags: set[str], name: str) -> None:
     assert cpu_class(frozenset(flags)) == name
+
+
+@pytest.mark.skipif("avx2" not in processor_flags(), reason="of processors with AVX2")
+def test_a_processor_can_be_limited_to_avx2() -> None:
+    program = (
+        "import torch; from numpy._core._multiarray_umath import __cpu_features__ as features;"
+        "from bench.machine import cpu_class;"
+        "print(torch.backends.cpu.get_cpu_capability(), torch.ops.mkldnn._is_mkldnn_bf16_supported(),"
+        "features['X86_V3'], features['X86_V4'], cpu_class(), sep=', ')"
+    )
+    limited = subprocess.check_output(
+        [sys.executable, "-c", program], env=os.environ | ONLY_AVX2, cwd=CHECKOUT, text=True
+    )
+    assert limited == "AVX2, False, True, False, AVX2, simulated\n"

@@ -18,7 +18,8 @@ from __future__ import annotations
 import copy
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -112,7 +113,20 @@ def prepare(
     """
     if device.type == "cuda":
         use_tf32(False)
-    return PreparedSuSy(model, device, precision, consumes=consumes).to(device)
+    with _one_thread():
+        return PreparedSuSy(model, device, precision, consumes=consumes).to(device)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The order in which oneDNN reads weights depends on the number of threads among which it divides a convolution.
+    The engine gives each pass one thread; weights in another order would be reordered at each call."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class PreparedSuSy(nn.Module):
@@ -193,8 +207,8 @@ class _Convolution(nn.Module):
 class _OneDnnConvolution(_Convolution):
     """The same in one call of oneDNN, by the operators that torch's own compiler generates calls of.
 
-    It gets its weights in the order in which it reads them, which depends on the images' width. Otherwise it would
-    bring them into that order at each call.
+    It gets its weights in the order in which it reads them, which depends on the images' width and on the number of
+    threads (`_one_thread`). Otherwise it would bring them into that order at each call.
     """
 
     def __init__(self, source: nn.Module, dtype: torch.dtype, width: int, *, relu: bool = False) -> None:

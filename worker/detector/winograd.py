@@ -98,7 +98,7 @@ def _kernels(weight: Tensor) -> Tensor:
 
 
 def _packed(kernel: Tensor, width: int) -> Tensor:
-    """[O, C, 1, 3] in the order in which oneDNN reads it, which is the same for any number of rows."""
+    """[O, C, 1, 3] in the order in which oneDNN reads it, which for one thread is the same for any number of rows."""
     shape = [1, kernel.shape[1], ROWS, width]
     return torch.ops.mkldnn._reorder_convolution_weight(kernel, [0, 1], [1, 1], [1, 1], 1, shape)  # type: ignore[no-any-return]
 

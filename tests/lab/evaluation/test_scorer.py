@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.support.labelled import TINTS, TintNetwork, tinted
 from tests.support.released import random_susy, save_released, save_script
 from worker.detector.detector import Detector
 from worker.detector.model import SuSy
+from worker.detector.prepare import PreparedSuSy
 from worker.detector.release import RELEASE
 from worker.detector.weights import save_weights
 from worker.errors import ErrorCode, SetupError
@@ -62,6 +64,29 @@ def test_the_scorer_of_a_weights_file_scores_as_a_worker_does(precision: str, ne
         expected = detector.score(TILES)
         assert detector.identity == open_scorer(path, "cpu", precision=precision).identity
     np.testing.assert_allclose(open_scorer(path, "cpu", precision=precision).score(TILES), expected, atol=1e-6)
+
+
+def test_each_thread_runs_whole_passes(network: SuSy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[tuple[str, int, int]] = []
+    compute = PreparedSuSy.logits
+
+    def logits(prepared: PreparedSuSy, tiles: Tensor) -> Tensor:
+        passes.append((threading.current_thread().name, torch.get_num_threads(), len(tiles)))
+        return compute(prepared, tiles)
+
+    monkeypatch.setattr(PreparedSuSy, "logits", logits)
+    path, before = save(tmp_path / "own.safetensors", network), torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        scorer = open_scorer(path, "cpu", batch=2)
+    finally:
+        torch.set_num_threads(before)
+    tiles = [tinted("green", corner=corner) for corner in range(8)]
+    with torch.inference_mode():
+        expected = network.logits(as_input(tiles)).numpy()
+    np.testing.assert_allclose(scorer.logits(tiles), expected, atol=1e-4)
+    assert sorted(count for _, _, count in passes) == [1, 1, 2, 2, 2]
+    assert all(name.startswith("network") and threads == 1 for name, threads, _ in passes)
 
 
 def test_the_released_program_is_recognized_and_has_its_six_class_names(tmp_path: Path) -> None:

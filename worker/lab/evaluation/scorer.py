@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Scorer:
     network: Callable[[Tensor], Tensor]
     """uint8 [N, 3, 224, 224] on `device` → logits float32 [N, C]."""
     batch: int
-    """Tiles per forward pass."""
+    """Tiles that `network` is given at once."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -93,7 +94,7 @@ def open_scorer(
 
     A TorchScript file is a program, and it is run, in a process of its own with limits (`worker.detector.torchscript`).
     It carries no class names: they are the released six when it is SuSy as released, and otherwise `classes`, the
-    authentic one first. `batch` is by default that of a worker on this device.
+    authentic one first. `batch` is by default that of a worker on this device, for each of PyTorch's threads.
     `precision` is a value of `SUSY_PRECISION`; a TorchScript program runs as it is.
 
     Raises `ConfigurationError` (`weights_invalid`, `device_unavailable`, or `settings` when class names are missing or
@@ -120,8 +121,18 @@ def _open_weights(
     def network(tiles: Tensor) -> Tensor:
         return prepared.logits(tiles.float().div_(255))
 
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
     identity = ModelIdentity(info.name, info.sha256, info.classes, info.is_demo, precision)
-    return Scorer(identity, model.temperature, True, device, network, batch)
+    return Scorer(identity, model.temperature, True, device, _divided(network, threads), batch * threads)
+
+
+def _divided(network: Callable[[Tensor], Tensor], threads: int) -> Callable[[Tensor], Tensor]:
+    """`network`, with what it is given divided among so many threads: as a worker's engine, each runs whole passes."""
+    if threads == 1:
+        return network
+    pool = ThreadPoolExecutor(threads, "network", initializer=torch.set_num_threads, initargs=(1,))
+    in_inference = torch.inference_mode()(network)  # which is each thread's own
+    return lambda tiles: torch.cat(list(pool.map(in_inference, tiles.chunk(threads))))
 
 
 def _open_program(path: Path, device: torch.device, classes: Sequence[str] | None, batch: int) -> Scorer:
