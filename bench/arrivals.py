@@ -1,6 +1,6 @@
 """How old the oldest waiting check gets, against the number of workers: a day's curve, and a burst of 20 ×.
 
-    python -m bench.arrivals [--uploads-per-day 1e6] [--results bench/results/latest.json] [--docs docs]
+    python -m bench.arrivals [--uploads-per-day 1e7] [--results bench/results/latest.json] [--docs docs]
 
 A discrete-event simulation of one queue, first come, first served, whose servers are cores that take a constant time
 for a check: what `susy capacity` computes of images of 2 megapixels, 30 % of them re-uploads. Arrivals are a Poisson
@@ -70,7 +70,7 @@ def simulate(arrived: NDArray[np.float64], cores: int, seconds: float) -> Waits:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--uploads-per-day", type=float, default=1e6)
+    parser.add_argument("--uploads-per-day", type=float, default=1e7)
     parser.add_argument("--results", type=Path, default=LATEST, help="of `make bench`")
     parser.add_argument("--docs", type=Path, default=PAGE.parent)
     options = parser.parse_args()
