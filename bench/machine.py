@@ -48,7 +48,7 @@ def describe() -> dict[str, Any]:
     return {
         "cpu_class": cpu_class(),
         "cpu": model,
-        "flags": [flag for flag in _TOLD if flag in processor_flags()],
+        "flags": ["avx2"] if is_limited_to_avx2() else [flag for flag in _TOLD if flag in processor_flags()],
         "cores": usable_cores(),
         "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
