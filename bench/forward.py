@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from schema.scan import Precision
 from tests.support.released import load_script, random_susy, save_released
 from worker.detector.model import SuSy
-from worker.detector.prepare import PreparedSuSy, fold, prepare
+from worker.detector.prepare import PreparedSuSy, fold, prepare, torch_threads
 
 REFERENCE = "released TorchScript form, 16"
 
@@ -78,11 +78,8 @@ def main() -> None:
 
 def ordered_for(threads: int, susy: SuSy) -> nn.Module:
     """The network with weights in the order in which oneDNN reads them when it uses so many threads, not one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    network = PreparedSuSy(susy, torch.device("cpu"), Precision.FLOAT32)
-    torch.set_num_threads(before)
-    return network
+    with torch_threads(threads):
+        return PreparedSuSy(susy, torch.device("cpu"), Precision.FLOAT32)
 
 
 def summary(values: list[float], digits: int) -> str:

@@ -22,7 +22,6 @@ ONLY_AVX2 = {
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
 }
 """The environment in which oneDNN, PyTorch, MKL and NumPy use no newer instructions."""
-AVX2_SIMULATED = "AVX2, simulated"
 _TOLD = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
 
 
@@ -30,11 +29,14 @@ def is_limited_to_avx2() -> bool:
     return all(os.environ.get(name) == value for name, value in ONLY_AVX2.items())
 
 
+def used_flags() -> frozenset[str]:
+    """The processor's features, of which those that are newer than AVX2 may be switched off."""
+    return frozenset({"avx2"}) if is_limited_to_avx2() else processor_flags()
+
+
 def cpu_class(flags: frozenset[str] | None = None) -> str:
     """`AMX`, `AVX-512 with BF16`, `AVX-512`, `AVX2`, or the architecture."""
-    if is_limited_to_avx2():
-        return AVX2_SIMULATED
-    flags = processor_flags() if flags is None else flags
+    flags = used_flags() if flags is None else flags
     for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512 with BF16"), ("avx512f", "AVX-512")):
         if flag in flags:
             return name
@@ -46,9 +48,9 @@ def describe() -> dict[str, Any]:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     return {
-        "cpu_class": cpu_class(),
+        "cpu_class": f"{cpu_class()}, simulated" if is_limited_to_avx2() else cpu_class(),
         "cpu": model,
-        "flags": ["avx2"] if is_limited_to_avx2() else [flag for flag in _TOLD if flag in processor_flags()],
+        "flags": [flag for flag in _TOLD if flag in used_flags()],
         "cores": usable_cores(),
         "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),

@@ -16,7 +16,7 @@ from PIL import Image
 
 from bench.figures import Figure
 from bench.groups.pace import Pace
-from bench.machine import AVX2_SIMULATED, cpu_class
+from bench.machine import cpu_class
 from bench.pipeline import CLASSES, POLICY, Scorer, photograph_like
 from schema.scan import Precision, SelectionGrid, Tiling
 from tests.support.real_tiles import real_tiles
@@ -85,7 +85,7 @@ def forward(pace: Pace) -> list[Figure]:
             for name, spent in zip(times, least(2, *works), strict=True):
                 times[name].append(BATCH / spent)
     kind = cpu_class()
-    targets = {Precision.FLOAT32: "≥ 1.35" if kind in ("AVX2", AVX2_SIMULATED) else "≥ 1.5"}
+    targets = {Precision.FLOAT32: "≥ 1.35" if kind == "AVX2" else "≥ 1.5"}
     if kind == "AMX":
         targets[Precision.BFLOAT16] = "≥ 5"
     return [

@@ -104,11 +104,11 @@ def test_processors_are_told_apart_by_what_decides_their_speed(flags: set[str], 
 def test_a_processor_can_be_limited_to_avx2() -> None:
     program = (
         "import torch; from numpy._core._multiarray_umath import __cpu_features__ as features;"
-        "from bench.machine import cpu_class;"
+        "from bench.machine import cpu_class, describe;"
         "print(torch.backends.cpu.get_cpu_capability(), torch.ops.mkldnn._is_mkldnn_bf16_supported(),"
-        "features['X86_V3'], features['X86_V4'], cpu_class(), sep=', ')"
+        "features['X86_V3'], features['X86_V4'], cpu_class(), describe()['cpu_class'], sep=', ')"
     )
     limited = subprocess.check_output(
         [sys.executable, "-c", program], env=os.environ | ONLY_AVX2, cwd=CHECKOUT, text=True
     )
-    assert limited == "AVX2, False, True, False, AVX2, simulated\n"
+    assert limited == "AVX2, False, True, False, AVX2, AVX2, simulated\n"

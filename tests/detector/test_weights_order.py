@@ -38,8 +38,15 @@ thread.join()
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the instruction sets are those of x86")
-@pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.BFLOAT16])
-@pytest.mark.parametrize("newest", ["ALL", "AVX512_CORE", "AVX2"])
+@pytest.mark.parametrize(
+    ("newest", "precision"),
+    [
+        ("ALL", Precision.FLOAT32),
+        ("AVX512_CORE", Precision.FLOAT32),
+        ("AVX2", Precision.FLOAT32),
+        ("ALL", Precision.BFLOAT16),
+    ],
+)
 def test_no_pass_brings_weights_into_another_order(newest: str, precision: Precision) -> None:
     """However many threads the process had when the network was prepared."""
     verbose = {"ONEDNN_VERBOSE": "1", "ONEDNN_MAX_CPU_ISA": newest}

@@ -113,20 +113,21 @@ def prepare(
     """
     if device.type == "cuda":
         use_tf32(False)
-    with _one_thread():
+    # The order in which oneDNN reads weights depends on the number of threads among which it divides a convolution. The
+    # engine gives each pass one thread; weights in another order would be reordered at each call.
+    with torch_threads(1):
         return PreparedSuSy(model, device, precision, consumes=consumes).to(device)
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """The order in which oneDNN reads weights depends on the number of threads among which it divides a convolution.
-    The engine gives each pass one thread; weights in another order would be reordered at each call."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def torch_threads(count: int) -> Iterator[None]:
+    """Have PyTorch divide what this thread computes among `count` threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 class PreparedSuSy(nn.Module):
@@ -208,7 +209,7 @@ class _OneDnnConvolution(_Convolution):
     """The same in one call of oneDNN, by the operators that torch's own compiler generates calls of.
 
     It gets its weights in the order in which it reads them, which depends on the images' width and on the number of
-    threads (`_one_thread`). Otherwise it would bring them into that order at each call.
+    threads (`prepare`). Otherwise it would bring them into that order at each call.
     """
 
     def __init__(self, source: nn.Module, dtype: torch.dtype, width: int, *, relu: bool = False) -> None:

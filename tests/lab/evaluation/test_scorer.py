@@ -14,7 +14,7 @@ from tests.support.labelled import TINTS, TintNetwork, tinted
 from tests.support.released import random_susy, save_released, save_script
 from worker.detector.detector import Detector
 from worker.detector.model import SuSy
-from worker.detector.prepare import PreparedSuSy
+from worker.detector.prepare import PreparedSuSy, torch_threads
 from worker.detector.release import RELEASE
 from worker.detector.weights import save_weights
 from worker.errors import ErrorCode, SetupError
@@ -75,12 +75,9 @@ def test_each_thread_runs_whole_passes(network: SuSy, tmp_path: Path, monkeypatc
         return compute(prepared, tiles)
 
     monkeypatch.setattr(PreparedSuSy, "logits", logits)
-    path, before = save(tmp_path / "own.safetensors", network), torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
+    path = save(tmp_path / "own.safetensors", network)
+    with torch_threads(3):
         scorer = open_scorer(path, "cpu", batch=2)
-    finally:
-        torch.set_num_threads(before)
     tiles = [tinted("green", corner=corner) for corner in range(8)]
     with torch.inference_mode():
         expected = network.logits(as_input(tiles)).numpy()
